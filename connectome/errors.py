@@ -1,0 +1,45 @@
+"""Errors a user can mend: each names what is wrong, the consequence and the next thing to type."""
+
+
+class ConnectomeError(Exception):
+    """A failure to report in plain words, without a traceback.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, naming the file, flag or host.
+    consequence : str, optional
+        What follows from it: what was not done, or what would have gone wrong.
+    remedy : str, optional
+        The next thing to type or check.
+    """
+
+    exit_status = 1
+
+    def __init__(self, problem: str, consequence: str = "", remedy: str = ""):
+        super().__init__(problem)
+        self.problem = problem
+        self.consequence = consequence
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.problem]
+        if self.consequence:
+            lines.append(self.consequence)
+        if self.remedy:
+            lines.append(f"try: {self.remedy}")
+        return "\n".join(lines)
+
+
+class UsageError(ConnectomeError):
+    """A request that cannot be carried out as typed (exit status 2)."""
+
+    exit_status = 2
+
+
+class DataError(ConnectomeError):
+    """Input that is not what it claims to be: wrong shape, type, or contents."""
+
+
+class SourceUnreachable(ConnectomeError):
+    """A remote source that gave no usable answer: offline, timed out, or refused."""

@@ -1,0 +1,173 @@
+"""Where results live under ``outputs/``, and how they get there without harming what is there.
+
+Every file is written under a temporary name and renamed. A run writes into a private staging
+folder and publishes the whole set at its end, so that a crash or Ctrl-C leaves the previous
+results as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from connectome.errors import DataError
+from connectome.volume import Volume
+
+CUTOUT = "data/em_cutout_u8_zyx.npy"
+PREPROCESSED = "data/em_preprocessed_f32_zyx.npy"
+ALIGNED = {
+    "float16": "data/em_aligned_float16_zyx.npy",
+    "float32": "data/em_aligned_float32_zyx.npy",
+}
+LABELS = "data/neurite_labels_i32_zyx.npy"
+SYNAPSES = "tables/synapse_candidates.csv"
+NODES = "tables/graph_node_stats.csv"
+EDGES = "tables/graph_edges.csv"
+SHIFTS = "tables/alignment_shifts.json"
+EVALUATION = "tables/evaluation.json"
+FIGURES = {
+    1: "figures/Figure1_EM_preprocess_align_segment",
+    2: "figures/Figure2_synapse_candidates_overlay",
+    3: "figures/Figure3_graph",
+    4: "figures/Figure4_alignment_shifts",
+}
+RUN_LOG = "runs/pipeline_runs.sqlite"
+
+
+def sidecar(path: Path) -> Path:
+    """Return the JSON file beside an array that says where in the world it lies."""
+    return path.with_suffix(".json")
+
+
+# What the main job owns. When a run does not make one of these anew, a leftover of an earlier
+# run would describe other tissue than its neighbours do, so publishing removes it. Corrections
+# and refined labels are a person's work and are not on this list.
+_ARRAYS = (CUTOUT, PREPROCESSED, *ALIGNED.values(), LABELS)
+PUBLISHED = (
+    *_ARRAYS,
+    *(str(sidecar(Path(name))) for name in _ARRAYS),
+    *(SYNAPSES, NODES, EDGES, SHIFTS, EVALUATION),
+    *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
+)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it into place when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: writers such as np.save and savefig choose a format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a dictionary as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write an array as ``.npy`` with its voxel size, origin and source beside it.
+
+    Parameters
+    ----------
+    path : Path
+        Target, ending in ``.npy``; the sidecar takes the same name with ``.json``.
+    volume : Volume
+        Array of shape (Z, Y, X) and its place in the world.
+    """
+    with atomic_path(path) as temporary:
+        np.save(temporary, volume.data)
+    write_json(
+        sidecar(path),
+        {
+            "axes": "ZYX",
+            "shape": list(volume.shape),
+            "dtype": str(volume.data.dtype),
+            "voxel_size_nm": list(volume.voxel_size),
+            "origin": list(volume.origin),
+            "source": volume.source,
+        },
+    )
+
+
+def read_volume(path: Path) -> Volume:
+    """Read an array written by `write_volume`.
+
+    Raises
+    ------
+    DataError
+        If the array or the file beside it is missing or does not fit the array.
+    """
+    if not path.exists():
+        raise DataError(
+            f"there is no {path}", "nothing to read", "run_pipeline.py, without --save_minimal"
+        )
+    meta_path = sidecar(path)
+    if not meta_path.exists():
+        raise DataError(
+            f"{path.name} has no {meta_path.name} beside it",
+            "its voxel size is unknown, and guessing one would falsify every length",
+            f'write {{"voxel_size_nm": [Z, Y, X], "origin": [0, 0, 0]}} to {meta_path}',
+        )
+    try:
+        meta = json.loads(meta_path.read_text())
+        data = np.load(path, allow_pickle=False)
+        return Volume(
+            data,
+            meta["voxel_size_nm"],
+            meta.get("origin", (0, 0, 0)),
+            meta.get("source", str(path)),
+        )
+    except (ValueError, KeyError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def staged(outdir: Path, run_id: str) -> Iterator[Path]:
+    """Collect a run's files in a private folder and publish them together at the end.
+
+    Parameters
+    ----------
+    outdir : Path
+        The output folder, created if need be.
+    run_id : str
+        Names the private folder, so that two runs never share one.
+
+    Yields
+    ------
+    Path
+        Folder to write into, with the same names as under ``outdir``. When the block ends
+        well its files replace those under ``outdir`` and stale ones go; when it does not,
+        ``outdir`` stays as it was.
+    """
+    stage = outdir / "runs" / f".{run_id}.partial"
+    stage.mkdir(parents=True)
+    try:
+        yield stage
+        made = {str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file()}
+        for name in sorted(made):
+            (outdir / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / name).replace(outdir / name)
+        for name in PUBLISHED:
+            if name not in made:
+                (outdir / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

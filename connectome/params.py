@@ -1,0 +1,147 @@
+"""Everything a run can be told: published presets, the run's request, each stage's parameters.
+
+Lengths are in nanometres (nm², nm³); a stage turns them into pixels once, from the voxel size.
+Nothing heavy is imported here, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+DEFAULT_DATASET = "bossdb://mulcahy2022/1h_L1/em"
+DEFAULT_CUTOUT = (256, 256, 64)  # X Y Z, as published
+DEFAULT_SEED = 7
+DEFAULT_SIGMA_PX = 1.0
+PUBLIC_BOSS_HOST = "https://api.bossdb.io"
+PUBLIC_BOSS_TOKEN = "public"
+
+# X Y Z, as published; "none" leaves the size to --cutout.
+PRESETS: dict[str, tuple[int, int, int] | None] = {
+    "none": None,
+    "safe8gb": (192, 192, 48),
+    "medium": (256, 256, 48),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which voxels to take from where.
+
+    Parameters
+    ----------
+    uri : str
+        ``bossdb://collection/experiment/channel[/mip]``, ``phantom://neuropil[?seed=N]``, or a
+        local path (``.npy``, ``.npz``, TIFF, a folder of sections, ``file.h5:/dataset``).
+    cutout_xyz : tuple of int, optional
+        Size in voxels, in the flag's (X, Y, Z) order. None takes a local file whole and any other
+        source at the published 256 × 256 × 64.
+    origin_xyz : tuple of int, optional
+        Exact corner in (X, Y, Z) order; None takes the seeded, jittered centre.
+    resolution : int, optional
+        BossDB mip level; None takes the one nearest 8 nm in plane.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm, for files that carry none; overrides what a file says.
+    seed : int
+        Seeds the jitter of the corner, and the phantom.
+    boss_host, boss_token : str
+        BossDB API, with or without a scheme, and its token.
+    cache_dir : str, optional
+        Where finished downloads are kept; None takes the user's cache folder.
+    """
+
+    uri: str = DEFAULT_DATASET
+    cutout_xyz: tuple[int, int, int] | None = None
+    origin_xyz: tuple[int, int, int] | None = None
+    resolution: int | None = None
+    voxel_size: tuple[float, float, float] | None = None
+    seed: int = DEFAULT_SEED
+    boss_host: str = PUBLIC_BOSS_HOST
+    boss_token: str = PUBLIC_BOSS_TOKEN
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class PreprocessParams:
+    """Denoising and contrast, per section."""
+
+    gaussian_sigma_nm: float = 6.0
+    clahe_clip: float = 0.01
+    clahe_tile_nm: float = 260.0
+
+
+@dataclass(frozen=True)
+class AlignParams:
+    """Translation of each section onto its neighbours."""
+
+    upsample: int = 20
+
+
+@dataclass(frozen=True)
+class SegmentParams:
+    """Neurite profiles within one section."""
+
+    seed_distance_nm: float = 60.0
+
+
+@dataclass(frozen=True)
+class StitchParams:
+    """Neurite ids across sections."""
+
+    min_overlap: float = 0.5
+
+
+@dataclass(frozen=True)
+class SynapseParams:
+    """Dark densities on boundaries between neurites."""
+
+    max_boundary_nm: float = 40.0
+
+
+@dataclass(frozen=True)
+class GraphParams:
+    """Which candidates become connections."""
+
+    min_score: float = 0.1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run of the main job: its request and every stage's parameters.
+
+    Parameters
+    ----------
+    source : Source
+        What to take from where.
+    outdir : str
+        Output folder.
+    fall_back : bool
+        Run on the phantom when the source cannot be reached: only when nobody chose the source.
+    simulate_sigma_px : float
+        Standard deviation of the misalignment to add to each section, in pixels; 0 adds none.
+    align : bool
+        False for stacks that are aligned already.
+    ground_truth : str, optional
+        Labels of the source cutout, to score against.
+    save_minimal : bool
+        Leave out the raw and the preprocessed stack.
+    aligned_dtype : {"float16", "float32"}
+        Type of the saved aligned stack.
+    threads : int
+        Sections processed at a time.
+    """
+
+    source: Source = field(default_factory=Source)
+    outdir: str = "outputs"
+    fall_back: bool = False
+    simulate_sigma_px: float = 0.0
+    align: bool = True
+    ground_truth: str | None = None
+    save_minimal: bool = False
+    aligned_dtype: str = "float16"
+    threads: int = 1
+    preprocess_params: PreprocessParams = field(default_factory=PreprocessParams)
+    align_params: AlignParams = field(default_factory=AlignParams)
+    segment_params: SegmentParams = field(default_factory=SegmentParams)
+    stitch_params: StitchParams = field(default_factory=StitchParams)
+    synapse_params: SynapseParams = field(default_factory=SynapseParams)
+    graph_params: GraphParams = field(default_factory=GraphParams)
