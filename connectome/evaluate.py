@@ -1,0 +1,236 @@
+"""Scores against truth: VOI and adapted Rand error, synapse F1, alignment error.
+
+The conventions are the field's: VOI is in bits, both segmentation scores count only voxels whose
+true id is above 0, and an unassigned voxel there (id 0) belongs to one body of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from connectome.errors import DataError
+
+MATCH_DISTANCES_NM = (100, 200, 400)
+
+
+def contingency(segmentation: np.ndarray, truth: np.ndarray):
+    """Count the scored voxels of every pair of a true and a found neurite.
+
+    Parameters
+    ----------
+    segmentation, truth : ndarray of int, shape (Z, Y, X)
+        Found and true neurite ids; voxels where ``truth`` is 0 are not counted.
+
+    Returns
+    -------
+    scipy.sparse.csr_array, shape (true ids, found ids)
+        Voxel counts; ids are renumbered from 0 in rising order.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ or no voxel has a true id.
+    """
+    from scipy.sparse import coo_array
+
+    if segmentation.shape != truth.shape:
+        raise DataError(
+            f"segmentation {segmentation.shape} and truth {truth.shape} differ in shape",
+            "voxels cannot be paired",
+        )
+    scored = truth > 0
+    if not scored.any():
+        raise DataError("the truth has no voxel with an id above 0", "there is nothing to score")
+    rows = np.unique(truth[scored], return_inverse=True)[1]
+    columns = np.unique(segmentation[scored], return_inverse=True)[1]
+    return coo_array((np.ones(rows.size), (rows, columns))).tocsr()
+
+
+def segmentation_scores(segmentation: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Score neurite ids: variation of information and adapted Rand error.
+
+    Parameters
+    ----------
+    segmentation, truth : ndarray of int, shape (Z, Y, X)
+        Found and true neurite ids; voxels where ``truth`` is 0 are not scored.
+
+    Returns
+    -------
+    dict
+        ``are``: 1 − 2PR/(P+R) (Arganda-Carreras et al. 2015). ``voi_split``: H(found | true),
+        ``voi_merge``: H(true | found), ``voi``: their sum, in bits (Meilă 2007).
+        ``fraction_scored``: share of all voxels with a true id. ``unassigned``: share of those
+        whose found id is 0.
+
+    Raises
+    ------
+    DataError
+        As `contingency`.
+    """
+    from skimage.metrics import adapted_rand_error
+
+    table = contingency(segmentation, truth)
+    joint = _entropy(table.data)
+    split = max(0.0, joint - _entropy(table.sum(axis=1)))  # rounding must not make it negative
+    merge = max(0.0, joint - _entropy(table.sum(axis=0)))
+    scored = truth > 0
+    return {
+        # skimage returns precision and recall swapped, but the error is right.
+        "are": float(adapted_rand_error(table=table)[0]),
+        "voi": split + merge,
+        "voi_split": split,
+        "voi_merge": merge,
+        "fraction_scored": float(scored.mean()),
+        "unassigned": float((segmentation[scored] == 0).mean()),
+    }
+
+
+def _entropy(counts: np.ndarray) -> float:
+    """Entropy in bits of the distribution that the counts describe."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum())
+
+
+def match_points(found_nm: np.ndarray, true_nm: np.ndarray, limit_nm: float) -> np.ndarray:
+    """Pair found with true places one to one, no pair further apart than a limit.
+
+    Parameters
+    ----------
+    found_nm, true_nm : ndarray of float, shape (N, 3) and (M, 3)
+        Places in nm, (z, y, x).
+    limit_nm : float
+        Largest distance of a pair.
+
+    Returns
+    -------
+    ndarray of int, shape (K, 2)
+        Row numbers (found, true) of as many pairs as can be made, with the least total
+        distance among those (Hungarian method).
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    if not len(found_nm) or not len(true_nm):
+        return np.empty((0, 2), dtype=int)
+    distance = cdist(found_nm, true_nm)
+    # A pair too far apart costs more than any number of allowed ones could save.
+    forbidden = limit_nm * (min(distance.shape) + 1)
+    found, true = linear_sum_assignment(np.where(distance <= limit_nm, distance, forbidden))
+    near = distance[found, true] <= limit_nm
+    return np.column_stack([found[near], true[near]])
+
+
+def synapse_scores(
+    found: pd.DataFrame, truth: pd.DataFrame, voxel_size: tuple[float, float, float]
+) -> dict[str, dict[str, float]]:
+    """Score synapse detection at 100, 200 and 400 nm.
+
+    Parameters
+    ----------
+    found, truth : DataFrame
+        Columns ``z, y, x`` in voxels; one row per synapse.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+
+    Returns
+    -------
+    dict
+        Distance in nm as text → ``precision``, ``recall`` and ``f1`` of the one-to-one match.
+        Precision without candidates, and recall without true synapses, count as 0 unless both
+        are empty, which is a perfect answer.
+    """
+    places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (found, truth)]
+    scores = {}
+    for limit in MATCH_DISTANCES_NM:
+        matched = len(match_points(*places, limit))
+        perfect = float(len(found) == len(truth) == 0)
+        precision = matched / len(found) if len(found) else perfect
+        recall = matched / len(truth) if len(truth) else perfect
+        total = precision + recall
+        f1 = 2 * precision * recall / total if total else 0.0
+        scores[str(limit)] = {"precision": precision, "recall": recall, "f1": f1}
+    return scores
+
+
+def alignment_rms(shifts: np.ndarray, true_shifts: np.ndarray) -> float:
+    """Measure how far sections were left from where they belong.
+
+    Parameters
+    ----------
+    shifts, true_shifts : ndarray of float, shape (Z, 2)
+        Applied and true shifts (dy, dx) in pixels. A shift common to all sections moves the
+        stack as a whole and is no error, so the mean difference is taken out.
+
+    Returns
+    -------
+    float
+        Root mean square length of the residual vectors, in pixels.
+    """
+    residual = np.asarray(shifts, float) - np.asarray(true_shifts, float)
+    residual -= residual.mean(axis=0)
+    return float(np.sqrt((residual**2).sum(axis=1).mean()))
+
+
+def format_table(evaluation: dict) -> str:
+    """Lay scores out as lines of text for a terminal.
+
+    Parameters
+    ----------
+    evaluation : dict
+        As written to ``tables/evaluation.json``; any of its three parts may be missing.
+    """
+    lines = []
+    if segmentation := evaluation.get("segmentation"):
+        lines.append("neurites   ARE {are:.3f}   VOI {voi:.2f} bits".format(**segmentation))
+        lines[-1] += " (split {voi_split:.2f}, merge {voi_merge:.2f})".format(**segmentation)
+        share = "           {fraction_scored:.1%} of voxels scored, {unassigned:.1%} of those"
+        lines.append(share.format(**segmentation) + " unassigned")
+    for limit, score in evaluation.get("synapses", {}).items():
+        row = "precision {precision:.2f}   recall {recall:.2f}   F1 {f1:.2f}".format(**score)
+        lines.append(f"synapses   within {limit:>3} nm: {row}")
+    if alignment := evaluation.get("alignment"):
+        lines.append(f"alignment  {alignment['rms_px']:.2f} px RMS from the true place")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score one label volume against another from the command line."""
+    from connectome.commandline import Parser
+    from connectome.layout import write_json
+    from connectome.stackfiles import read_labels
+
+    parser = Parser(
+        prog="python -m connectome.evaluate",
+        description="Score a segmentation against ground truth: VOI (bits) and adapted Rand error.",
+    )
+    parser.add_argument("segmentation", metavar="SEG", help="labels: .npy, .npz:key, TIFF, .h5:/x")
+    parser.add_argument(
+        "truth", metavar="GT", help="true labels of the same shape; 0 is not scored"
+    )
+    parser.add_argument(
+        "--voxel_size", nargs=3, type=float, metavar=("Z", "Y", "X"), help="nm, kept in the JSON"
+    )
+    parser.add_argument("--json", metavar="FILE", help="where to write it (default: SEG's name)")
+    args = parser.parse_args(argv)
+    scores = segmentation_scores(read_labels(args.segmentation), read_labels(args.truth))
+    evaluation = {"segmentation": scores}
+    print(format_table(evaluation))
+    stem = args.segmentation.partition(":")[0]
+    target = Path(args.json or f"{Path(stem).with_suffix('')}_evaluation.json")
+    write_json(
+        target,
+        {**evaluation, "labels": args.segmentation, "truth": args.truth}
+        | ({"voxel_size_nm": args.voxel_size} if args.voxel_size else {}),
+    )
+    print(f"written to {target}")
+
+
+if __name__ == "__main__":
+    from connectome.commandline import run
+
+    run(main, sys.argv[1:])
