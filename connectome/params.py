@@ -73,7 +73,7 @@ class PreprocessParams:
 class AlignParams:
     """Translation of each section onto its neighbours."""
 
-    upsample: int = 20
+    smoothing_nm: float = 10.0
 
 
 @dataclass(frozen=True)
