@@ -159,7 +159,7 @@ def draw_figures(products: dict, outdir: Path) -> None:
 
 
 def _draw_stages(products: dict) -> Figure:
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    figure = Figure(figsize=(12, 3.4))
     middle = len(products["cutout"]) // 2
     overlay = mark_boundaries(products["aligned"][middle], products["labels"][middle])
     images = [products[name][middle] for name in ("cutout", "preprocessed", "aligned")]
@@ -172,7 +172,7 @@ def _draw_stages(products: dict) -> Figure:
 
 
 def _draw_synapses(products: dict) -> Figure:
-    figure = Figure(figsize=(6, 6), layout="constrained")
+    figure = Figure(figsize=(6, 6))
     axes = figure.subplots()
     middle = len(products["cutout"]) // 2
     here = products["synapses"].query("z == @middle")
@@ -184,7 +184,7 @@ def _draw_synapses(products: dict) -> Figure:
 
 
 def _draw_graph(graph: nx.DiGraph) -> Figure:
-    figure = Figure(figsize=(8, 8), layout="constrained")
+    figure = Figure(figsize=(8, 8))
     axes = figure.subplots()
     layout = nx.spring_layout(graph, seed=SEED)
     nx.draw_networkx(graph, layout, ax=axes, with_labels=False, node_size=8, width=0.3, arrowsize=4)
@@ -194,7 +194,7 @@ def _draw_graph(graph: nx.DiGraph) -> Figure:
 
 
 def _draw_shifts(shifts: np.ndarray) -> Figure:
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    figure = Figure(figsize=(6, 3.5))
     axes = figure.subplots()
     axes.plot(shifts[:, 0], label="dy")
     axes.plot(shifts[:, 1], label="dx")
