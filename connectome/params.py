@@ -62,32 +62,92 @@ class Source:
 
 @dataclass(frozen=True)
 class PreprocessParams:
-    """Denoising and contrast, per section."""
+    """Denoising and contrast, per section.
+
+    Parameters
+    ----------
+    gaussian_sigma_nm : float
+        Width of the smoothing.
+    clahe_tile_nm : float
+        Width of the neighbourhood whose histogram is equalised.
+    clahe_clip : float
+        Share of a neighbourhood one grey value may make up before it is clipped.
+    """
 
     gaussian_sigma_nm: float = 6.0
+    clahe_tile_nm: float = 500.0
     clahe_clip: float = 0.01
-    clahe_tile_nm: float = 260.0
 
 
 @dataclass(frozen=True)
 class AlignParams:
-    """Translation of each section onto its neighbours."""
+    """Translation of each section onto its neighbours.
+
+    Parameters
+    ----------
+    smoothing_nm : float
+        Width of the Gaussian that keeps noise from being registered with noise.
+    """
 
     smoothing_nm: float = 10.0
 
 
 @dataclass(frozen=True)
-class SegmentParams:
-    """Neurite profiles within one section."""
+class EvidenceParams:
+    """What a membrane looks like.
 
-    seed_distance_nm: float = 60.0
+    Parameters
+    ----------
+    scales_nm : tuple of float
+        Gaussian widths at which dark lines are sought.
+    darkness_nm : float
+        Width of the Gaussian under plain darkness.
+    darkness_weight : float
+        Weight of darkness against line evidence.
+    membrane_fraction : float
+        Share of the tissue taken as membrane: what falls below probability 0.5.
+    """
+
+    scales_nm: tuple[float, ...] = (8.0, 12.0, 18.0)
+    darkness_nm: float = 6.0
+    darkness_weight: float = 0.4
+    membrane_fraction: float = 0.25
+
+
+@dataclass(frozen=True)
+class SegmentParams:
+    """Neurite profiles within one section.
+
+    Parameters
+    ----------
+    seed_distance_nm : float
+        Least distance between the seeds of two profiles along y and x.
+    smoothing_nm : float
+        Width of the Gaussian that takes the roughness out of the distance map.
+    least_radius_nm : float
+        Least distance to membrane at a seed.
+    """
+
+    seed_distance_nm: float = 80.0
+    smoothing_nm: float = 15.0
+    least_radius_nm: float = 10.0
 
 
 @dataclass(frozen=True)
 class StitchParams:
-    """Neurite ids across sections."""
+    """Which profiles of neighbouring sections are one neurite.
 
-    min_overlap: float = 0.5
+    Parameters
+    ----------
+    least_of_smaller, least_of_larger : float
+        Share of the smaller and of the larger profile that their overlap must reach.
+    least_mutual : float
+        Share of the smaller one that suffices for two profiles that are each other's best.
+    """
+
+    least_of_smaller: float = 0.65
+    least_of_larger: float = 0.2
+    least_mutual: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -141,6 +201,7 @@ class RunConfig:
     threads: int = 1
     preprocess_params: PreprocessParams = field(default_factory=PreprocessParams)
     align_params: AlignParams = field(default_factory=AlignParams)
+    evidence_params: EvidenceParams = field(default_factory=EvidenceParams)
     segment_params: SegmentParams = field(default_factory=SegmentParams)
     stitch_params: StitchParams = field(default_factory=StitchParams)
     synapse_params: SynapseParams = field(default_factory=SynapseParams)
