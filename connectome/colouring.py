@@ -1,0 +1,74 @@
+"""Colours for neurites such that neighbours never look like one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+NEIGHBOUR_NM = 60.0  # profiles nearer than this, membrane and all, get different colours
+
+
+def neurite_colours(
+    planes: Sequence[np.ndarray], voxel_size: tuple[float, float, float], count: int
+) -> list[np.ndarray]:
+    """Give each neurite one colour such that near neighbours in any of the planes differ.
+
+    Parameters
+    ----------
+    planes : sequence of ndarray of int
+        The section (Y, X) and, if any, the plane across sections (Z, X).
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    count : int
+        Colours there are.
+
+    Returns
+    -------
+    list of ndarray of int
+        Number of the colour, below ``count``, of each pixel of each plane; -1 where the id is 0.
+
+    Notes
+    -----
+    Greedy, those with most neighbours first. An id starts from its own preferred colour, so
+    that a neurite tends to keep its colour from figure to figure. Should all colours be taken,
+    the one least used around the neurite is.
+    """
+    ids, index = np.unique(np.concatenate([plane.ravel() for plane in planes]), return_inverse=True)
+    ends = np.cumsum([plane.size for plane in planes])[:-1]
+    planes = [
+        part.reshape(plane.shape) for part, plane in zip(np.split(index, ends), planes, strict=True)
+    ]
+    dz, dy, dx = voxel_size
+    pairs = np.concatenate(
+        [_near_pairs(plane, along, dx) for plane, along in zip(planes, (dy, dz), strict=False)]
+    )
+    pairs = pairs[np.all(ids[pairs] != 0, axis=1)]
+    near = sparse.coo_array(
+        (np.ones(2 * len(pairs)), np.concatenate([pairs, pairs[:, ::-1]]).T), (len(ids), len(ids))
+    ).tocsr()
+
+    colour = np.full(len(ids), -1)
+    for i in np.argsort(-np.diff(near.indptr), kind="stable"):
+        around = colour[near.indices[near.indptr[i] : near.indptr[i + 1]]]
+        used = np.bincount(around[around >= 0], minlength=count)
+        preferred = (ids[i] + np.arange(count)) % count
+        colour[i] = preferred[np.argmin(used[preferred])]
+    colour[ids == 0] = -1
+    return [colour[plane] for plane in planes]
+
+
+def _near_pairs(plane: np.ndarray, row_nm: float, column_nm: float) -> np.ndarray:
+    """Return the distinct pairs (N, 2) of values that come within `NEIGHBOUR_NM` of each other."""
+    keys = [np.empty(0, dtype=np.int64)]
+    for turned, pixel_nm in ((plane, row_nm), (plane.T, column_nm)):
+        reach = min(max(1, round(NEIGHBOUR_NM / pixel_nm)), len(turned) - 1)
+        # A few distances suffice: no profile is thinner than a quarter of the reach.
+        for step in np.unique(np.linspace(1, reach, 4).astype(int)) if reach else ():
+            one, other = turned[:-step], turned[step:]
+            differ = one != other
+            low, high = np.minimum(one, other)[differ], np.maximum(one, other)[differ]
+            keys.append(np.unique(low.astype(np.int64) << 32 | high))
+    keys = np.unique(np.concatenate(keys))
+    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)

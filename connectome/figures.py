@@ -1,0 +1,828 @@
+"""The published figures: what became of the EM, where synapses may be, the graph, the shifts.
+
+Every function takes arrays and returns a `matplotlib.figure.Figure` of its printed size;
+`write_figure` writes it as PDF and PNG. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import EllipseCollection, PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+from scipy import sparse
+from scipy.cluster import hierarchy
+from scipy.spatial import cKDTree
+
+from connectome import style
+from connectome.colouring import neurite_colours
+from connectome.errors import DataError
+from connectome.graph_layout import graph_layout
+from connectome.layout import atomic_path
+from connectome.volume import Volume
+
+# Figure 1: the EM from raw to labelled ------------------------------------------------------
+
+TINT = 0.5  # share of the neurite's colour in an overlay
+PICTURE_MM = 40.5
+PICTURE_GAP_MM = 2.5
+
+
+@style.styled
+def figure1(
+    raw: Volume,
+    preprocessed: np.ndarray,
+    aligned: np.ndarray,
+    labels: np.ndarray,
+    section: int | None = None,
+) -> Figure:
+    """Show one section, and one plane across all sections, from raw to labelled.
+
+    Parameters
+    ----------
+    raw : Volume
+        The cutout as imaged: uint8, shape (Z, Y, X), with voxel size and source.
+    preprocessed, aligned : ndarray of float, shape (Z, Y, X)
+        Intensities in [0, 1].
+    labels : ndarray of int, shape (Z, Y, X)
+        Neurite ids of the aligned stack; 0 is none.
+    section : int, optional
+        Section to show; None takes the one nearest the middle that bears an image.
+
+    Returns
+    -------
+    Figure
+        Panels a-d: the section raw, preprocessed, aligned and with its neurites (xy). Panels
+        e-h: the same across the sections (xz), where alignment shows. All are to one scale,
+        and a neurite has one colour in both.
+
+    Raises
+    ------
+    DataError
+        If the stacks differ in shape.
+    """
+    _check_shapes(raw.shape, preprocessed, aligned, labels)
+    z = _section_with_image(raw.data) if section is None else section
+    views = _views(raw, z, raw.shape[1] // 2)
+    planes = [labels[view.where] for view in views]
+    colours = neurite_colours(planes, raw.voxel_size, len(style.NEURITE_COLOURS))
+
+    figure = style.page(8.0 + sum(view.height + 8.0 for view in views))
+    top = 6.0
+    for view, colour, letters in zip(views, colours, ("abcd", "efgh"), strict=False):
+        pictures = [_grey(stack[view.where]) for stack in (raw.data, preprocessed, aligned)]
+        pictures.append(_tinted(pictures[-1], colour))
+        _draw_view(figure, top, view, pictures, letters)
+        top += view.height + 8.0
+    style.footer(figure, _extent(raw.shape, raw.voxel_size), raw.source)
+    return figure
+
+
+@dataclass(frozen=True)
+class _View:
+    """A plane through the stack as printed: its voxels, size in mm, and where others cut it."""
+
+    where: tuple[slice | int, ...]
+    axis: str
+    titles: Sequence[str]
+    mark: int | None
+    caption: str
+    width: float
+    height: float
+    mm_per_um: float
+
+
+def _views(volume: Volume, z: int, y: int) -> list[_View]:
+    """Return the section ``z`` (xy) and, of more than one section, the plane ``y`` (xz)."""
+    depth = len(volume.data)
+    _, tall, wide = volume.field_of_view_um
+    mm_per_um = min(PICTURE_MM / wide, 75.0 / tall)
+    width, section_mm = wide * mm_per_um, volume.voxel_size[0] / 1000 * mm_per_um
+    shown = min(depth, max(2, int(55.0 / section_mm)))
+    first = min(max(z - shown // 2, 0), depth - shown)
+    part = f", sections {first} to {first + shown - 1} of {depth}" if shown < depth else ""
+    xy = _View(
+        where=np.s_[z, :, :],
+        axis="y",
+        titles=("Raw", "Preprocessed", "Aligned", "Neurites"),
+        mark=y if depth > 1 else None,
+        caption=f"Section z = {z}" + ("; red ticks: the plane below" if depth > 1 else ""),
+        width=width,
+        height=tall * mm_per_um,
+        mm_per_um=mm_per_um,
+    )
+    xz = replace(
+        xy,
+        where=np.s_[first : first + shown, y, :],
+        axis="z",
+        titles=4 * ("",),
+        mark=z - first,
+        caption=f"Across sections at y = {y}{part}; red ticks: the section above",
+        height=shown * section_mm,
+    )
+    return [xy, xz] if depth > 1 else [xy]
+
+
+def _draw_view(
+    figure: Figure, top: float, view: _View, pictures: Sequence[np.ndarray], letters: str
+) -> None:
+    """Draw the pictures of one view side by side, ``top`` mm below the page's edge."""
+    bottom = top + view.height
+    margin = 6.0 + (PICTURE_MM - view.width) / 2
+    for column, (image, letter, title) in enumerate(
+        zip(pictures, letters, view.titles, strict=True)
+    ):
+        box = (margin + column * (PICTURE_MM + PICTURE_GAP_MM), top, view.width, view.height)
+        axes = style.panel(figure, box, letter, title)
+        style.picture(axes, image)
+        if view.mark is not None:
+            axes.set_yticks([view.mark], labels=[""])
+            axes.tick_params(left=True, right=True, color=style.VERMILION, width=1.0)
+        if column == 0:
+            axes.set_ylabel(view.axis, rotation=0, va="center")
+    style.scale_bar(figure, margin, bottom + 1.4, view.mm_per_um, view.width / 3)
+    style.remark(figure, bottom + 3.0, view.caption)
+
+
+def _section_with_image(stack: np.ndarray) -> int:
+    """Return the section nearest the middle with at least half the usual contrast."""
+    sparse_rows = stack[:, ::4, ::4].astype(np.float32)
+    contrast = sparse_rows.std(axis=(1, 2))
+    usable = np.flatnonzero(contrast >= 0.5 * np.median(contrast))
+    return int(usable[np.argmin(np.abs(usable - len(stack) // 2))])
+
+
+def _tinted(grey: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Lay neurite colours over a grey image; ``colour`` is an index, -1 for none."""
+    shade = np.repeat(grey[..., None], 3, axis=-1)
+    palette = (255 * style.NEURITE_COLOURS).astype(np.float32)
+    blend = (1 - TINT) * shade + TINT * palette[colour]
+    return np.where(colour[..., None] < 0, shade, blend).astype(np.uint8)
+
+
+# Figure 2: synapse candidates ---------------------------------------------------------------
+
+SECTIONS_SHOWN = 3
+ARROW_MM = 4.0
+PARTNER_NM = 120.0  # as far around a candidate its partners are looked for
+
+
+@style.styled
+def figure2(
+    aligned: np.ndarray,
+    labels: np.ndarray,
+    synapses: pd.DataFrame,
+    voxel_size: tuple[float, float, float],
+    source: str = "",
+) -> Figure:
+    """Show synapse candidates on the sections that have most of them.
+
+    Parameters
+    ----------
+    aligned : ndarray of float, shape (Z, Y, X)
+        Intensities in [0, 1].
+    labels : ndarray of int, shape (Z, Y, X)
+        Neurite ids; 0 is none.
+    synapses : DataFrame
+        Candidates: ``z, y, x`` in voxels, ``pre_id``, ``post_id`` and ``score``.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    source : str
+        Where the EM came from.
+
+    Returns
+    -------
+    Figure
+        One section from each third of the stack, neurite boundaries thin, an arrow from the
+        presynaptic to the postsynaptic neurite at each candidate, coloured by score; below,
+        candidates per section and the distribution of scores with the colour key.
+
+    Raises
+    ------
+    DataError
+        If the stacks differ in shape.
+    """
+    _check_shapes(aligned.shape, labels)
+    depth = len(aligned)
+    sections = _pixels(synapses["z"], depth)
+    counts = np.bincount(sections, minlength=depth)
+    shown = _fullest_sections(counts)
+    scores = synapses["score"].to_numpy(float)
+    norm = _score_norm(scores)
+
+    _, tall, wide = np.multiply(aligned.shape, voxel_size) / 1000
+    mm_per_um = min(56.0 / wide, 95.0 / tall)
+    width, height = wide * mm_per_um, tall * mm_per_um
+    figure = style.page(height + 55.0)
+    for column, (z, letter) in enumerate(zip(shown, "abc", strict=False)):
+        left = 2.0 + column * 59.0 + (56.0 - width) / 2
+        title = f"Section z = {z} · {_number(counts[z], 'candidate')}"
+        axes = style.panel(figure, (left, 6.0, width, height), letter, title)
+        _draw_boundaries(axes, _grey(aligned[z]), labels[z], width)
+        _draw_candidates(axes, synapses[sections == z], labels[z], voxel_size, norm)
+        if column == 0:
+            style.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
+    direction = "Arrows point from the presynaptic to the postsynaptic neurite (heuristic)"
+    style.remark(figure, height + 9.0, direction)
+    letters = iter("abcde"[len(shown) :])
+    box = (14.0, height + 18.0, 88.0, 22.0)
+    axes = style.panel(figure, box, next(letters), "Candidates per section", indent=12.0)
+    _draw_counts(axes, counts, shown)
+    box = (118.0, height + 18.0, 54.0, 22.0)
+    axes = style.panel(figure, box, next(letters), "Scores of all candidates", indent=12.0)
+    _draw_scores(axes, scores, norm)
+    style.footer(figure, _extent(aligned.shape, voxel_size), source)
+    return figure
+
+
+def _fullest_sections(counts: np.ndarray) -> list[int]:
+    """Return the section with most candidates in each part of the stack, its middle if equal."""
+    shown = []
+    for part in np.array_split(np.arange(len(counts)), min(SECTIONS_SHOWN, len(counts))):
+        off_centre = np.abs(part - part.mean()) / len(counts)
+        shown.append(int(part[np.argmax(counts[part] - off_centre)]))
+    return shown
+
+
+def _score_norm(scores: np.ndarray) -> Normalize:
+    if len(scores) == 0:
+        return Normalize(0, 1)
+    low, high = float(scores.min()), float(scores.max())
+    return Normalize(low, high) if high > low else Normalize(low - 0.5, high + 0.5)
+
+
+def _draw_boundaries(axes: Axes, grey: np.ndarray, plane: np.ndarray, width_mm: float) -> None:
+    """Draw a section with thin neurite boundaries, fine enough for the printed size."""
+    rows, columns = plane.shape
+    # Whole multiples: boundaries then fall between the pixels they separate.
+    fold = max(1, round(width_mm / style.MM_PER_INCH * style.SCREEN_DPI / columns))
+    size = (columns * fold, rows * fold)
+    shade = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
+    fine = plane.repeat(fold, axis=0).repeat(fold, axis=1)
+    edge = np.zeros(fine.shape, dtype=bool)
+    edge[:-1] |= fine[:-1] != fine[1:]
+    edge[:, :-1] |= fine[:, :-1] != fine[:, 1:]
+    image = np.repeat(shade[..., None], 3, axis=-1)
+    image[edge] = (0.2 * image[edge] + 0.8 * 255 * np.array(to_rgb(style.SKY))).astype(np.uint8)
+    style.picture(axes, image, (rows, columns))
+
+
+def _draw_candidates(
+    axes: Axes,
+    candidates: pd.DataFrame,
+    plane: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    norm: Normalize,
+) -> None:
+    """Draw an arrow from pre to post at each candidate; a dot where no partner is in sight."""
+    if candidates.empty:
+        return
+    # Strong ones last, so that they lie on top.
+    candidates = candidates.sort_values("score", kind="stable")
+    across, down = _pre_to_post(candidates, plane, voxel_size).T
+    known = np.isfinite(across)
+    x, y, score = (candidates[name].to_numpy(float) for name in ("x", "y", "score"))
+    key = {"cmap": "viridis", "norm": norm, "edgecolors": "white", "linewidths": 0.4}
+    axes.scatter(x[~known], y[~known], 12, c=score[~known], zorder=3, **key)
+    arrows = axes.quiver(
+        x[known],
+        y[known],
+        across[known],
+        -down[known],
+        score[known],
+        cmap="viridis",
+        norm=norm,
+        angles=np.degrees(np.arctan2(-down[known], across[known])),
+        pivot="middle",
+        units="inches",
+        scale_units="inches",
+        scale=style.MM_PER_INCH / ARROW_MM,
+        width=0.75 / style.MM_PER_INCH,
+        headwidth=3.2,
+        headlength=3.4,
+        headaxislength=3.0,
+        zorder=4,
+    )
+    arrows.set(edgecolor="white", linewidth=0.5)
+
+
+def _pre_to_post(
+    candidates: pd.DataFrame, plane: np.ndarray, voxel_size: tuple[float, float, float]
+) -> np.ndarray:
+    """Return unit vectors (N, 2), along (x, y), from the pre- to the postsynaptic profile.
+
+    Each points from the one's centre of mass to the other's, both within `PARTNER_NM` of the
+    candidate in its section. NaN where either is not there.
+    """
+    nm = np.array(voxel_size[1:])
+    reach_y, reach_x = np.clip(np.round(PARTNER_NM / nm), 2, 15).astype(int)
+    dy, dx = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
+    padded = np.pad(plane, ((reach_y, reach_y), (reach_x, reach_x)))
+    rows = _pixels(candidates["y"], plane.shape[0])[:, None, None]
+    columns = _pixels(candidates["x"], plane.shape[1])[:, None, None]
+    window = padded[rows + dy + reach_y, columns + dx + reach_x]
+    offsets = np.stack([dx * nm[1], dy * nm[0]], axis=-1)
+
+    def centre(ids: pd.Series) -> np.ndarray:
+        inside = window == ids.to_numpy()[:, None, None]
+        with np.errstate(invalid="ignore"):
+            return np.einsum("nyx,yxc->nc", inside, offsets) / inside.sum((1, 2))[:, None]
+
+    vector = centre(candidates["post_id"]) - centre(candidates["pre_id"])
+    with np.errstate(invalid="ignore"):
+        return vector / np.linalg.norm(vector, axis=1, keepdims=True)
+
+
+def _pixels(places: pd.Series, size: int) -> np.ndarray:
+    """Round places along an axis to its ``size`` pixels."""
+    return np.clip(np.rint(places.to_numpy(float)), 0, size - 1).astype(int)
+
+
+def _draw_counts(axes: Axes, counts: np.ndarray, shown: Sequence[int]) -> None:
+    axes.stairs(counts, _section_edges(len(counts)), fill=True, color=style.SHADE)
+    top = max(counts.max() * 1.25, 1.0)
+    axes.plot(shown, np.full(len(shown), 0.94 * top), "v", ms=3, color=style.VERMILION)
+    axes.set(ylim=(0, top), ylabel="candidates")
+    axes.yaxis.set_major_locator(_whole_numbers(4))
+    _section_axis(axes, len(counts))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
+    """Draw a histogram of scores, and below it the colour key of the arrows."""
+    axes.set(xlabel="score", ylabel="candidates", xlim=(norm.vmin, norm.vmax))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.set_major_locator(_whole_numbers(4))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    key = axes.inset_axes((0, -0.09, 1, 0.07))
+    key.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap="viridis")
+    key.set(xticks=[], yticks=[])
+    axes.tick_params(axis="x", length=0, pad=7.0)
+    if len(scores) == 0:
+        axes.set(yticks=[])
+        style.notice(axes, "no synapse candidates")
+        return
+    edges = np.linspace(norm.vmin, norm.vmax, 25)
+    counts, _ = np.histogram(scores, edges)
+    axes.stairs(counts, edges, fill=True, color=style.SHADE)
+
+
+# Figure 3: the graph ------------------------------------------------------------------------
+
+DRAWN_NEURITES = 5000  # the strongest; more would be dust in print
+DRAWN_CONNECTIONS = 20000
+VECTOR_CONNECTIONS = 3000  # beyond, arrows become a picture: a page of vectors opens slowly
+NAMED_ALL = 40
+NAMED_HUBS = 15
+MATRIX_SIZE = 24  # rows that can be named at 6 pt
+GRAPH_MM = 104.0
+LABEL_MM = (1.3, 2.3)  # width of a letter and height of a line at 6 pt
+BEND = 0.16  # of an arrow's length: opposite arrows bow apart
+EDGE_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
+
+
+@style.styled
+def figure3(graph: nx.DiGraph, source: str = "") -> Figure:
+    """Show the graph of connections, and its strongest part as a matrix.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph
+        Edges run from the presynaptic to the postsynaptic neurite; ``weight`` is the summed
+        score.
+    source : str
+        Where the EM came from.
+
+    Returns
+    -------
+    Figure
+        Panel a: neurites as dots, area by summed score, colour by the share that is output;
+        connections as curved arrows, width and darkness by score; the strongest named. Panel b:
+        scores among the strongest, presynaptic in rows, ordered by similarity of partners.
+    """
+    figure = style.page(119.0)
+    network = style.panel(figure, (2.0, 6.0, GRAPH_MM, GRAPH_MM), "a", "Connections")
+    network.set(xlim=(0, GRAPH_MM), ylim=(GRAPH_MM, 0))  # its coordinates are mm of paper
+    network.set_axis_off()
+    style.panel(figure, (109.0, 6.0, 0.0, 0.0), "b", "Scores among the strongest").set_axis_off()
+    matrix = style.panel(figure, (123.0, 22.0, 52.0, 52.0))
+    names = np.array([style.shorten(str(node), 8) for node in graph], dtype=object)
+    if len(names) == 0:
+        style.notice(network, "no neurites in the graph")
+        style.notice(matrix, "no connections")
+        matrix.set(xticks=[], yticks=[])
+        style.footer(figure, "0 neurites · 0 connections", source)
+        return figure
+    weights = sparse.csr_array(nx.to_scipy_sparse_array(graph, weight="weight", dtype=float))
+    strength = weights.sum(axis=1) + weights.sum(axis=0)
+    strongest = np.argsort(-strength, kind="stable")
+    drawn = np.sort(strongest[:DRAWN_NEURITES])
+    norm = _weight_norm(weights.data)
+    _draw_network(network, weights[drawn][:, drawn], names[drawn], norm)
+    _draw_matrix(matrix, weights, names, strongest[:MATRIX_SIZE], norm)
+    _draw_graph_keys(figure, norm)
+    text = f"{_number(len(names), 'neurite')} · {_number(weights.nnz, 'connection')}"
+    if len(drawn) < len(names):
+        text += f" · the {len(drawn):,} strongest neurites drawn"
+    style.footer(figure, text, source)
+    return figure
+
+
+def _weight_norm(weights: np.ndarray) -> Normalize:
+    """Scale scores to [0, 1]: logarithmic where they span more than a decade."""
+    positive = weights[weights > 0]
+    if len(positive) == 0:
+        return Normalize(0, 1)
+    low, high = float(positive.min()), float(positive.max())
+    if high <= 10 * low:
+        return Normalize(0, high)
+    return LogNorm(max(low, high / 1000), high, clip=True)
+
+
+def _draw_network(
+    axes: Axes, weights: sparse.csr_array, names: np.ndarray, norm: Normalize
+) -> None:
+    """Draw neurites and connections in a panel whose coordinates are mm."""
+    out, into = weights.sum(axis=1), weights.sum(axis=0)
+    strength = out + into
+    connections = weights.tocoo()
+    order = np.argsort(connections.data, kind="stable")  # strong ones on top
+    pre, post = (ends[order] for ends in connections.coords)
+    shown = np.flatnonzero(pre != post)[-DRAWN_CONNECTIONS:]
+    pre, post, weight = pre[shown], post[shown], connections.data[order][shown]
+
+    place, spacing = _fitted(graph_layout(pre, post, len(names)))
+    radius = _radii(strength, spacing)
+    grade = np.asarray(norm(weight))
+    # Where there are many they are fine and faint, and add up to a density instead of a blot.
+    per_neurite = len(weight) / len(names)
+    finest = np.clip(0.5 * spacing, 0.5, 2.0) * min(1.0, (8 / max(per_neurite, 1)) ** 0.5)
+    alpha = np.clip(np.sqrt(600 / max(len(weight), 1)), 0.3, 1.0)
+    arrows = _arrows(
+        place[pre], place[post], radius[pre], radius[post], (0.05 + 0.2 * grade) * finest
+    )
+    crowded = len(weight) > VECTOR_CONNECTIONS
+    shades = EDGE_COLOURS(grade, alpha=alpha)
+    axes.add_collection(
+        PolyCollection(arrows, facecolors=shades, edgecolors="none", rasterized=crowded),
+        autolim=False,
+    )
+    output = np.divide(out, strength, out=np.full(len(out), 0.5), where=strength > 0)
+    rank = np.argsort(strength, kind="stable")  # strong ones on top
+    axes.add_collection(_dots(axes, place[rank], radius[rank], output[rank], crowded))
+    named = rank[::-1][: len(names) if len(names) <= NAMED_ALL else NAMED_HUBS]
+    lines = np.empty((0, 2)) if crowded else arrows[:, ::2].reshape(-1, 2)
+    _draw_names(axes, place[named], radius[named], names[named], lines)
+
+
+def _dots(
+    axes: Axes, place: np.ndarray, radius: np.ndarray, output: np.ndarray, rasterized: bool
+) -> EllipseCollection:
+    """Return one dot per neurite, its colour the share of its score that is output."""
+    return EllipseCollection(
+        2 * radius,
+        2 * radius,
+        np.zeros(len(radius)),
+        units="xy",
+        offsets=place,
+        offset_transform=axes.transData,
+        array=output,
+        cmap="cividis",
+        norm=Normalize(0, 1),
+        edgecolors="white",
+        linewidths=np.clip(radius * 0.4, 0.05, 0.4),
+        rasterized=rasterized,
+        zorder=2,
+    )
+
+
+def _radii(strength: np.ndarray, spacing: float) -> np.ndarray:
+    """Return radii in mm such that areas are as strengths, within what a page can show."""
+    usual = max(float(np.median(strength)), 1e-12)
+    radius = min(0.22 * spacing, 1.6) * np.sqrt(strength / usual)
+    return np.clip(radius, min(max(0.1 * spacing, 0.15), 0.8), min(max(0.45 * spacing, 1.4), 2.8))
+
+
+def _arrows(
+    start: np.ndarray,
+    end: np.ndarray,
+    start_radius: np.ndarray,
+    end_radius: np.ndarray,
+    width: np.ndarray,
+) -> np.ndarray:
+    """Return curved arrows as polygons of shape (N, vertices, 2), from rim to rim.
+
+    Each follows a quadratic Bézier curve that bows to one side of its direction, so that a
+    connection and its reciprocal enclose a lens instead of hiding each other. All in mm.
+    """
+    chord = end - start
+    length = np.maximum(np.linalg.norm(chord, axis=1), 1e-6)
+    normal = np.stack([-chord[:, 1], chord[:, 0]], axis=1)
+    control = (start + end) / 2 + BEND * normal
+    head = np.minimum(2.6 * width + 0.4, 0.5 * length)
+    first = np.clip(start_radius / length, 0, 0.45)
+    tip = 1 - np.clip((end_radius + 0.1) / length, 0, 0.45)
+    neck = np.maximum(tip - head / length, first)
+
+    def curve(t: np.ndarray) -> np.ndarray:
+        t = t[..., None]
+        return (
+            (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * control[:, None] + t**2 * end[:, None]
+        )
+
+    t = first[:, None] + (neck - first)[:, None] * np.linspace(0, 1, 7)
+    spine, point = curve(t), curve(tip[:, None])
+    along = np.diff(np.concatenate([spine, point], axis=1), axis=1)
+    along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    half = across * (width / 2)[:, None, None]
+    barb = across[:, -1:] * (0.42 * head)[:, None, None]
+    right = [spine + half, spine[:, -1:] + barb]
+    left = [spine[:, -1:] - barb, (spine - half)[:, ::-1]]
+    return np.concatenate([*right, point, *left], axis=1)
+
+
+def _fitted(place: np.ndarray) -> tuple[np.ndarray, float]:
+    """Scale a layout to the panel, in mm; return it and the usual distance between neighbours."""
+    low, high = place.min(axis=0), place.max(axis=0)
+    room = GRAPH_MM - 10.0
+    scale = min(16.0, room / max((high - low).max(), 1e-9))
+    place = (place - (low + high) / 2) * scale + GRAPH_MM / 2
+    if len(place) < 2:
+        return place, scale
+    distance, _ = cKDTree(place).query(place, k=2)
+    return place, float(np.median(distance[:, 1]))
+
+
+def _draw_names(
+    axes: Axes, place: np.ndarray, radius: np.ndarray, names: np.ndarray, lines: np.ndarray
+) -> None:
+    """Write names beside dots, each where it hides least of other names, dots and lines.
+
+    All in mm; ``lines`` are points (N, 2) along the arrows.
+    """
+    angles = np.radians([0, 180, 270, 90, 315, 225, 45, 135])
+    sides = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    taken = np.concatenate([place - radius[:, None], place + radius[:, None]], axis=1)
+    for spot, reach, name in zip(place, radius, names, strict=True):
+        size = np.array([LABEL_MM[0] * len(name), LABEL_MM[1]])
+        centres = spot + sides * (reach + 0.4 + size / 2)
+        centres = np.clip(centres, size / 2, GRAPH_MM - size / 2)
+        boxes = np.concatenate([centres - size / 2, centres + size / 2], axis=1)
+        overlap = np.minimum(boxes[:, None, 2:], taken[:, 2:]) - np.maximum(
+            boxes[:, None, :2], taken[:, :2]
+        )
+        crossed = np.all((lines > boxes[:, None, :2]) & (lines < boxes[:, None, 2:]), axis=2)
+        hidden = np.prod(np.clip(overlap, 0, None), axis=2).sum(axis=1) + 0.3 * crossed.sum(axis=1)
+        best = np.argmin(hidden)
+        taken = np.concatenate([taken, boxes[[best]]])
+        axes.text(
+            *centres[best],
+            name,
+            fontsize=style.SMALL_PT,
+            ha="center",
+            va="center_baseline",
+            parse_math=False,
+            zorder=3,
+            bbox={"boxstyle": "round,pad=0.08", "fc": (1, 1, 1, 0.75), "ec": "none"},
+        )
+
+
+def _draw_matrix(
+    axes: Axes,
+    weights: sparse.csr_array,
+    names: np.ndarray,
+    chosen: np.ndarray,
+    norm: Normalize,
+) -> None:
+    """Draw the scores among chosen neurites, those with similar partners side by side."""
+    part = weights[chosen][:, chosen].toarray()
+    if len(chosen) > 2:
+        profile = np.log1p(np.concatenate([part, part.T], axis=1))
+        tree = hierarchy.linkage(profile, "average", optimal_ordering=True)
+        order = hierarchy.leaves_list(tree)
+        part, chosen = part[order][:, order], chosen[order]
+    axes.imshow(
+        np.ma.masked_less_equal(part, 0), cmap=EDGE_COLOURS, norm=norm, interpolation="none"
+    )
+    ticks = np.arange(len(chosen))
+    axes.set_yticks(ticks, names[chosen], parse_math=False)
+    axes.set_xticks(ticks, names[chosen], rotation=90, parse_math=False)
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.set_ylabel("presynaptic")
+    axes.yaxis.set_label_coords(-0.25, 0.5)
+    axes.set_xlabel("postsynaptic")
+    axes.xaxis.set_label_coords(0.5, 1.28)
+
+
+def _draw_graph_keys(figure: Figure, norm: Normalize) -> None:
+    """Explain shades, the colours of dots, and arrows, under the matrix."""
+    score = style.panel(figure, (123.0, 78.0, 52.0, 2.0))
+    bar = figure.colorbar(ScalarMappable(norm, EDGE_COLOURS), cax=score, orientation="horizontal")
+    bar.set_label("summed score of a connection")
+    bar.ax.xaxis.set_major_formatter("{x:g}")
+    share = style.panel(figure, (131.0, 92.0, 36.0, 2.0))
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), "cividis"), cax=share, orientation="horizontal"
+    )
+    bar.set_ticks([0, 0.5, 1], labels=["receives only", "both", "sends only"])
+    bar.set_label("neurite; its area: summed score")
+    arrow = style.panel(figure, (123.0, 104.0, 52.0, 4.0))
+    arrow.set(xlim=(0, 52), ylim=(4, 0))
+    arrow.set_axis_off()
+    ends, one = np.array([[[2.0, 2.0]], [[14.0, 2.0]]]), np.ones(1)
+    arrow.add_collection(
+        PolyCollection(_arrows(*ends, one, one, 0.3 * one), facecolors=style.INK, edgecolors="none")
+    )
+    arrow.plot(*ends[:, 0].T, "o", ms=3.5, color=style.FAINT)
+    arrow.text(17, 2, "pre- to postsynaptic (heuristic)", fontsize=style.SMALL_PT, va="center")
+
+
+# Figure 4: alignment ------------------------------------------------------------------------
+
+
+@style.styled
+def figure4(
+    shifts: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    source: str = "",
+    truth_shifts: np.ndarray | None = None,
+    damaged: Sequence[int] = (),
+    confidence: np.ndarray | None = None,
+) -> Figure:
+    """Show how far each section was shifted.
+
+    Parameters
+    ----------
+    shifts : ndarray of float, shape (Z, 2)
+        Shift (dy, dx) applied to each section, in pixels.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    source : str
+        Where the EM came from.
+    truth_shifts : ndarray of float, shape (Z, 2), optional
+        True shifts in pixels. What all sections have in common is taken from ``shifts``: moving
+        the whole stack misaligns nothing.
+    damaged : sequence of int
+        Sections that could not be used.
+    confidence : ndarray of float, shape (Z,), optional
+        Of each section's shift, in [0, 1].
+
+    Returns
+    -------
+    Figure
+        Panels a, b: dy and dx by section, in px and nm; c: the path of the sections in their
+        plane; d, if known: confidence.
+    """
+    shifts = np.asarray(shifts, float).reshape(-1, 2)
+    known = [shifts]
+    if truth_shifts is not None:
+        truth_shifts = np.asarray(truth_shifts, float)
+        known.append(truth_shifts + np.median(shifts - truth_shifts, axis=0))
+    # One scale for both, so that they can be compared.
+    reach = max(0.6 * np.ptp(known, axis=(0, 1)).max(), 0.5)
+    figure = style.page(77.0 if confidence is None else 97.0)
+    for row, name in enumerate(("dy", "dx")):
+        box = (14.0, 8.0 + 32.0 * row, 80.0, 24.0)
+        axes = style.panel(figure, box, "ab"[row], f"Shift {name}", indent=12.0)
+        series = [shift[:, row] for shift in known]
+        _draw_shift(axes, series, damaged)
+        middle = (np.max(series) + np.min(series)) / 2
+        limits = np.array([middle - reach, middle + reach])
+        axes.set(ylim=limits, ylabel="px")
+        axes.yaxis.set_label_coords(-0.09, 0.5)
+        in_nm = axes.twinx()
+        in_nm.set(ylim=limits * voxel_size[1 + row], ylabel="nm")
+        in_nm.yaxis.set_label_coords(1.09, 0.5)
+        if row == 0:
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0.1)
+    path = style.panel(figure, (121.0, 8.0, 44.0, 44.0), "c", "Path of the sections", indent=12.0)
+    _draw_path(path, figure, shifts * voxel_size[1:], damaged)
+    if confidence is not None:
+        strip = style.panel(figure, (14.0, 75.0, 80.0, 10.0), "d", "Confidence", indent=12.0)
+        strip.stairs(confidence, _section_edges(len(shifts)), fill=True, color=style.SHADE)
+        strip.set(ylim=(0, 1.05), yticks=[0, 1])
+        _section_axis(strip, len(shifts))
+    sections = _number(len(shifts), "section")
+    style.footer(figure, f"{sections} · pixels of {_times(voxel_size[:0:-1])} nm (x, y)", source)
+    return figure
+
+
+def _draw_shift(axes: Axes, known: Sequence[np.ndarray], damaged: Sequence[int]) -> None:
+    """Draw one component of the applied shifts and, if there are two series, of the true ones."""
+    applied, *truth = known
+    sections = np.arange(len(applied))
+    axes.axhline(0, color=style.FAINT, lw=0.4)
+    axes.plot(sections, applied, "-o", ms=1.6, color=style.BLUE, label="applied", zorder=3)
+    for series in truth:
+        axes.plot(
+            sections, series, "o", ms=3.2, mfc="none", mec=style.ORANGE, mew=0.8, label="true"
+        )
+    for z in damaged:
+        label = "damaged section" if z == damaged[0] else None
+        axes.axvspan(z - 0.5, z + 0.5, color=style.VERMILION, alpha=0.25, lw=0, label=label)
+    _section_axis(axes, len(applied))
+
+
+def _draw_path(axes: Axes, figure: Figure, path_nm: np.ndarray, damaged: Sequence[int]) -> None:
+    """Draw shifts (dy, dx) in nm as a path in the plane of the sections, coloured by section."""
+    dy, dx = path_nm.T
+    axes.plot(dx, dy, "-", lw=0.5, color=style.SHADE, zorder=1)
+    sections = Normalize(0, max(len(dx) - 1, 1))
+    dots = axes.scatter(dx, dy, 7, np.arange(len(dx)), norm=sections, zorder=2, linewidths=0)
+    marked = list(damaged)
+    axes.plot(dx[marked], dy[marked], "o", ms=5, mfc="none", mec=style.VERMILION, mew=0.8, zorder=3)
+    centre = (path_nm.max(axis=0) + path_nm.min(axis=0)) / 2
+    reach = max(0.58 * np.ptp(path_nm, axis=0).max(), 1.0)
+    axes.set(
+        xlim=(centre[1] - reach, centre[1] + reach),
+        ylim=(centre[0] + reach, centre[0] - reach),  # y grows downwards, as in the pictures
+        xlabel="dx (nm)",
+        ylabel="dy (nm)",
+    )
+    bar = figure.colorbar(dots, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
+    bar.set_label("section z")
+    bar.ax.yaxis.set_major_locator(_whole_numbers(6))
+
+
+# Shared by figures --------------------------------------------------------------------------
+
+
+def _check_shapes(shape: tuple[int, ...], *stacks: np.ndarray) -> None:
+    for stack in stacks:
+        if stack.shape != shape:
+            raise DataError(f"a stack of shape {stack.shape} does not fit one of {shape}")
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """Return an image as uint8, from uint8 or from intensities in [0, 1]."""
+    if image.dtype == np.uint8:
+        return image
+    return (255 * np.clip(np.nan_to_num(image.astype(np.float32)), 0, 1) + 0.5).astype(np.uint8)
+
+
+def _extent(shape: tuple[int, ...], voxel_size: tuple[float, float, float]) -> str:
+    """Say how large a stack is, in voxels and µm, in x, y, z order as microscopists write."""
+    sides = list(zip(shape, voxel_size, strict=True))[::-1]
+    return (
+        f"{_times(n for n, _ in sides)} voxels of {_times(nm for _, nm in sides)} nm (x, y, z): "
+        f"{_times(n * nm / 1000 for n, nm in sides)} µm"
+    )
+
+
+def _times(sides: Iterable[float]) -> str:
+    return " × ".join(f"{side:.4g}" for side in sides)  # noqa: RUF001
+
+
+def _whole_numbers(most: int) -> MaxNLocator:
+    return MaxNLocator(most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _section_edges(sections: int) -> np.ndarray:
+    return np.arange(sections + 1) - 0.5
+
+
+def _section_axis(axes: Axes, sections: int) -> None:
+    """Let the horizontal axis count sections."""
+    axes.set(xlim=_section_edges(sections)[[0, -1]], xlabel="section z")
+    axes.xaxis.set_major_locator(_whole_numbers(8))
+
+
+# Writing ------------------------------------------------------------------------------------
+
+
+@style.styled
+def write_figure(figure: Figure, stem: Path) -> None:
+    """Write a figure as ``<stem>.pdf`` and ``<stem>.png``.
+
+    Parameters
+    ----------
+    figure : Figure
+        Of its printed size.
+    stem : Path
+        Target without its ending; folders are made. Each file appears whole or not at all, and
+        bears no date, so that the same figure gives the same bytes.
+    """
+    with atomic_path(stem.with_name(f"{stem.name}.pdf")) as temporary:
+        figure.savefig(temporary, metadata={"Title": stem.name, "CreationDate": None})
+    with atomic_path(stem.with_name(f"{stem.name}.png")) as temporary:
+        figure.savefig(
+            temporary,
+            dpi=style.SCREEN_DPI,
+            metadata={"Title": stem.name, "Software": None},
+            pil_kwargs={"compress_level": 5},
+        )

@@ -1,0 +1,210 @@
+"""The look of every figure: printed sizes, type, colours and the furniture of a page.
+
+Pages are laid out in millimetres from the top left corner, as they are printed. Nothing here
+touches pyplot or leaves a matplotlib setting changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+DOUBLE_COLUMN_MM = 178.0
+DPI = 300  # of pictures in a PDF, as journals ask
+SCREEN_DPI = 200
+MM_PER_INCH = 25.4
+
+BODY_PT = 7.0
+SMALL_PT = 6.0
+LETTER_PT = 8.0
+
+INK = "#1a1a1a"
+FAINT = "#6b6b6b"
+SHADE = "#b9c2cc"
+
+# Okabe & Ito (2008): told apart by readers with any common colour vision.
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+OKABE_ITO = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE)
+NEURITE_COLOURS = np.array([to_rgb(colour) for colour in OKABE_ITO])
+
+STYLE = {
+    # The one family that comes with matplotlib: the same glyphs, and bytes, on every machine.
+    "font.family": "DejaVu Sans",
+    "font.size": BODY_PT,
+    "axes.labelsize": BODY_PT,
+    "axes.titlesize": BODY_PT,
+    "xtick.labelsize": SMALL_PT,
+    "ytick.labelsize": SMALL_PT,
+    "legend.fontsize": SMALL_PT,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.5,
+    "axes.labelpad": 2.0,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2.0,
+    "ytick.major.size": 2.0,
+    "xtick.major.pad": 1.5,
+    "ytick.major.pad": 1.5,
+    "xtick.minor.visible": False,
+    "ytick.minor.visible": False,
+    "lines.linewidth": 0.9,
+    "patch.linewidth": 0.5,
+    "axes.unicode_minus": True,
+    "text.usetex": False,
+    "pdf.fonttype": 42,  # TrueType: text stays text for the journal's editors
+    "savefig.bbox": None,  # "tight" draws everything twice and makes sizes vary
+    "savefig.facecolor": "white",
+    "figure.facecolor": "white",
+    "path.simplify": True,
+}
+
+
+def styled(function: Callable) -> Callable:
+    """Run a function under `STYLE`, whatever the user's own matplotlib settings are."""
+
+    @wraps(function)
+    def under_style(*args, **kwargs):
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(STYLE)
+            return function(*args, **kwargs)
+
+    return under_style
+
+
+def page(height_mm: float, width_mm: float = DOUBLE_COLUMN_MM) -> Figure:
+    """Return an empty page of the printed size."""
+    return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=DPI)
+
+
+def panel(
+    figure: Figure,
+    box: tuple[float, float, float, float],
+    letter: str = "",
+    title: str = "",
+    indent: float = 0.0,
+) -> Axes:
+    """Add a panel to a page.
+
+    Parameters
+    ----------
+    figure : Figure
+        From `page`.
+    box : tuple of float
+        Left, top, width and height in mm, from the page's top left corner.
+    letter, title : str
+        Written above the panel, the letter in bold.
+    indent : float
+        How far left of the box the letter stands, in mm: over the labels of an axis.
+
+    Returns
+    -------
+    Axes
+    """
+    left, top, width, height = box
+    page_width, page_height = figure.get_size_inches() * MM_PER_INCH
+    axes = figure.add_axes(
+        (
+            left / page_width,
+            1 - (top + height) / page_height,
+            width / page_width,
+            height / page_height,
+        )
+    )
+    if letter:
+        write(figure, left - indent, top - 1.3, letter, size=LETTER_PT, weight="bold")
+    if title:
+        write(figure, left - indent + (3.6 if letter else 0.0), top - 1.3, title)
+    return axes
+
+
+def write(figure: Figure, left: float, baseline: float, text: str, size=BODY_PT, **kwargs):
+    """Write text on a page, its baseline ``baseline`` mm below the page's top edge."""
+    width, height = figure.get_size_inches() * MM_PER_INCH
+    # Names come from users: a "$" in a path is not mathematics.
+    return figure.text(
+        left / width, 1 - baseline / height, text, fontsize=size, parse_math=False, **kwargs
+    )
+
+
+def remark(figure: Figure, baseline: float, text: str) -> None:
+    """Write a small remark at the right margin, its baseline in mm from the page's top."""
+    right = figure.get_figwidth() * MM_PER_INCH - 2.5
+    write(figure, right, baseline, text, size=SMALL_PT, ha="right", color=FAINT)
+
+
+def footer(figure: Figure, text: str, source: str) -> None:
+    """Write where the data came from, and its size, along the bottom of a page."""
+    width, height = figure.get_size_inches() * MM_PER_INCH
+    room = int((width - 4) / (SMALL_PT * 0.215)) - len(text)
+    write(
+        figure,
+        2.0,
+        height - 2.0,
+        " · ".join(filter(None, (shorten(source, room), text))),
+        size=SMALL_PT,
+        color=FAINT,
+    )
+
+
+def shorten(text: str, length: int) -> str:
+    """Leave out the middle of a text longer than ``length`` characters."""
+    if len(text) <= length:
+        return text
+    kept = max(length - 1, 2)
+    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
+
+
+def picture(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:
+    """Fill a panel with an 8-bit grey (Y, X) or a colour (Y, X, 3) image.
+
+    The panel's coordinates are pixels, those of ``shape`` when the image has been enlarged.
+    """
+    rows, columns = image.shape[:2] if shape is None else shape
+    extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto", extent=extent)
+    axes.set(xticks=[], yticks=[])
+
+
+def notice(axes: Axes, text: str) -> None:
+    """Say in an otherwise empty panel why it is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+
+
+def round_length(limit: float) -> float:
+    """Return the largest of …, 0.1, 0.2, 0.5, 1, 2, 5, … that is not above ``limit``."""
+    power = 10.0 ** np.floor(np.log10(limit))
+    # A hair of tolerance: 0.2 / 0.1 must count as 2.
+    return float(power * max(m for m in (1, 2, 5) if m * power <= limit * (1 + 1e-9)))
+
+
+def scale_bar(figure: Figure, left: float, top: float, mm_per_um: float, room: float) -> None:
+    """Draw a scale bar of a round length in µm, its label to its right.
+
+    Parameters
+    ----------
+    figure : Figure
+        Page to draw on.
+    left, top : float
+        Left end and upper edge of the bar, in mm from the page's top left corner.
+    mm_per_um : float
+        Printed mm per µm of tissue.
+    room : float
+        The bar is no longer than this, in mm.
+    """
+    length = round_length(room / mm_per_um)
+    axes = panel(figure, (left, top, length * mm_per_um, 0.7))
+    axes.set(xticks=[], yticks=[], facecolor=INK)
+    write(figure, left + length * mm_per_um + 1.2, top + 1.3, f"{length:g} µm", size=SMALL_PT)
