@@ -202,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Score one label volume against another from the command line."""
     from connectome.commandline import Parser
     from connectome.layout import write_json
-    from connectome.stackfiles import read_labels
+    from connectome.stackfiles import LABELS, open_stack
 
     parser = Parser(
         prog="python -m connectome.evaluate",
@@ -217,7 +217,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="where to write it (default: SEG's name)")
     args = parser.parse_args(argv)
-    scores = segmentation_scores(read_labels(args.segmentation), read_labels(args.truth))
+    stacks = [open_stack(path, LABELS) for path in (args.segmentation, args.truth)]
+    scores = segmentation_scores(*(stack.read((0, 0, 0), stack.shape) for stack in stacks))
     evaluation = {"segmentation": scores}
     print(format_table(evaluation))
     stem = args.segmentation.partition(":")[0]

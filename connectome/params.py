@@ -75,8 +75,8 @@ class PreprocessParams:
     """
 
     gaussian_sigma_nm: float = 6.0
-    clahe_tile_nm: float = 500.0
-    clahe_clip: float = 0.01
+    clahe_tile_nm: float = 1000.0
+    clahe_clip: float = 0.003
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,37 @@ class StitchParams:
 
 @dataclass(frozen=True)
 class SynapseParams:
-    """Dark densities on boundaries between neurites."""
+    """Dark densities on boundaries between neurites.
 
-    max_boundary_nm: float = 40.0
+    Parameters
+    ----------
+    density_nm, surround_nm : float
+        Gaussian widths in plane of a density and of what it is compared with.
+    depth_nm : float
+        Gaussian width across sections.
+    max_boundary_nm : float
+        Largest distance of a density's centre from a boundary.
+    separation_nm : float
+        Least distance between two synapses along each axis.
+    partner_nm : float
+        How far from the centre partners are sought.
+    least_contrast : float
+        Least contrast, in robust standard deviations of the section.
+    least_contact : float
+        Least share of the surroundings a partner takes up.
+    most_partners : int
+        Most postsynaptic partners of one synapse.
+    """
+
+    density_nm: float = 20.0
+    surround_nm: float = 100.0
+    depth_nm: float = 15.0
+    max_boundary_nm: float = 50.0
+    separation_nm: float = 120.0
+    partner_nm: float = 80.0
+    least_contrast: float = 1.2
+    least_contact: float = 0.1
+    most_partners: int = 3
 
 
 @dataclass(frozen=True)

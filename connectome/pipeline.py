@@ -1,0 +1,447 @@
+"""The main job: a cutout in, a wiring graph out.
+
+Order, progress, timing, what is saved and the run log live here; the stages know nothing of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from connectome import (
+    align,
+    evaluate,
+    evidence,
+    fetch,
+    graph,
+    layout,
+    preprocess,
+    runlog,
+    segment,
+    stitch,
+    synapses,
+)
+from connectome.console import Console
+from connectome.errors import SourceUnreachable, UsageError
+from connectome.params import DEFAULT_CUTOUT, RunConfig
+from connectome.truth import Truth
+from connectome.volume import Volume
+
+PHANTOM = "phantom://neuropil"
+# Measured peak beyond the interpreter and its libraries, bytes per voxel; see benchmarks/.
+BYTES_PER_VOXEL = 60
+BASE_BYTES = 250e6
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A cutout in register, with what is known and what is wrong about it.
+
+    Parameters
+    ----------
+    cutout : Volume of uint8
+        EM as imaged.
+    preprocessed, aligned : ndarray of float32, shape (Z, Y, X)
+        EM before and after alignment, in [0, 1].
+    tissue : ndarray of bool, shape (Z, Y, X)
+        Where ``aligned`` shows tissue.
+    alignment : Alignment
+        Shifts applied, confidence, damaged sections.
+    truth : Truth
+        Carried into the aligned frame; its shifts are those that would have been right.
+    """
+
+    cutout: Volume
+    preprocessed: np.ndarray
+    aligned: np.ndarray
+    tissue: np.ndarray
+    alignment: align.Alignment
+    truth: Truth
+
+
+def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.CutoutPlan]:
+    """Decide what will be fetched, from metadata alone.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The request.
+    console : Console
+        Told when the phantom steps in.
+
+    Returns
+    -------
+    config, plan
+        The request, changed only when nobody chose the source and BossDB cannot be reached:
+        then the phantom of the same size takes its place.
+
+    Raises
+    ------
+    SourceUnreachable
+        If a source that was asked for cannot be reached.
+    """
+    try:
+        plan = fetch.plan_cutout(config.source)
+    except SourceUnreachable as error:
+        if not config.fall_back:
+            raise
+        console.warn(
+            f"{error.problem}. No dataset was asked for, so this run uses the embedded synthetic "
+            f"sample ({PHANTOM}) instead: nothing below shows a real worm."
+        )
+        source = replace(config.source, uri=PHANTOM, origin_xyz=None, resolution=None)
+        config = replace(config, source=source)
+        plan = fetch.plan_cutout(source)
+    _check_memory(plan)
+    return config, plan
+
+
+def describe_plan(config: RunConfig, plan: fetch.CutoutPlan) -> str:
+    """Say in words what a run would do: the dry run."""
+    z, y, x = plan.field_of_view_um
+    sz, sy, sx = plan.voxel_size
+    lines = [
+        f"source         {plan.uri}",
+        f"cutout         {plan.shape[2]} x {plan.shape[1]} x {plan.shape[0]} voxels (X Y Z)"
+        f" at {plan.origin[2]} {plan.origin[1]} {plan.origin[0]}",
+        f"voxel size     {sz:g} x {sy:g} x {sx:g} nm (Z Y X)"
+        + (f", mip {plan.resolution}" if plan.resolution is not None else ""),
+        f"field of view  {x:.2f} x {y:.2f} x {z:.2f} µm (X Y Z)",
+        f"memory         about {memory_needed(plan.shape) / 1e6:.0f} MB at the peak",
+        f"files          under {config.outdir}/",
+    ]
+    lines += [f"               {name}" for name in files_written(config)]
+    lines += [f"note           {note}" for note in plan.notes]
+    return "\n".join(lines)
+
+
+def files_written(config: RunConfig) -> list[str]:
+    """List the files a run leaves, relative to the output folder."""
+    arrays = [layout.ALIGNED[config.aligned_dtype], layout.LABELS]
+    if not config.save_minimal:
+        arrays = [layout.CUTOUT, layout.PREPROCESSED, *arrays]
+    tables = [layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS]
+    if config.ground_truth or config.simulate_sigma_px or config.source.uri.startswith("phantom:"):
+        tables.append(layout.EVALUATION)
+    figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
+    return [*arrays, *tables, *figures, layout.RUN_LOG, "runs/<run_id>_config.json"]
+
+
+def memory_needed(shape: tuple[int, int, int]) -> float:
+    """Estimate the peak memory of a run in bytes, for a cutout of shape (Z, Y, X)."""
+    return BASE_BYTES + BYTES_PER_VOXEL * float(np.prod(shape))
+
+
+def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dict:
+    """Do the main job.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    console : Console
+        Whom to tell.
+    command : sequence of str
+        The command line, for the log.
+
+    Returns
+    -------
+    dict
+        The evaluation, as in ``tables/evaluation.json``; empty where no truth is known.
+    """
+    outdir = Path(config.outdir)
+    asked = config.source.cutout_xyz or DEFAULT_CUTOUT
+    with runlog.record(outdir, asdict(config), config.source.uri, asked, command) as log:
+        job = _Job(config, console, log)
+        with layout.staged(outdir, log.run_id) as folder:
+            evaluation = job.run(folder)
+            files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+            log.artefacts(files)
+    console.say(_timings(log.summary))
+    if evaluation:
+        console.say(evaluate.format_table(evaluation) + "\n")
+    console.say(f"results are in {outdir}/ (run {log.run_id})")
+    return evaluation
+
+
+class _Job:
+    """One run: its request, its listeners, and the stages in order."""
+
+    def __init__(self, config: RunConfig, console: Console, log: runlog.Run):
+        self.config = config
+        self.console = console
+        self.log = log
+
+    def run(self, folder: Path) -> dict:
+        prepared = self.prepare()
+        labels = self.reconstruct(prepared)
+        candidates = self.find_synapses(prepared, labels)
+        with self.log.stage("graph") as counts:
+            wiring = graph.build_graph(candidates, self.config.graph_params)
+            nodes = graph.node_table(wiring)
+            edges = graph.edge_table(candidates, self.config.graph_params)
+            counts |= {"nodes": len(nodes), "edges": len(edges)}
+        self.console.say(f"graph       {len(nodes)} neurites connected by {len(edges)} edges")
+        evaluation = self.evaluate(prepared, labels, candidates)
+        with self.log.stage("figures"):
+            self.draw(folder, prepared, labels, candidates, wiring)
+        with self.log.stage("save"):
+            self.save(folder, prepared, labels)
+            for name, table in (
+                (layout.SYNAPSES, candidates),
+                (layout.NODES, nodes),
+                (layout.EDGES, edges),
+            ):
+                with layout.atomic_path(folder / name) as path:
+                    table.to_csv(path, index=False)
+            if evaluation:
+                layout.write_json(folder / layout.EVALUATION, evaluation)
+        return evaluation
+
+    def prepare(self) -> Prepared:
+        """Fetch, preprocess and align."""
+        cutout, truth = self.fetch()
+        threads = self.config.threads
+        with self.log.stage("preprocess") as counts, self.bar("preprocess", cutout) as tell:
+            tissue = preprocess.find_tissue(cutout.data)
+            blank = preprocess.blank_sections(cutout.data, tissue)
+            preprocessed = preprocess.preprocess(
+                cutout.data,
+                tissue,
+                cutout.voxel_size,
+                self.config.preprocess_params,
+                threads,
+                tell,
+            )
+            counts |= {"sections": len(tissue), "blank": len(blank)}
+        with self.log.stage("align") as counts, self.bar("align", cutout) as tell:
+            found = align.estimate_alignment(
+                preprocessed, cutout.voxel_size, blank, self.config.align_params, threads, tell
+            )
+            if not self.config.align:
+                found = replace(found, shifts=np.zeros_like(found.shifts))
+            aligned = align.apply_shifts(preprocessed, found.shifts, threads=threads)
+            tissue = align.apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
+            truth = _carried(truth, found.shifts)
+            counts["damaged"] = len(found.damaged)
+        self.tell_alignment(found)
+        return Prepared(cutout, preprocessed, aligned, tissue, found, truth)
+
+    def fetch(self) -> tuple[Volume, Truth]:
+        """Bring the cutout and what is known to be true about it."""
+        with self.log.stage("fetch") as counts:
+            self.config, plan = plan_run(self.config, self.console)
+            self.log.source(plan.uri, plan.shape[::-1])
+            self.console.say(f"source      {plan.uri}")
+            z, y, x = plan.field_of_view_um
+            voxel = " x ".join(f"{v:g}" for v in plan.voxel_size)
+            self.console.say(
+                f"cutout      {plan.shape[2]} x {plan.shape[1]} x {plan.shape[0]} voxels, "
+                f"{x:.2f} x {y:.2f} x {z:.2f} µm (X Y Z); voxel {voxel} nm (Z Y X)"
+            )
+            with self.console.bar("fetch", plan.steps) as tell:
+                fetched = fetch.fetch_cutout(plan, tell)
+            for note in fetched.notes:
+                self.console.warn(note)
+            truth = fetched.truth or Truth()
+            if self.config.ground_truth:
+                labels = fetch.read_ground_truth(self.config.ground_truth, plan)
+                truth = replace(truth, labels=labels)
+            counts["voxels"] = fetched.volume.data.size
+        if not self.config.simulate_sigma_px:
+            return fetched.volume, truth
+        with self.log.stage("misalign"):
+            return self.misalign(fetched.volume, truth)
+
+    def misalign(self, cutout: Volume, truth: Truth) -> tuple[Volume, Truth]:
+        """Displace every section at random, and keep what would put it back."""
+        moves = align.simulated_shifts(
+            len(cutout.data), self.config.simulate_sigma_px, self.config.source.seed
+        )
+        if truth.shifts is None:
+            # Real sections are not in register to begin with. How they lie by themselves is the
+            # zero that the simulated error is measured from.
+            tissue = preprocess.find_tissue(cutout.data)
+            plain = preprocess.preprocess(cutout.data, tissue, cutout.voxel_size)
+            own = align.estimate_alignment(plain, cutout.voxel_size, threads=self.config.threads)
+            truth = replace(truth, shifts=own.shifts)
+        truth = replace(_carried(truth, moves), shifts=truth.shifts - moves)
+        moved = align.apply_shifts(cutout.data, moves, order=1)
+        self.console.say(
+            f"misaligned  on purpose, {self.config.simulate_sigma_px:g} px per section"
+        )
+        return cutout.with_data(moved), truth
+
+    def reconstruct(self, prepared: Prepared) -> np.ndarray:
+        """Take the aligned stack to neurite ids."""
+        voxel_size, threads = prepared.cutout.voxel_size, self.config.threads
+        with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
+            probability = evidence.neurite_probability(
+                prepared.aligned,
+                prepared.tissue,
+                voxel_size,
+                self.config.evidence_params,
+                threads,
+                tell,
+            )
+        with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
+            profiles = segment.segment_sections(
+                probability, prepared.tissue, voxel_size, self.config.segment_params, threads, tell
+            )
+            counts["profiles"] = n_profiles = int(profiles.max(axis=(1, 2)).sum())
+        with self.log.stage("stitch") as counts:
+            labels = stitch.stitch_sections(
+                profiles, prepared.alignment.damaged, self.config.stitch_params
+            )
+            counts["neurites"] = int(labels.max())
+        self.console.say(f"neurites    {labels.max()} ids from {n_profiles} profiles")
+        return labels
+
+    def find_synapses(self, prepared: Prepared, labels: np.ndarray) -> pd.DataFrame:
+        """Find candidates; the density's place, its partners and a score."""
+        with self.log.stage("synapses") as counts, self.bar("synapses", prepared.cutout) as tell:
+            candidates = synapses.find_synapses(
+                prepared.aligned,
+                labels,
+                prepared.cutout.voxel_size,
+                prepared.alignment.damaged,
+                self.config.synapse_params,
+                self.config.threads,
+                tell,
+            )
+            counts["candidates"] = len(candidates)
+        self.console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
+        return candidates
+
+    def evaluate(self, prepared: Prepared, labels, candidates) -> dict:
+        """Score whatever truth is known."""
+        truth = prepared.truth
+        evaluation = {}
+        with self.log.stage("evaluate"):
+            if truth.labels is not None:
+                evaluation["segmentation"] = evaluate.segmentation_scores(labels, truth.labels)
+            if truth.synapses is not None:
+                evaluation["synapses"] = evaluate.synapse_scores(
+                    candidates, truth.synapses, prepared.cutout.voxel_size
+                )
+            if truth.shifts is not None:
+                evaluation["alignment"] = {
+                    "rms_px": evaluate.alignment_rms(prepared.alignment.shifts, truth.shifts)
+                }
+        for name, value in _flat(evaluation):
+            self.log.metric(name, value)
+        return evaluation
+
+    def save(self, folder: Path, prepared: Prepared, labels: np.ndarray) -> None:
+        """Write the arrays and the shifts."""
+        cutout, alignment, config = prepared.cutout, prepared.alignment, self.config
+        dtype = config.aligned_dtype
+        arrays = {
+            layout.ALIGNED[dtype]: prepared.aligned.astype(dtype),
+            layout.LABELS: labels,
+        }
+        if not config.save_minimal:
+            arrays |= {layout.CUTOUT: cutout.data, layout.PREPROCESSED: prepared.preprocessed}
+        for name, data in arrays.items():
+            layout.write_volume(folder / name, cutout.with_data(data))
+        content = {
+            "shifts": alignment.shifts.tolist(),
+            "unit": "px",
+            "axes": ["dy", "dx"],
+            "pixel_size_nm": list(cutout.voxel_size[1:]),
+            "applied": config.align,
+            "confidence": alignment.confidence.tolist(),
+            "damaged_sections": list(alignment.damaged),
+            "source": cutout.source,
+        }
+        if prepared.truth.shifts is not None:
+            content["true_shifts"] = np.asarray(prepared.truth.shifts).tolist()
+        layout.write_json(folder / layout.SHIFTS, content)
+
+    def draw(self, folder: Path, prepared: Prepared, labels, candidates, wiring) -> None:
+        """Draw the four figures."""
+        from connectome import figures  # matplotlib takes half a second to load
+
+        cutout, alignment = prepared.cutout, prepared.alignment
+        drawn = {
+            1: figures.figure1(cutout, prepared.preprocessed, prepared.aligned, labels),
+            2: figures.figure2(
+                prepared.aligned, labels, candidates, cutout.voxel_size, cutout.source
+            ),
+            3: figures.figure3(wiring, cutout.source),
+            4: figures.figure4(
+                alignment.shifts,
+                cutout.voxel_size,
+                cutout.source,
+                prepared.truth.shifts,
+                alignment.damaged,
+                alignment.confidence,
+            ),
+        }
+        with self.console.bar("figures", len(drawn)) as tell:
+            for number, figure in drawn.items():
+                figures.write_figure(figure, folder / layout.FIGURES[number])
+                tell(1)
+
+    def bar(self, name: str, volume: Volume):
+        """Show how many sections are done."""
+        return self.console.bar(name, len(volume.data))
+
+    def tell_alignment(self, found: align.Alignment) -> None:
+        """Say how far sections were moved, and which could not be used."""
+        largest = np.abs(found.shifts).max()
+        self.console.say(f"aligned     sections moved by up to {largest:.1f} px")
+        if found.damaged:
+            listed = ", ".join(map(str, found.damaged))
+            self.console.warn(
+                f"section {listed}: blank, or unlike both neighbours; bridged, not followed"
+            )
+
+
+def _carried(truth: Truth, shifts: np.ndarray) -> Truth:
+    """Carry true labels and synapses through the shifts of their sections."""
+    labels, table = truth.labels, truth.synapses
+    if labels is not None:
+        labels = align.apply_shifts(labels, shifts, order=0)
+    if table is not None:
+        table = table.copy()
+        places = align.carry_points(table[["z", "y", "x"]].to_numpy(float), shifts)
+        table[["z", "y", "x"]] = places
+    return Truth(labels, table, truth.shifts)
+
+
+def _flat(evaluation: dict, prefix: str = ""):
+    """Yield (path, number) for every score, such as ("synapses/200/f1", 0.5)."""
+    for key, value in evaluation.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield prefix + key, value
+
+
+def _check_memory(plan: fetch.CutoutPlan) -> None:
+    """Refuse what cannot fit, before hours are spent on it."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # not every system tells
+        return
+    needed = memory_needed(plan.shape)
+    if needed > total:
+        raise UsageError(
+            f"a cutout of {plan.shape[2]} x {plan.shape[1]} x {plan.shape[0]} voxels needs about "
+            f"{needed / 1e9:.0f} GB, and this machine has {total / 1e9:.0f} GB",
+            "the run would end without a result",
+            "--preset medium, or a smaller --cutout X Y Z",
+        )
+
+
+def _timings(stages: Sequence[runlog.Stage]) -> str:
+    parts = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in stages)
+    total = sum(stage.seconds for stage in stages)
+    peak = max((stage.peak_mb or 0 for stage in stages), default=0)
+    return f"\n{total:.1f} s ({parts}); peak memory {peak:.0f} MB"
