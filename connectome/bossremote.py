@@ -175,11 +175,15 @@ class _Request:
             )
         if isinstance(error, requests.RequestException):
             return SourceUnreachable(
-                f"no connection to {self.host} for {self.what}: {_cause(error)}",
+                f"the connection to {self.host} failed for {self.what}: {_cause(error)}",
                 self.consequence,
                 "check the network connection and --boss_host",
             )
-        return DataError(f"{self.what} cannot be used: {error}", self.consequence)
+        return DataError(
+            f"{self.host} sent {self.what}, but damaged or in another form: {error}",
+            self.consequence,
+            "again later, or another channel",
+        )
 
     def _refusal(self, response: requests.Response) -> ConnectomeError:
         status = response.status_code
@@ -209,11 +213,11 @@ def _message(response: requests.Response) -> str:
 
 
 def _cause(error: requests.RequestException) -> str:
-    """Return the reason at the bottom of a chain of wrapped errors, without addresses in memory."""
+    """Return the reason at the bottom of a chain of wrapped errors."""
     cause: object = error
     while isinstance(cause, BaseException):
         inner = getattr(cause, "reason", None) or (cause.args[-1] if cause.args else None)
         if not isinstance(inner, BaseException):
             break
         cause = inner
-    return str(cause)
+    return str(cause).rpartition("): ")[2]  # what urllib3 says after the connection it means

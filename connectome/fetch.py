@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -221,11 +222,13 @@ def _plan_bossdb(source: Source, waits: Waits) -> CutoutPlan:
             _read=lambda progress: (channel.read(origin, shape, progress), None),
         )
 
-    remembered = archive.remembered(address)
-    if remembered:
-        plan = place(remembered)
-        if remembered.is_kept(plan.origin, plan.shape):
-            return plan
+    # Bounds kept from earlier may be out of date: only the server's word refuses a request.
+    with suppress(UsageError):
+        remembered = archive.remembered(address)
+        if remembered:
+            plan = place(remembered)
+            if remembered.is_kept(plan.origin, plan.shape):
+                return plan
     return place(archive.ask(address))
 
 
@@ -268,7 +271,7 @@ def _plan_phantom(source: Source) -> CutoutPlan:
 
     return _plan(
         source,
-        uri=f"phantom://neuropil?seed={seed}",
+        uri=f"phantom://neuropil?seed={seed}&section_nm={voxel_size[0]:g}&pixel_nm={voxel_size[1]:g}",
         voxel_size=voxel_size,
         source_shape=shape,
         origin=(0, 0, 0),

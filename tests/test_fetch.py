@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connectome.errors import DataError, SourceUnreachable, UsageError
 from connectome.fetch import fetch_cutout, plan_cutout, read_ground_truth, seeded_corner
 from connectome.params import Source
+from connectome.phantom import make_phantom
 from connectome.retry import Patience, Waits
 
 RNG = np.random.default_rng(0)
@@ -181,6 +182,14 @@ def test_any_other_request_asks_the_server_anew(remote, boss):
     boss.requests.clear()
     plan_cutout(replace(remote, seed=8))
     assert len(boss.requests) == 3
+
+
+def test_bounds_remembered_from_before_do_not_refuse_what_the_server_has_now(remote, boss):
+    fetch_cutout(plan_cutout(remote))
+    boss.frame["z_stop"] = 40
+    boss.experiment["num_hierarchy_levels"] = 6
+    assert plan_cutout(replace(remote, cutout_xyz=(50, 40, 30))).source_shape[0] == 40
+    assert plan_cutout(replace(remote, cutout_xyz=(5, 4, 3), resolution=5)).resolution == 5
 
 
 def test_a_source_that_cannot_be_reached_is_said_to_be(tmp_path):
@@ -365,18 +374,24 @@ def test_labels_that_are_no_ids_are_a_data_error(tmp_path, plan, labels):
 
 
 def test_the_phantom_comes_with_its_truth_and_ignores_flags_of_other_sources():
-    pytest.importorskip("connectome.phantom")
     source = Source("phantom://neuropil?seed=3", (96, 80, 8), (1, 2, 3), resolution=2)
     plan = plan_cutout(source)
     fetched = fetch_cutout(plan)
-    assert plan.uri == fetched.volume.source == "phantom://neuropil?seed=3"
+    assert plan.uri == fetched.volume.source == "phantom://neuropil?seed=3&section_nm=30&pixel_nm=8"
+    np.testing.assert_array_equal(
+        fetch_cutout(plan_cutout(Source(plan.uri, (96, 80, 8)))).volume.data, fetched.volume.data
+    )
     assert fetched.volume.shape == plan.shape == plan.source_shape == (8, 80, 96)
     assert fetched.truth.labels.shape == plan.shape
     assert [note.split()[0] for note in plan.notes[:2]] == ["--resolution", "--origin"]
 
 
+def test_the_phantom_is_named_as_it_names_itself():
+    plan = plan_cutout(Source("phantom://neuropil", (64, 48, 4), voxel_size=(40, 5, 5), seed=9))
+    assert plan.uri == make_phantom((4, 48, 64), 9, (40, 5, 5)).volume.source
+
+
 def test_the_voxel_size_asked_for_is_that_of_the_phantom():
-    pytest.importorskip("connectome.phantom")
     plan = plan_cutout(Source("phantom://neuropil", (192, 192, 8), voxel_size=(40, 10, 10)))
     assert plan.voxel_size == fetch_cutout(plan).volume.voxel_size == (40, 10, 10)
     assert plan.notes == ()
