@@ -173,7 +173,7 @@ def _tinted(grey: np.ndarray, colour: np.ndarray) -> np.ndarray:
 # Figure 2: synapse candidates ---------------------------------------------------------------
 
 SECTIONS_SHOWN = 3
-ARROW_MM = 4.0
+ARROW_MM = 3.8
 PARTNER_NM = 120.0  # as far around a candidate its partners are looked for
 
 
@@ -232,7 +232,9 @@ def figure2(
         _draw_candidates(axes, synapses[sections == z], labels[z], voxel_size, norm)
         if column == 0:
             style.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
-    direction = "Arrows point from the presynaptic to the postsynaptic neurite (heuristic)"
+    direction = (
+        "Arrows start at the candidate, from presynaptic to postsynaptic neurite (heuristic)"
+    )
     style.remark(figure, height + 9.0, direction)
     letters = iter("abcde"[len(shown) :])
     box = (14.0, height + 18.0, 88.0, 22.0)
@@ -303,11 +305,11 @@ def _draw_candidates(
         cmap="viridis",
         norm=norm,
         angles=np.degrees(np.arctan2(-down[known], across[known])),
-        pivot="middle",
+        pivot="tail",  # so that the partners of a polyadic synapse fan out
         units="inches",
         scale_units="inches",
         scale=style.MM_PER_INCH / ARROW_MM,
-        width=0.75 / style.MM_PER_INCH,
+        width=0.6 / style.MM_PER_INCH,
         headwidth=3.2,
         headlength=3.4,
         headaxislength=3.0,
@@ -382,7 +384,7 @@ def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
 DRAWN_NEURITES = 5000  # the strongest; more would be dust in print
 DRAWN_CONNECTIONS = 20000
 VECTOR_CONNECTIONS = 3000  # beyond, arrows become a picture: a page of vectors opens slowly
-NAMED_ALL = 40
+NAMED_ALL = 60
 NAMED_HUBS = 15
 MATRIX_SIZE = 24  # rows that can be named at 6 pt
 GRAPH_MM = 104.0
@@ -481,7 +483,7 @@ def _draw_network(
     rank = np.argsort(strength, kind="stable")  # strong ones on top
     axes.add_collection(_dots(axes, place[rank], radius[rank], output[rank], crowded))
     named = rank[::-1][: len(names) if len(names) <= NAMED_ALL else NAMED_HUBS]
-    lines = np.empty((0, 2)) if crowded else arrows[:, ::2].reshape(-1, 2)
+    lines = np.empty((0, 2)) if crowded else arrows.reshape(-1, 2)
     _draw_names(axes, place[named], radius[named], names[named], lines)
 
 
@@ -540,7 +542,7 @@ def _arrows(
             (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * control[:, None] + t**2 * end[:, None]
         )
 
-    t = first[:, None] + (neck - first)[:, None] * np.linspace(0, 1, 7)
+    t = first[:, None] + (neck - first)[:, None] * np.linspace(0, 1, 11)
     spine, point = curve(t), curve(tip[:, None])
     along = np.diff(np.concatenate([spine, point], axis=1), axis=1)
     along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
@@ -583,8 +585,8 @@ def _draw_names(
             boxes[:, None, :2], taken[:, :2]
         )
         crossed = np.all((lines > boxes[:, None, :2]) & (lines < boxes[:, None, 2:]), axis=2)
-        hidden = np.prod(np.clip(overlap, 0, None), axis=2).sum(axis=1) + 0.3 * crossed.sum(axis=1)
-        best = np.argmin(hidden)
+        covered = np.prod(np.clip(overlap, 0, None), axis=2).sum(axis=1)
+        best = np.argmin(30 * covered + crossed.sum(axis=1))  # names and dots before lines
         taken = np.concatenate([taken, boxes[[best]]])
         axes.text(
             *centres[best],
@@ -713,8 +715,9 @@ def figure4(
         strip.stairs(confidence, _section_edges(len(shifts)), fill=True, color=style.SHADE)
         strip.set(ylim=(0, 1.05), yticks=[0, 1])
         _section_axis(strip, len(shifts))
-    sections = _number(len(shifts), "section")
-    style.footer(figure, f"{sections} · pixels of {_times(voxel_size[:0:-1])} nm (x, y)", source)
+    pixel = _times(f"{nm:.4g}" for nm in voxel_size[:0:-1])
+    text = f"{_number(len(shifts), 'section')} · pixels of {pixel} nm (x, y)"
+    style.footer(figure, text, source)
     return figure
 
 
@@ -775,13 +778,14 @@ def _extent(shape: tuple[int, ...], voxel_size: tuple[float, float, float]) -> s
     """Say how large a stack is, in voxels and µm, in x, y, z order as microscopists write."""
     sides = list(zip(shape, voxel_size, strict=True))[::-1]
     return (
-        f"{_times(n for n, _ in sides)} voxels of {_times(nm for _, nm in sides)} nm (x, y, z): "
-        f"{_times(n * nm / 1000 for n, nm in sides)} µm"
+        f"{_times(f'{n}' for n, _ in sides)} voxels of "
+        f"{_times(f'{nm:.4g}' for _, nm in sides)} nm (x, y, z): "
+        f"{_times(f'{n * nm / 1000:.3g}' for n, nm in sides)} µm"
     )
 
 
-def _times(sides: Iterable[float]) -> str:
-    return " × ".join(f"{side:.4g}" for side in sides)  # noqa: RUF001
+def _times(sides: Iterable[str]) -> str:
+    return " × ".join(sides)  # noqa: RUF001
 
 
 def _whole_numbers(most: int) -> MaxNLocator:
