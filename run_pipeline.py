@@ -67,7 +67,7 @@ def _parser() -> commandline.Parser:
     source.add_argument(
         "--cutout",
         nargs=3,
-        type=_size,
+        type=commandline.count,
         metavar=AXES,
         help=f"size in voxels; a preset wins (default: {' '.join(map(str, DEFAULT_CUTOUT))};"
         " a local file is taken whole)",
@@ -75,26 +75,26 @@ def _parser() -> commandline.Parser:
     source.add_argument(
         "--origin",
         nargs=3,
-        type=_index,
+        type=commandline.index,
         metavar=AXES,
         help="exact corner in voxels (default: near the centre, varied by --seed)",
     )
     source.add_argument(
         "--resolution",
-        type=_index,
+        type=commandline.index,
         metavar="MIP",
         help="BossDB mip (default: nearest 8 nm in plane)",
     )
     source.add_argument(
         "--voxel_size",
         nargs=3,
-        type=_length,
+        type=commandline.length,
         metavar=("Z", "Y", "X"),
         help="in nm, for files that carry none",
     )
     source.add_argument(
         "--seed",
-        type=_index,
+        type=commandline.index,
         default=DEFAULT_SEED,
         help="of every random choice (default: %(default)s)",
     )
@@ -109,7 +109,7 @@ def _parser() -> commandline.Parser:
     work.add_argument(
         "--simulate_misalignment",
         nargs="?",
-        type=_length,
+        type=commandline.length,
         const=DEFAULT_SIGMA_PX,
         default=0.0,
         metavar="SIGMA_PX",
@@ -131,7 +131,7 @@ def _parser() -> commandline.Parser:
     )
     work.add_argument(
         "--threads",
-        type=_count,
+        type=commandline.count,
         default=min(4, os.cpu_count() or 1),
         metavar="N",
         help="sections worked on at a time (default: %(default)s)",
@@ -179,34 +179,6 @@ def _config(args) -> RunConfig:
         aligned_dtype=args.aligned_dtype,
         threads=args.threads,
     )
-
-
-def _index(text: str) -> int:
-    return _checked(int, text, lambda value: value >= 0, "a whole number from 0")
-
-
-def _size(text: str) -> int:
-    return _checked(int, text, lambda value: value >= 1, "a whole number of voxels")
-
-
-_count = _size
-
-
-def _length(text: str) -> float:
-    return _checked(float, text, lambda value: 0 < value < float("inf"), "a positive number")
-
-
-def _checked(kind, text, allowed, wanted):
-    """Convert one word of the command line, or say what was wanted."""
-    import argparse
-
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not allowed(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
-    return value
 
 
 if __name__ == "__main__":

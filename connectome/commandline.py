@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import os
 import sys
 import traceback
@@ -32,7 +33,9 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         """Bring every flag to the spelling it was declared with, then parse."""
         args = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args([self._declared(arg) for arg in args], namespace)
+        end = args.index("--") if "--" in args else len(args)  # what follows are no flags
+        args[:end] = map(self._declared, args[:end])
+        return super().parse_known_args(args, namespace)
 
     def parse_args(self, args=None, namespace=None):
         """Parse, naming the nearest flag for any that is unknown."""
@@ -57,6 +60,32 @@ class Parser(argparse.ArgumentParser):
             if spelling in self._option_string_actions:
                 return "=".join([spelling, *value])
         return arg
+
+
+def index(text: str) -> int:
+    """Read a whole number from 0, for ``type=`` of a flag."""
+    return _checked(int, text, lambda value: value >= 0, "a whole number from 0")
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1, for ``type=`` of a flag."""
+    return _checked(int, text, lambda value: value >= 1, "a whole number from 1")
+
+
+def length(text: str) -> float:
+    """Read a positive, finite number, for ``type=`` of a flag."""
+    return _checked(float, text, lambda value: 0 < value < math.inf, "a positive number")
+
+
+def _checked(kind, text, allowed, wanted):
+    """Convert one word of the command line, or say what was wanted."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not allowed(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
 
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None):
