@@ -110,44 +110,47 @@ class EvidenceParams:
 
     scales_nm: tuple[float, ...] = (8.0, 12.0, 18.0)
     darkness_nm: float = 6.0
-    darkness_weight: float = 0.4
+    darkness_weight: float = 0.2
     membrane_fraction: float = 0.25
 
 
 @dataclass(frozen=True)
 class SegmentParams:
-    """Neurite profiles within one section.
+    """Pieces of neurite profiles within one section.
 
     Parameters
     ----------
     seed_distance_nm : float
-        Least distance between the seeds of two profiles along y and x.
+        Least distance between the seeds of two pieces along y and x.
     smoothing_nm : float
         Width of the Gaussian that takes the roughness out of the distance map.
     least_radius_nm : float
         Least distance to membrane at a seed.
     """
 
-    seed_distance_nm: float = 80.0
-    smoothing_nm: float = 15.0
-    least_radius_nm: float = 10.0
+    seed_distance_nm: float = 40.0
+    smoothing_nm: float = 10.0
+    least_radius_nm: float = 8.0
 
 
 @dataclass(frozen=True)
 class StitchParams:
-    """Which profiles of neighbouring sections are one neurite.
+    """Which pieces are one neurite.
 
     Parameters
     ----------
-    least_of_smaller, least_of_larger : float
-        Share of the smaller and of the larger profile that their overlap must reach.
-    least_mutual : float
-        Share of the smaller one that suffices for two profiles that are each other's best.
+    least_probability : float
+        Mean neurite probability along a boundary from which it pulls pieces together.
+    least_share : float
+        Mean share of two pieces of neighbouring sections that their overlap must reach to pull
+        them together.
+    overlap_weight : float
+        Weight of overlap between sections against boundaries within one.
     """
 
-    least_of_smaller: float = 0.65
-    least_of_larger: float = 0.2
-    least_mutual: float = 0.4
+    least_probability: float = 0.35
+    least_share: float = 0.2
+    overlap_weight: float = 1.5
 
 
 @dataclass(frozen=True)

@@ -290,16 +290,16 @@ class _Job:
                 tell,
             )
         with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
-            profiles = segment.segment_sections(
+            pieces = segment.segment_sections(
                 probability, prepared.tissue, voxel_size, self.config.segment_params, threads, tell
             )
-            counts["profiles"] = n_profiles = int(profiles.max(axis=(1, 2)).sum())
+            counts["pieces"] = n_pieces = int(pieces.max(axis=(1, 2)).sum())
         with self.log.stage("stitch") as counts:
             labels = stitch.stitch_sections(
-                profiles, prepared.alignment.damaged, self.config.stitch_params
+                pieces, probability, prepared.alignment.damaged, self.config.stitch_params
             )
             counts["neurites"] = int(labels.max())
-        self.console.say(f"neurites    {labels.max()} ids from {n_profiles} profiles")
+        self.console.say(f"neurites    {labels.max()} ids from {n_pieces} pieces of profiles")
         return labels
 
     def find_synapses(self, prepared: Prepared, labels: np.ndarray) -> pd.DataFrame:

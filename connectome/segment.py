@@ -1,4 +1,4 @@
-"""Neurite profiles: instances within each section."""
+"""Pieces of neurite profiles: a fine division of each section."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def segment_sections(
     threads: int = 1,
     progress: Progress = silent,
 ) -> np.ndarray:
-    """Split each section into neurite profiles.
+    """Divide each section into pieces, finely enough that hardly any spans two neurites.
 
     One seed per local maximum of the distance to the nearest membrane, grown by watershed
-    (Beucher & Lantuéjoul 1979) over all tissue, membranes included: neighbouring profiles meet
-    in mid-membrane. O(V log A) time for V voxels in sections of area A.
+    (Beucher & Lantuéjoul 1979) over all tissue, membranes included: neighbouring pieces meet in
+    mid-membrane. Large neurites come out in several pieces; stitching joins them.
+    O(V log A) time for V voxels in sections of area A.
 
     Parameters
     ----------
@@ -42,29 +43,29 @@ def segment_sections(
     Returns
     -------
     ndarray of int32, shape (Z, Y, X)
-        Profile numbers, from 1 in every section anew; 0 outside the tissue.
+        Piece numbers, from 1 in every section anew; 0 outside the tissue.
     """
     params = params or SegmentParams()
 
     def one(pair):
-        return _profiles(*pair, voxel_size, params)
+        return _pieces(*pair, voxel_size, params)
 
     pairs = list(zip(probability, tissue, strict=True))
     return np.stack(list(map_sections(one, pairs, threads, progress)))
 
 
-def _profiles(probability, inside, voxel_size, params) -> np.ndarray:
+def _pieces(probability, inside, voxel_size, params) -> np.ndarray:
     from skimage.segmentation import watershed
 
     if not inside.any():
         return np.zeros(inside.shape, np.int32)
     seeds = _seeds(probability > 0.5, voxel_size, params)
-    # A section without any clear interior is one profile rather than none.
+    # A section without any clear interior is one piece rather than none.
     seeds = seeds if seeds.any() else inside.astype(np.int32)
-    profiles = watershed(-probability, seeds, mask=inside)
+    pieces = watershed(-probability, seeds, mask=inside)
     # Tissue cut off from every seed by black still needs an owner.
-    orphans, _ = ndimage.label(inside & (profiles == 0))
-    return np.where(orphans > 0, orphans + profiles.max(), profiles).astype(np.int32)
+    orphans, _ = ndimage.label(inside & (pieces == 0))
+    return np.where(orphans > 0, orphans + pieces.max(), pieces).astype(np.int32)
 
 
 def _seeds(foreground, voxel_size, params) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is known to be true about a cutout: the phantom knows all of it, a real volume its labels."""
+"""What is known to be true about a cutout: all of it for the phantom, labels for real volumes."""
 
 from __future__ import annotations
 
