@@ -19,8 +19,10 @@ from connectome.progress import Progress, map_sections, silent
 from connectome.volume import in_plane_px
 
 # A section is damaged when it resembles its neighbours less than this share of what sections of
-# this stack usually do, while they resemble each other across it.
+# this stack usually do, while they resemble each other across it: two steps, so the share squared.
 DAMAGED_SIMILARITY = 0.6
+# Sections that correlate less than this, as any do with noise, say nothing about their shift.
+LEAST_FIT = 0.15
 FINE = 20  # sub-pixel steps: a twentieth of a pixel
 
 
@@ -83,7 +85,7 @@ def estimate_alignment(
         Shifts, confidence and damaged sections.
     """
     params = params or AlignParams()
-    smooth = _smoothed(sections, voxel_size, params)
+    smooth = [_smoothed(section, voxel_size, params) for section in sections]
     usable = [z for z in range(len(sections)) if z not in set(blank)]
     links = _links(smooth, list(pairwise(usable)), threads, progress)
     damaged = _damaged(smooth, usable, links, threads)
@@ -161,9 +163,13 @@ def simulated_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, sigma_px, (n_sections, 2))
 
 
-def _smoothed(sections, voxel_size, params) -> list[np.ndarray]:
+def _smoothed(section, voxel_size, params) -> np.ndarray:
+    """Smooth the tissue by itself: black blurred into it would be registered with black."""
     sigma = in_plane_px(params.smoothing_nm, voxel_size)
-    return [ndimage.gaussian_filter(section.astype(np.float32), sigma) for section in sections]
+    tissue = ndimage.gaussian_filter((section > 0).astype(np.float32), sigma)
+    smooth = ndimage.gaussian_filter(section.astype(np.float32), sigma)
+    # Black specks in the tissue are filled, while at its edge half the neighbourhood is tissue.
+    return np.divide(smooth, tissue, out=np.zeros_like(smooth), where=tissue > 0.5)
 
 
 def _links(smooth, pairs, threads, progress) -> dict[tuple[int, int], tuple[np.ndarray, float]]:
@@ -192,12 +198,15 @@ def _register(fixed, moving, steps) -> tuple[np.ndarray, float]:
     for window, upsample in steps:
         placed, overlap = _placed(fixed, moving, shift)
         a, b = (_standardised(image, overlap) * window for image in (fixed, placed))
+        if not (a.any() and b.any()):
+            return np.zeros(2), 0.0
         shift = (
             shift + phase_cross_correlation(a, b, upsample_factor=upsample, normalization=None)[0]
         )
     placed, overlap = _placed(fixed, moving, shift)
     a, b = (_standardised(image, overlap) for image in (fixed, placed))
-    return shift, max(0.0, float((a * b).sum() / max(overlap.sum(), 1)))
+    fit = float((a * b).sum() / max(overlap.sum(), 1))
+    return (shift, fit) if fit >= LEAST_FIT else (np.zeros(2), 0.0)
 
 
 def _placed(fixed, moving, shift) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +236,7 @@ def _damaged(smooth, usable, links, threads) -> set[int]:
     damaged = set()
     for before, z, after in suspects:
         through = max(links[before, z][1], links[z, after][1])
-        if across[before, after][1] > max(through, DAMAGED_SIMILARITY * usual):
+        if across[before, after][1] > max(through, DAMAGED_SIMILARITY**2 * usual):
             damaged.add(z)
     return damaged
 

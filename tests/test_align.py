@@ -1,0 +1,319 @@
+"""Alignment: the sign, known shifts on made-up and real sections, damage, labels and points."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from connectome.align import apply_shifts, carry_points, estimate_alignment, simulated_shifts
+from connectome.evaluate import alignment_rms
+
+SIZE = (30.0, 8.0, 8.0)
+MARGIN = 64
+
+
+def texture(seed, n_sections=1, side=128):
+    """Blobs of the size of neurites that change slowly from section to section, in [0.1, 1]."""
+    noise = np.random.default_rng(seed).normal(size=(n_sections, *[side + 2 * MARGIN] * 2))
+    # The smoothing wraps around so that every section has the same statistics.
+    smooth = ndimage.gaussian_filter(noise, (2, 4, 4), mode="wrap")
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    return (0.1 + 0.9 * smooth).astype(np.float32)
+
+
+def imaged(tissue, moves):
+    """Cut sections out of a wider tissue, each displaced: nothing is lost at their edges."""
+    moved = [ndimage.shift(section, move) for section, move in zip(tissue, moves, strict=True)]
+    return np.stack(moved)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def left_over(sections, moves, **options):
+    """Estimate, and measure how far the sections then lie from their true places."""
+    found = estimate_alignment(sections, SIZE, **options)
+    return alignment_rms(found.shifts, -np.asarray(moves))
+
+
+# --- the sign -----------------------------------------------------------------------------------
+
+
+def test_the_shift_is_the_one_to_apply():
+    (scene,) = texture(0)
+    fixed, moving = imaged([scene, scene], [(0, 0), (3, -5)])
+    shifts = estimate_alignment(np.stack([fixed, moving]), SIZE).shifts
+    np.testing.assert_allclose(shifts[1] - shifts[0], (-3, 5), atol=0.05)
+    restored = ndimage.shift(moving, shifts[1] - shifts[0])
+    inside = np.s_[8:-8, 8:-8]
+    assert np.abs(restored - fixed)[inside].max() < 0.1 * np.abs(moving - fixed)[inside].max()
+
+
+@given(st.integers(0, 99), st.sampled_from([0, 3]))
+def test_applying_is_what_scipy_does_section_by_section(seed, order):
+    rng = np.random.default_rng(seed)
+    sections, shifts = rng.uniform(size=(3, 12, 9)), rng.normal(0, 3, (3, 2))
+    got = apply_shifts(sections, shifts, order)
+    for section, shift, moved in zip(sections, shifts, got, strict=True):
+        expected = ndimage.shift(section, shift, order=order)
+        np.testing.assert_allclose(moved, np.clip(expected, 0, sections.max()))
+
+
+# --- known shifts -------------------------------------------------------------------------------
+
+WHOLE = [(0, 0), (4, -3), (-6, 2), (1, 7), (-2, -5), (3, 0), (0, 6), (-7, 1)]
+
+
+def test_whole_pixels_are_recovered():
+    scene = np.repeat(texture(1), len(WHOLE), axis=0)
+    assert left_over(imaged(scene, WHOLE), WHOLE) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fractions_of_pixels_are_recovered(seed):
+    moves = simulated_shifts(10, 2.0, seed)
+    scene = np.repeat(texture(seed), len(moves), axis=0)
+    assert left_over(imaged(scene, moves), moves) < 0.1
+
+
+def test_sections_that_change_in_depth_are_put_back():
+    moves = simulated_shifts(12, 2.0, seed=5)
+    tissue = texture(2, len(moves))
+    own = estimate_alignment(imaged(tissue, np.zeros_like(moves)), SIZE).shifts
+    found = estimate_alignment(imaged(tissue, moves), SIZE).shifts
+    assert alignment_rms(found, own - moves) < 0.25
+
+
+def test_jumps_of_tens_of_pixels_are_followed():
+    moves = np.array([(0, 0), (0, 0), (35, -28), (35, -28), (-20, 30), (0, 0)], float)
+    scene = np.repeat(texture(3, side=192), len(moves), axis=0)
+    assert left_over(imaged(scene, moves), moves) < 0.1
+
+
+def test_drift_adds_up_over_the_stack():
+    moves = np.cumsum(np.full((15, 2), (1.5, -0.75)), axis=0)
+    scene = np.repeat(texture(4), len(moves), axis=0)
+    assert left_over(imaged(scene, moves), moves) < 0.1
+
+
+def test_shifts_have_zero_mean_so_that_the_stack_stays_in_view():
+    moves = np.array([(9, 9), (12, 9), (8, 4)], float)
+    found = estimate_alignment(imaged(np.repeat(texture(5), 3, axis=0), moves), SIZE)
+    np.testing.assert_allclose(found.shifts.mean(axis=0), 0, atol=1e-9)
+
+
+def test_black_that_moves_with_the_sections_is_not_registered():
+    # The tissue moves and the frame of the camera stays, so the black border does too.
+    moves = np.array([(0, 0), (5, 3), (-4, 6), (2, -5)], float)
+    sections = imaged(np.repeat(texture(6), 4, axis=0), moves)
+    sections[:, :20] = sections[:, :, -12:] = 0
+    assert left_over(sections, moves) < 0.1
+
+
+def test_pixels_need_not_be_square():
+    moves = simulated_shifts(5, 2.0, seed=1)
+    sections = imaged(np.repeat(texture(7), 5, axis=0), moves)[:, :, 16:-16]
+    found = estimate_alignment(sections, (30, 4, 12))
+    assert alignment_rms(found.shifts, -moves) < 0.1
+
+
+# --- real sections ------------------------------------------------------------------------------
+
+REAL = [
+    ("fib25_dev.npz", np.s_[:32]),
+    ("isbi_dev.npz", np.s_[:]),
+    ("vnc_dev.npz", np.s_[:, 256:768, 256:768]),
+]
+
+
+def mirrored(sections, moves):
+    return np.stack(
+        [ndimage.shift(s, m, order=1, mode="reflect") for s, m in zip(sections, moves, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(("name", "part"), REAL, ids=[name for name, _ in REAL])
+def test_shifts_added_to_real_sections_are_taken_away_again(shared_data, name, part):
+    with np.load(shared_data / name) as arrays:
+        raw = arrays["raw"][part].astype(np.float32) / 255
+        size = tuple(arrays["voxel_size_nm_zyx"])
+    own = estimate_alignment(raw, size, threads=2).shifts
+    moves = simulated_shifts(len(raw), 1.0, seed=0)
+    found = estimate_alignment(mirrored(raw, moves), size, threads=2).shifts
+    assert alignment_rms(found, own - moves) <= 0.25
+
+
+def test_damaged_real_sections_are_found_and_bridged(shared_data):
+    with np.load(shared_data / "isbi_dev.npz") as arrays:
+        raw = arrays["raw"][:12].astype(np.float32) / 255
+        size = tuple(arrays["voxel_size_nm_zyx"])
+    whole = estimate_alignment(raw, size, threads=2)
+    assert whole.damaged == ()
+    raw[4] = np.random.default_rng(0).uniform(size=raw[4].shape)
+    raw[8] = 0
+    found = estimate_alignment(raw, size, blank=[8], threads=2)
+    assert found.damaged == (4, 8)
+    sound = [z for z in range(12) if z not in found.damaged]
+    # Seen across two sections of 50 nm tissue is not quite where it is seen step by step.
+    assert alignment_rms(found.shifts[sound], whole.shifts[sound]) < 2.5
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+MOVES = np.array([(0, 0), (2, 1), (-3, 2), (1, -4), (0, 3), (-2, 0), (3, 3)], float)
+
+
+@pytest.fixture
+def sections():
+    return imaged(np.repeat(texture(8), len(MOVES), axis=0), MOVES)
+
+
+def test_a_blank_section_is_bridged_and_reported(sections):
+    sections[3] = 0
+    found = estimate_alignment(sections, SIZE, blank=[3])
+    assert found.damaged == (3,)
+    assert found.confidence[3] == 0
+    np.testing.assert_allclose(found.shifts[3], found.shifts[[2, 4]].mean(axis=0))
+    sound = [0, 1, 2, 4, 5, 6]
+    assert alignment_rms(found.shifts[sound], -MOVES[sound]) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_section_of_noise_is_bridged_and_reported(sections, seed):
+    sections[3] = np.random.default_rng(seed).uniform(size=sections[3].shape)
+    found = estimate_alignment(sections, SIZE)
+    assert found.damaged == (3,)
+    assert found.confidence[3] == 0
+    np.testing.assert_allclose(found.shifts[3], found.shifts[[2, 4]].mean(axis=0))
+    sound = [0, 1, 2, 4, 5, 6]
+    assert alignment_rms(found.shifts[sound], -MOVES[sound]) < 0.1
+
+
+@pytest.mark.parametrize("end", [0, 6])
+def test_a_blank_section_at_the_end_stays_with_its_neighbour(sections, end):
+    sections[end] = 0
+    found = estimate_alignment(sections, SIZE, blank=[end])
+    assert found.damaged == (end,)
+    np.testing.assert_allclose(found.shifts[end], found.shifts[abs(end - 1)])
+
+
+def test_sound_sections_are_not_called_damaged(sections):
+    found = estimate_alignment(sections, SIZE)
+    assert found.damaged == ()
+    assert found.confidence.min() > 0.9
+
+
+def test_unrelated_sections_are_uncertain_but_not_damaged():
+    # Nothing vouches for the sections to either side, so none of them is the odd one out.
+    sections = np.stack([texture(seed)[0, MARGIN:-MARGIN, MARGIN:-MARGIN] for seed in range(4)])
+    found = estimate_alignment(sections, SIZE)
+    assert found.damaged == ()
+    assert found.confidence.max() < 0.8
+
+
+# --- the smallest stacks ------------------------------------------------------------------------
+
+
+def test_one_section_stays_where_it_is(sections):
+    found = estimate_alignment(sections[:1], SIZE)
+    assert found.shifts.tolist() == [[0, 0]]
+    assert found.damaged == ()
+
+
+def test_two_sections_meet_halfway(sections):
+    shifts = estimate_alignment(sections[:2], SIZE).shifts
+    np.testing.assert_allclose(shifts, [(1, 0.5), (-1, -0.5)], atol=0.05)
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.5])
+@pytest.mark.parametrize("n_sections", [1, 2, 5])
+def test_sections_without_contrast_stay_where_they_are(grey, n_sections):
+    found = estimate_alignment(np.full((n_sections, 32, 32), grey, np.float32), SIZE)
+    assert not found.shifts.any()
+    assert not found.confidence.any()
+
+
+def test_a_stack_of_blank_sections_is_all_damaged():
+    found = estimate_alignment(np.zeros((3, 32, 32), np.float32), SIZE, blank=[0, 1, 2])
+    assert not found.shifts.any()
+    assert found.damaged == (0, 1, 2)
+
+
+def test_the_tiniest_sections_are_aligned_without_complaint():
+    sections = np.random.default_rng(0).uniform(size=(2, 16, 16)).astype(np.float32)
+    assert np.isfinite(estimate_alignment(sections, SIZE).shifts).all()
+
+
+def test_threads_do_not_change_the_result(sections):
+    one, two = (estimate_alignment(sections, SIZE, threads=n) for n in (1, 2))
+    np.testing.assert_array_equal(one.shifts, two.shifts)
+    np.testing.assert_array_equal(one.confidence, two.confidence)
+    moved = [apply_shifts(sections, one.shifts, threads=n) for n in (1, 2)]
+    np.testing.assert_array_equal(*moved)
+
+
+def test_progress_counts_the_pairs(sections):
+    told = []
+    estimate_alignment(sections, SIZE, threads=2, progress=told.append)
+    assert sum(told) == len(sections) - 1
+
+
+# --- what is carried along ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
+def test_labels_keep_ids_and_type(dtype):
+    labels = np.random.default_rng(0).integers(0, 100, (4, 20, 20)).astype(dtype)
+    moved = apply_shifts(labels, simulated_shifts(4, 3.0, 0), order=0)
+    assert moved.dtype == dtype
+    assert set(np.unique(moved)) <= {0, *np.unique(labels)}
+
+
+def test_large_ids_survive_a_move():
+    labels = np.full((1, 9, 9), 2**31 - 1, np.int32)
+    assert set(np.unique(apply_shifts(labels, [(2.4, -1.6)], order=0))) == {0, 2**31 - 1}
+
+
+def test_whole_moves_carry_labels_without_loss():
+    labels = np.random.default_rng(1).integers(1, 9, (1, 10, 12))
+    moved = apply_shifts(labels, [(3, -2)], order=0)
+    np.testing.assert_array_equal(moved[0, 3:, :-2], labels[0, :-3, 2:])
+    assert not moved[0, :3].any()
+    assert not moved[0, :, -2:].any()
+
+
+def test_images_keep_type_and_range(sections):
+    moved = apply_shifts(sections, MOVES + 0.37)
+    assert moved.dtype == np.float32
+    assert moved.min() >= 0
+    assert moved.max() <= sections.max()
+    grey = np.random.default_rng(0).integers(50, 256, (2, 30, 30), dtype=np.uint8)
+    moved = apply_shifts(grey, [(0.4, 0.3), (-1.2, 0.8)])
+    assert moved.dtype == np.uint8
+    # Splines that overshoot 255 would wrap around to black.
+    assert np.abs(moved[:, 3:-3, 3:-3].astype(int).mean() - grey.mean()) < 5
+
+
+@given(st.integers(0, 999))
+def test_points_go_where_a_labelled_dot_goes(seed):
+    rng = np.random.default_rng(seed)
+    shifts = rng.integers(-8, 9, (5, 2)).astype(float)
+    places = np.column_stack([np.arange(5), rng.integers(10, 30, (5, 2))])
+    dots = np.zeros((5, 40, 40), np.int32)
+    dots[tuple(places.T)] = 1
+    moved = np.argwhere(apply_shifts(dots, shifts, order=0))
+    np.testing.assert_allclose(carry_points(places, shifts), moved)
+
+
+def test_a_point_between_sections_moves_between_their_shifts():
+    shifts = np.array([(0, 0), (4, -2)])
+    np.testing.assert_allclose(carry_points([(0.25, 10, 10)], shifts), [(0.25, 11, 9.5)])
+
+
+def test_no_points_are_carried_to_none():
+    assert carry_points(np.empty((0, 3)), np.zeros((4, 2))).shape == (0, 3)
+
+
+def test_simulated_shifts_are_seeded_and_as_wide_as_asked():
+    shifts = simulated_shifts(5000, 2.0, seed=3)
+    np.testing.assert_array_equal(shifts, simulated_shifts(5000, 2.0, seed=3))
+    assert (shifts != simulated_shifts(5000, 2.0, seed=4)).any()
+    assert shifts.std() == pytest.approx(2.0, rel=0.05)
