@@ -60,7 +60,7 @@ def find_synapses(
         partners, most contact first, joined by ``;``), ``contrast``, ``n_partners``.
     """
     params = params or SynapseParams()
-    contrast = _blob_contrast(aligned, labels > 0, voxel_size, params, threads)
+    contrast = _blob_contrast(aligned, labels > 0, voxel_size, damaged, params, threads)
     boundary = list(map_sections(_boundary_distance(voxel_size), labels, threads, progress))
     contrast[np.stack(boundary) > params.max_boundary_nm] = 0
     contrast[list(damaged)] = 0
@@ -72,7 +72,7 @@ def find_synapses(
     ).reset_index(drop=True)
 
 
-def _blob_contrast(aligned, tissue, voxel_size, params, threads) -> np.ndarray:
+def _blob_contrast(aligned, tissue, voxel_size, damaged, params, threads) -> np.ndarray:
     """Contrast of a dark blob of the size of a density, centred on each voxel."""
 
     def one(pair):
@@ -91,6 +91,7 @@ def _blob_contrast(aligned, tissue, voxel_size, params, threads) -> np.ndarray:
 
     pairs = list(zip(aligned, tissue, strict=True))
     stack = np.stack(list(map_sections(one, pairs, threads)))
+    stack[list(damaged)] = 0  # a fold must not darken the sections beside it
     # Over sections a density reaches as far as it does within one, and no surround is needed.
     return ndimage.gaussian_filter1d(stack, params.depth_nm / voxel_size[0], axis=0)
 

@@ -1,0 +1,220 @@
+"""Synapse candidates on made-up neurites whose densities lie where they were put."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from connectome.align import apply_shifts, carry_points
+from connectome.evaluate import synapse_scores
+from connectome.params import SynapseParams
+from connectome.phantom import make_phantom
+from connectome.synapses import COLUMNS, find_synapses
+
+SIZE = (30.0, 8.0, 8.0)
+SHAPE = (9, 96, 96)
+Z, Y, X = np.mgrid[:9, :96, :96]
+LEFT, RIGHT = 5, 9
+PAIR = np.where(X < 48, LEFT, RIGHT).astype(np.int32)
+
+
+def neuropil(labels=PAIR, seed=0):
+    """Grainy cytoplasm and dark membranes where neurites meet."""
+    image = np.random.default_rng(seed).normal(0.7, 0.1, labels.shape)
+    for axis in (1, 2):
+        image[np.diff(labels, axis=axis, prepend=labels.take([0], axis)) != 0] = 0.45
+    return image.clip(0, 1).astype(np.float32)
+
+
+def put_density(image, place, radius_nm=30, depth_nm=30, grey=0.05):
+    """Darken a blob."""
+    away = [(axis - at) * size for axis, at, size in zip((Z, Y, X), place, SIZE, strict=True)]
+    reach = (away[0] / depth_nm) ** 2 + (away[1] ** 2 + away[2] ** 2) / radius_nm**2
+    image[reach <= 1] = grey
+    return image
+
+
+def find(image, labels=PAIR, **options):
+    return find_synapses(image, labels, SIZE, **options)
+
+
+def at(row):
+    return tuple(row[["z", "y", "x"]])
+
+
+# --- one density --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "pre", "post"),
+    [((4, 40, 44), LEFT, RIGHT), ((4, 60, 51), RIGHT, LEFT), ((2, 30, 44), LEFT, RIGHT)],
+)
+def test_a_density_at_a_membrane_is_one_synapse_of_the_neurite_that_holds_it(place, pre, post):
+    table = find(put_density(neuropil(), place))
+    assert len(table) == 1
+    (row,) = (row for _, row in table.iterrows())
+    assert np.abs(np.subtract(at(row), place)).max() <= 2
+    assert (row.pre_id, row.post_id, row.post_ids, row.n_partners) == (pre, post, str(post), 1)
+    assert 0 < row.score < 1
+
+
+def test_a_density_over_several_sections_is_one_synapse():
+    table = find(put_density(neuropil(), (4, 40, 44), depth_nm=80))
+    assert len(table) == 1
+    assert abs(table.z[0] - 4) <= 1
+
+
+def test_densities_far_apart_are_told_apart():
+    image = put_density(put_density(neuropil(), (4, 24, 44)), (4, 72, 44))
+    assert sorted(find(image).y.round(-1)) == [20, 70]
+
+
+def test_a_darker_density_scores_higher_and_comes_first():
+    image = put_density(put_density(neuropil(), (4, 24, 44), grey=0.3), (4, 72, 44), grey=0.0)
+    table = find(image)
+    assert list(table.y.round(-1)) == [70, 20]
+    assert table.score.is_monotonic_decreasing
+    assert table.score[0] > table.score[1]
+
+
+def test_a_density_inside_a_neurite_is_no_synapse():
+    assert find(put_density(neuropil(), (4, 48, 20))).empty
+
+
+def test_a_density_at_the_edge_of_the_tissue_is_no_synapse():
+    labels = np.where(X < 48, LEFT, 0).astype(np.int32)
+    assert find(put_density(neuropil(), (4, 40, 44)), labels).empty
+
+
+def test_bright_blobs_are_no_synapses():
+    assert find(put_density(neuropil(), (4, 40, 44), grey=1.0)).empty
+
+
+def test_membranes_alone_are_no_synapses():
+    assert find(neuropil()).empty
+
+
+# --- several partners ---------------------------------------------------------------------------
+
+
+def test_a_density_that_faces_several_neurites_has_them_all_as_partners():
+    labels = np.where(X < 48, LEFT, np.where(Y < 48, 7, 8)).astype(np.int32)
+    table = find(put_density(neuropil(labels), (4, 47, 46)), labels)
+    assert len(table) == 1
+    assert table.pre_id[0] == LEFT
+    assert set(table.post_ids[0].split(";")) == {"7", "8"}
+    assert table.n_partners[0] == 2
+
+
+def test_the_partner_with_most_contact_comes_first():
+    labels = np.where(X < 48, LEFT, np.where(Y < 47, 7, 8)).astype(np.int32)
+    table = find(put_density(neuropil(labels), (4, 48, 46)), labels)
+    assert (table.post_id[0], table.post_ids[0]) == (8, "8;7")
+
+
+def test_there_are_no_more_partners_than_allowed():
+    labels = np.where(X < 48, LEFT, np.where(Y < 48, 7, 8)).astype(np.int32)
+    image = put_density(neuropil(labels), (4, 47, 46))
+    table = find(image, labels, params=replace(SynapseParams(), most_partners=1))
+    assert table.n_partners.tolist() == [1]
+
+
+def test_a_neurite_is_no_partner_of_its_own():
+    labels = np.where(X < 48, LEFT, np.where(Y < 48, 7, 8)).astype(np.int32)
+    for row in find(put_density(neuropil(labels), (4, 47, 46)), labels).itertuples():
+        posts = row.post_ids.split(";")
+        assert str(row.pre_id) not in posts
+        assert len(set(posts)) == len(posts) == row.n_partners
+        assert posts[0] == str(row.post_id)
+
+
+# --- nothing to find ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "labels", [PAIR, np.zeros_like(PAIR), np.full_like(PAIR, 3)], ids=["two", "none", "one"]
+)
+def test_flat_images_have_no_synapses_but_all_columns(grey, labels):
+    table = find(np.full(SHAPE, grey, np.float32), labels)
+    assert table.empty
+    assert list(table.columns) == COLUMNS
+    assert list(table.columns[:6]) == ["z", "y", "x", "pre_id", "post_id", "score"]
+
+
+def test_the_tiniest_stack_is_searched_without_complaint():
+    labels = np.repeat([[[1] * 8 + [2] * 8]], 16, axis=1).repeat(2, axis=0).astype(np.int32)
+    image = np.random.default_rng(0).uniform(size=(2, 16, 16)).astype(np.float32)
+    assert list(find(image, labels).columns) == COLUMNS
+
+
+def test_damaged_sections_are_not_searched():
+    image = neuropil()
+    image[4] = put_density(neuropil(), (4, 40, 44), depth_nm=10)[4]
+    assert find(image).z.tolist() == [4]
+    assert 4 not in find(image, damaged=[4]).z.tolist()
+
+
+def test_a_black_damaged_section_does_not_darken_its_neighbours():
+    image, labels = neuropil(), PAIR.copy()
+    labels[4] = LEFT  # bridged, or anything
+    image[4, 30:60, 30:60] = 0  # a fold
+    assert find(image, labels, damaged=[4]).empty
+
+
+# --- what must not matter -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return make_phantom((10, 160, 160), seed=7)
+
+
+def test_float16_as_saved_gives_the_same_synapses(phantom):
+    image = (phantom.volume.data / 255).astype(np.float16)
+    tables = [find(image.astype(kind), phantom.truth.labels) for kind in (np.float16, np.float32)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_threads_and_repetition_do_not_change_the_result(phantom):
+    image = (phantom.volume.data / 255).astype(np.float32)
+    tables = [find(image, phantom.truth.labels, threads=n) for n in (1, 2, 1)]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    pd.testing.assert_frame_equal(tables[0], tables[2])
+
+
+def test_brightness_and_contrast_do_not_move_the_candidates(phantom):
+    image = (phantom.volume.data / 255).astype(np.float32)
+    plain, faint = (find(i, phantom.truth.labels) for i in (image, 0.3 + 0.5 * image))
+    pd.testing.assert_frame_equal(plain[["z", "y", "x"]], faint[["z", "y", "x"]])
+
+
+def test_ids_are_those_of_the_labels(phantom):
+    image = (phantom.volume.data / 255).astype(np.float32)
+    plain = find(image, phantom.truth.labels)
+    renamed = find(image, phantom.truth.labels + 1000)
+    assert len(plain)
+    assert (plain.pre_id + 1000).tolist() == renamed.pre_id.tolist()
+    assert (plain.post_id + 1000).tolist() == renamed.post_id.tolist()
+
+
+def test_progress_counts_the_sections(phantom):
+    told = []
+    image = (phantom.volume.data / 255).astype(np.float32)
+    find(image, phantom.truth.labels, progress=told.append)
+    assert sum(told) == len(image)
+
+
+def test_most_synapses_of_the_phantom_are_found_on_its_true_labels():
+    phantom = make_phantom((24, 192, 192), seed=7)
+    image = (phantom.volume.data / 255).astype(np.float32)
+    # Sections as they truly lie: how well they are aligned is not the question here.
+    labels = apply_shifts(phantom.truth.labels, phantom.truth.shifts, order=0)
+    image = apply_shifts(image, phantom.truth.shifts)
+    true = phantom.truth.synapses.copy()
+    true[["z", "y", "x"]] = carry_points(true[["z", "y", "x"]].to_numpy(), phantom.truth.shifts)
+    table = find_synapses(image, labels, phantom.volume.voxel_size, phantom.damaged)
+    score = synapse_scores(table, true, phantom.volume.voxel_size)["200"]
+    assert score["recall"] >= 0.6
+    assert score["precision"] >= 0.4
