@@ -110,7 +110,7 @@ class EvidenceParams:
 
     scales_nm: tuple[float, ...] = (8.0, 12.0, 18.0)
     darkness_nm: float = 6.0
-    darkness_weight: float = 0.2
+    darkness_weight: float = 0.1
     membrane_fraction: float = 0.25
 
 
@@ -140,16 +140,16 @@ class StitchParams:
     Parameters
     ----------
     least_probability : float
-        Mean neurite probability along a boundary from which it pulls pieces together.
+        Mean neurite probability in a contact from which it pulls pieces together.
     least_share : float
         Mean share of two pieces of neighbouring sections that their overlap must reach to pull
         them together.
     overlap_weight : float
-        Weight of overlap between sections against boundaries within one.
+        Weight of that share against the probability in the overlap.
     """
 
     least_probability: float = 0.35
-    least_share: float = 0.2
+    least_share: float = 0.3
     overlap_weight: float = 1.5
 
 
