@@ -124,14 +124,21 @@ def read_volume(path: Path) -> Volume:
     try:
         meta = json.loads(meta_path.read_text())
         data = np.load(path, allow_pickle=False)
-        return Volume(
+        volume = Volume(
             data,
             meta["voxel_size_nm"],
             meta.get("origin", (0, 0, 0)),
             meta.get("source", str(path)),
         )
-    except (ValueError, KeyError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error!r}") from error
+    described = tuple(meta.get("shape", volume.shape))
+    if described != volume.shape:
+        raise DataError(
+            f"{path.name} has shape {volume.shape}, but {meta_path.name} describes {described}",
+            "one of them belongs to another array",
+        )
+    return volume
 
 
 def sha256(path: Path) -> str:
