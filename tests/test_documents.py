@@ -1,0 +1,90 @@
+"""What the documents promise exists: commands, flags, links, files, columns."""
+
+import re
+import shlex
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import run_pipeline
+from connectome import graph, layout, synapses
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "MODEL_CARD.md", "DATASHEET.md")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def commands(name: str) -> list[list[str]]:
+    """Return the words of every command in a document's shell blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", read(name), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(command) for line in lines for command in line.split("&&")]
+
+
+@pytest.mark.parametrize("words", [w for name in DOCUMENTS for w in commands(name)], ids=" ".join)
+def test_a_command_in_the_documents_names_what_exists(words):
+    program, *rest = words
+    if program == ".venv/bin/pip":
+        assert (ROOT / rest[rest.index("-r") + 1]).is_file()
+    elif rest[0] == "-m":
+        assert find_spec(rest[1])
+    elif rest[0] == "run_pipeline.py":
+        run_pipeline._parser().parse_args(rest[1:])
+    else:
+        source = read(rest[0])
+        assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
+
+
+def test_flags_in_the_readme_are_those_of_the_program():
+    flags = set(re.findall(r"`(--[\w-]+)", read("README.md")))
+    assert flags - set(run_pipeline._parser()._option_string_actions) == set()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)]+)\)", read(name)):
+        path, _, anchor = target.partition("#")
+        assert (ROOT / path).exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", read(path or name), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings]
+
+
+def test_the_datasheet_describes_the_files_of_the_layout():
+    described = set(re.findall(r"`((?:data|tables|figures|runs)/[^`*]+)`", read("DATASHEET.md")))
+    arrays = {layout.CUTOUT, layout.PREPROCESSED, *layout.ALIGNED.values(), layout.LABELS}
+    tables = {layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS, layout.EVALUATION}
+    runs = {layout.RUN_LOG, "runs/<run_id>_config.json"}
+    assert described == arrays | tables | set(layout.FIGURES.values()) | runs
+
+
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [
+        (layout.SYNAPSES, synapses.COLUMNS),
+        (layout.NODES, graph.NODE_COLUMNS),
+        (layout.EDGES, graph.EDGE_COLUMNS),
+    ],
+)
+def test_the_datasheet_describes_every_column_in_order(file, columns):
+    section = read("DATASHEET.md").split(f"`{file}`:")[1].split("`tables/")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == columns
+
+
+def test_continuous_integration_runs_the_commands_of_the_readme():
+    patterns = re.findall(r"from_readme '(.+)'", read(".ci/run"))
+    found = [
+        subprocess.run(
+            ["grep", "-E", pattern, ROOT / "README.md"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        for pattern in patterns
+    ]
+    assert [len(lines) for lines in found] == [1, 1]
+    (job,), (tests,) = found
+    assert job.endswith("run_pipeline.py --preset safe8gb --dataset phantom://neuropil")
+    assert tests.endswith("-m pytest")
