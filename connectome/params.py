@@ -170,7 +170,7 @@ class SynapseParams:
     partner_nm : float
         How far from the centre partners are sought.
     least_contrast : float
-        Least contrast, in robust standard deviations of the section.
+        Least contrast, in standard deviations over the boundaries of the stack.
     least_contact : float
         Least share of the surroundings a partner takes up.
     most_partners : int
@@ -183,7 +183,7 @@ class SynapseParams:
     max_boundary_nm: float = 50.0
     separation_nm: float = 120.0
     partner_nm: float = 80.0
-    least_contrast: float = 1.2
+    least_contrast: float = 3.4
     least_contact: float = 0.1
     most_partners: int = 3
 

@@ -31,9 +31,9 @@ def find_synapses(
 
     A density is a dark blob: wider than a membrane, smaller than a mitochondrion. Its contrast
     is the difference of the image smoothed over the surroundings and over the density
-    (difference of Gaussians, Marr & Hildreth 1980), in units of its section's own spread. Local
-    maxima near a boundary, one per synapse and not one per section, are the candidates. O(V)
-    time in voxels V.
+    (difference of Gaussians, Marr & Hildreth 1980), in standard deviations over all boundaries of
+    this stack. Local maxima near a boundary, one per synapse and not one per section, are the
+    candidates. O(V) time in voxels V.
 
     Parameters
     ----------
@@ -61,9 +61,14 @@ def find_synapses(
     """
     params = params or SynapseParams()
     contrast = _blob_contrast(aligned, labels > 0, voxel_size, damaged, params, threads)
-    boundary = list(map_sections(_boundary_distance(voxel_size), labels, threads, progress))
-    contrast[np.stack(boundary) > params.max_boundary_nm] = 0
-    contrast[list(damaged)] = 0
+    distance = list(map_sections(_boundary_distance(voxel_size), labels, threads, progress))
+    at_boundary = np.stack(distance) <= params.max_boundary_nm
+    at_boundary[list(damaged)] = False
+    contrast[~at_boundary] = 0
+    # What a synapse must stand out from is what boundaries without one look like.
+    spread = contrast[at_boundary].std() if at_boundary.any() else 0
+    if spread > 0:
+        contrast /= spread
     peaks = _peaks(contrast, voxel_size, params)
     rows = [_candidate(peak, contrast, aligned, labels, voxel_size, params) for peak in peaks]
     table = pd.DataFrame([row for row in rows if row], columns=COLUMNS)
@@ -102,13 +107,10 @@ def _boundary_distance(voxel_size):
     def one(section):
         boundary = np.zeros(section.shape, bool)
         for axis in (0, 1):
-            here = [slice(None), slice(None)]
-            next_ = [slice(None), slice(None)]
-            here[axis], next_[axis] = slice(None, -1), slice(1, None)
-            a, b = section[tuple(here)], section[tuple(next_)]
-            differ = (a != b) & (a > 0) & (b > 0)
-            boundary[tuple(here)] |= differ
-            boundary[tuple(next_)] |= differ
+            rows, edge = np.moveaxis(section, axis, 0), np.moveaxis(boundary, axis, 0)
+            differ = (rows[:-1] != rows[1:]) & (rows[:-1] > 0) & (rows[1:] > 0)
+            edge[:-1] |= differ
+            edge[1:] |= differ
         if not boundary.any():
             return np.full(section.shape, np.inf)
         return ndimage.distance_transform_edt(~boundary, sampling=voxel_size[1:])
@@ -124,39 +126,34 @@ def _peaks(contrast, voxel_size, params) -> np.ndarray:
 
 
 def _candidate(peak, contrast, aligned, labels, voxel_size, params):
-    """Partners and score of one density, or None where there are no two neurites."""
-    reach = [int(params.partner_nm // length) for length in voxel_size]
-    box = tuple(slice(max(0, p - r), p + r + 1) for p, r in zip(peak, reach, strict=True))
-    ids = labels[box]
-    offsets = np.meshgrid(
-        *[np.arange(s.start, s.start + n) for s, n in zip(box, ids.shape, strict=True)],
-        indexing="ij",
-    )
-    distance = np.sqrt(
-        sum(((o - p) * v) ** 2 for o, p, v in zip(offsets, peak, voxel_size, strict=True))
-    )
-    near = (distance <= params.partner_nm) & (ids > 0)
-    # Darkness near the peak counts most: that is the density itself.
-    weight = np.exp(-0.5 * (distance / params.density_nm) ** 2) * (1 - aligned[box].astype(float))
-    inside, which = np.unique(ids[near], return_inverse=True)
-    if inside.size < 2:
-        return None
-    mass = np.bincount(which, weight[near])
-    contact = np.bincount(which, np.exp(-distance[near] / params.density_nm))
-    pre = inside[np.argmax(mass)]
-    order = np.argsort(-contact, kind="stable")
-    share = contact / contact.sum()
-    posts = [int(inside[i]) for i in order if inside[i] != pre and share[i] >= params.least_contact]
-    posts = posts[: params.most_partners]
+    """Row of the table for one density, or None where there are no two neurites."""
+    pre, posts = _partners(peak, aligned, labels, voxel_size, params)
     if not posts:
         return None
     strength = float(contrast[tuple(peak)])
-    return (
-        *map(int, peak),
-        int(pre),
-        posts[0],
-        round(strength / (1 + strength), 4),
-        ";".join(map(str, posts)),
-        round(strength, 4),
-        len(posts),
-    )
+    score = strength / (strength + params.least_contrast)
+    listed = ";".join(map(str, posts))
+    return (*map(int, peak), pre, posts[0], round(score, 4), listed, round(strength, 4), len(posts))
+
+
+def _partners(peak, aligned, labels, voxel_size, params) -> tuple[int, list[int]]:
+    """Presynaptic id and the postsynaptic ones, most contact first."""
+    reach = [int(params.partner_nm // length) for length in voxel_size]
+    box = tuple(slice(max(0, p - r), p + r + 1) for p, r in zip(peak, reach, strict=True))
+    ids = labels[box]
+    axes = [
+        (np.arange(s.start, s.start + n) - p) * length
+        for s, n, p, length in zip(box, ids.shape, peak, voxel_size, strict=True)
+    ]
+    distance = np.sqrt(sum(offset**2 for offset in np.ix_(*axes)))
+    near = (distance <= params.partner_nm) & (ids > 0)
+    inside, which = np.unique(ids[near], return_inverse=True)
+    # The density itself: dark, and close to the peak.
+    closeness = np.exp(-0.5 * (distance[near] / params.density_nm) ** 2)
+    density = np.bincount(which, closeness * (1 - aligned[box][near].astype(float)))
+    contact = np.bincount(which, np.exp(-distance[near] / params.density_nm))
+    pre = int(inside[np.argmax(density)])
+    enough = contact >= params.least_contact * contact.sum()
+    order = np.argsort(-contact, kind="stable")
+    posts = [int(inside[i]) for i in order if enough[i] and inside[i] != pre]
+    return pre, posts[: params.most_partners]
