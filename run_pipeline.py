@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and do the main job."""
     args = _parser().parse_args(argv)
     config = _config(args)
+    # Sections are worked on side by side; threads inside each would only compete with them.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
     from connectome import pipeline
     from connectome.console import Console

@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
-from scipy.signal.windows import tukey
 
 from connectome.params import AlignParams
 from connectome.progress import Progress, map_sections, silent
@@ -186,9 +185,12 @@ def _links(smooth, pairs, threads, progress) -> dict[tuple[int, int], tuple[np.n
 
 
 def _window(shape: tuple[int, int], taper: float) -> np.ndarray:
-    """Return a window that falls to zero over the given share of each axis, but nowhere is zero."""
-    rows, columns = (tukey(n + 2, taper)[1:-1] for n in shape)
-    return np.outer(rows, columns).astype(np.float32)
+    """Return a window that falls to almost nothing over the given share of each axis (Tukey)."""
+    rows, columns = (
+        np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / (taper * (n + 1) / 2) for n in shape
+    )
+    fall = [(1 - np.cos(np.pi * np.minimum(axis, 1))) / 2 for axis in (rows, columns)]
+    return np.outer(*fall).astype(np.float32)
 
 
 def _register(fixed, moving, steps) -> tuple[np.ndarray, float]:

@@ -828,5 +828,5 @@ def write_figure(figure: Figure, stem: Path) -> None:
             temporary,
             dpi=style.SCREEN_DPI,
             metadata={"Title": stem.name, "Software": None},
-            pil_kwargs={"compress_level": 5},
+            pil_kwargs={"compress_level": 3},
         )
