@@ -1,0 +1,293 @@
+"""The file contract: what a run leaves, byte for byte again, and what it leaves alone."""
+
+import csv
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from connectome import layout, pipeline, runlog
+from connectome.align import apply_shifts
+from connectome.console import Console
+from connectome.errors import DataError, UsageError
+from connectome.params import RunConfig, Source
+from connectome.phantom import make_phantom
+
+SIZE = (30.0, 8.0, 8.0)
+SHAPE = (10, 144, 160)
+URI = "phantom://neuropil?seed=7&section_nm=30&pixel_nm=8"
+CONFIG = RunConfig(Source("phantom://neuropil", SHAPE[::-1]), fall_back=False)
+
+
+def run(outdir, **changes):
+    return pipeline.run(replace(CONFIG, outdir=str(outdir), **changes), Console(quiet=True))
+
+
+def files(outdir, *folders):
+    """Every file by its path; of some folders only, if any are named."""
+    paths = [path for path in Path(outdir).rglob("*") if path.is_file()]
+    names = {str(path.relative_to(outdir)): path.read_bytes() for path in paths}
+    return {n: data for n, data in names.items() if not folders or n.split("/")[0] in folders}
+
+
+def columns(path):
+    with path.open() as file:
+        return next(csv.reader(file))
+
+
+@pytest.fixture(scope="module")
+def evaluation(outdir):
+    return json.loads((outdir / layout.EVALUATION).read_text())
+
+
+@pytest.fixture(scope="module")
+def outdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run(folder)
+    return folder
+
+
+# --- the contract -------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_exactly_the_files_it_announces(outdir):
+    (past,) = runlog.history(outdir)
+    announced = {n.replace("<run_id>", past.run_id) for n in pipeline.files_written(CONFIG)}
+    beside = {n.replace(".npy", ".json") for n in announced if n.endswith(".npy")}
+    assert set(files(outdir)) == announced | beside
+    assert announced == {
+        *("data/em_cutout_u8_zyx.npy", "data/em_preprocessed_f32_zyx.npy"),
+        *("data/em_aligned_float16_zyx.npy", "data/neurite_labels_i32_zyx.npy"),
+        *("tables/synapse_candidates.csv", "tables/graph_node_stats.csv"),
+        *("tables/graph_edges.csv", "tables/alignment_shifts.json", "tables/evaluation.json"),
+        "figures/Figure1_EM_preprocess_align_segment.pdf",
+        "figures/Figure1_EM_preprocess_align_segment.png",
+        "figures/Figure2_synapse_candidates_overlay.pdf",
+        "figures/Figure2_synapse_candidates_overlay.png",
+        *("figures/Figure3_graph.pdf", "figures/Figure3_graph.png"),
+        *("figures/Figure4_alignment_shifts.pdf", "figures/Figure4_alignment_shifts.png"),
+        *("runs/pipeline_runs.sqlite", f"runs/{past.run_id}_config.json"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (layout.CUTOUT, np.uint8),
+        (layout.PREPROCESSED, np.float32),
+        (layout.ALIGNED["float16"], np.float16),
+        (layout.LABELS, np.int32),
+    ],
+)
+def test_arrays_have_their_type_shape_and_place_beside_them(outdir, name, dtype):
+    volume = layout.read_volume(outdir / name)
+    assert volume.data.dtype == dtype
+    assert volume.shape == SHAPE
+    assert (volume.voxel_size, volume.origin, volume.source) == (SIZE, (0, 0, 0), URI)
+    beside = json.loads((outdir / name).with_suffix(".json").read_text())
+    assert beside["axes"] == "ZYX"
+    assert beside["dtype"] == np.dtype(dtype).name
+
+
+def test_arrays_hold_what_their_names_say(outdir):
+    cutout, preprocessed, aligned, labels = (
+        layout.read_volume(outdir / name).data
+        for name in (layout.CUTOUT, layout.PREPROCESSED, layout.ALIGNED["float16"], layout.LABELS)
+    )
+    np.testing.assert_array_equal(cutout, make_phantom(SHAPE, seed=7).volume.data)
+    for image in (preprocessed, aligned):
+        assert 0 <= image.min() < image.max() <= 1
+    shifts = np.array(json.loads((outdir / layout.SHIFTS).read_text())["shifts"])
+    np.testing.assert_allclose(apply_shifts(preprocessed, shifts), aligned, atol=1e-3)
+    assert labels.min() >= 0
+    assert len(np.unique(labels)) > 10
+
+
+def test_tables_begin_with_the_published_columns(outdir):
+    assert columns(outdir / layout.SYNAPSES)[:6] == ["z", "y", "x", "pre_id", "post_id", "score"]
+    assert columns(outdir / layout.NODES)[:4] == ["node", "in_degree", "out_degree", "pagerank"]
+    assert columns(outdir / layout.EDGES)[:2] == ["pre_id", "post_id"]
+
+
+def test_tables_speak_of_the_same_neurites(outdir):
+    labels = layout.read_volume(outdir / layout.LABELS).data
+    synapses, nodes, edges = (
+        pd.read_csv(outdir / name) for name in (layout.SYNAPSES, layout.NODES, layout.EDGES)
+    )
+    assert len(synapses)
+    assert {*synapses.pre_id, *synapses.post_id} <= set(np.unique(labels)) - {0}
+    assert set(nodes.node) == {*edges.pre_id, *edges.post_id}
+    assert {*edges.pre_id} <= {*synapses.pre_id}
+    inside = synapses[["z", "y", "x"]].to_numpy()
+    assert (inside >= 0).all()
+    assert (inside < SHAPE).all()
+    assert synapses.score.between(0, 1).all()
+
+
+def test_shifts_are_told_with_unit_source_and_damage(outdir):
+    content = json.loads((outdir / layout.SHIFTS).read_text())
+    phantom = make_phantom(SHAPE, seed=7)
+    assert np.shape(content["shifts"]) == np.shape(content["true_shifts"]) == (10, 2)
+    assert (content["unit"], content["axes"], content["source"]) == ("px", ["dy", "dx"], URI)
+    assert content["pixel_size_nm"] == [8, 8]
+    assert content["damaged_sections"] == list(phantom.damaged)
+    np.testing.assert_allclose(content["true_shifts"], phantom.truth.shifts)
+
+
+def test_the_evaluation_has_the_published_form(evaluation):
+    assert set(evaluation) == {"segmentation", "synapses", "alignment"}
+    assert set(evaluation["segmentation"]) == {
+        *("are", "voi", "voi_split", "voi_merge", "fraction_scored", "unassigned")
+    }
+    assert set(evaluation["synapses"]) == {"100", "200", "400"}
+    for scores in evaluation["synapses"].values():
+        assert set(scores) == {"precision", "recall", "f1"}
+    assert set(evaluation["alignment"]) == {"rms_px"}
+
+
+def test_the_evaluation_is_worth_having(evaluation):
+    assert evaluation["segmentation"]["are"] < 0.5
+    assert evaluation["segmentation"]["fraction_scored"] > 0.9
+    assert evaluation["alignment"]["rms_px"] < 2  # neurites that lean are straightened a little
+
+
+def test_figures_can_be_opened(outdir):
+    for stem in layout.FIGURES.values():
+        assert (outdir / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+        with Image.open(outdir / f"{stem}.png") as picture:
+            assert min(picture.size) > 300
+
+
+def test_the_log_knows_stages_scores_and_checksums(outdir, evaluation):
+    (past,) = runlog.history(outdir)
+    assert (past.status, past.source, past.cutout_xyz) == ("finished", URI, SHAPE[::-1])
+    names = [stage.name for stage in past.stages]
+    assert names[:3] == ["fetch", "preprocess", "align"]
+    assert {"segment", "stitch", "synapses", "graph", "evaluate", "figures", "save"} < set(names)
+    assert past.metrics["segmentation/are"] == evaluation["segmentation"]["are"]
+    assert past.metrics["synapses/200/f1"] == evaluation["synapses"]["200"]["f1"]
+    with closing(sqlite3.connect(outdir / layout.RUN_LOG)) as log:
+        logged = dict(log.execute("SELECT path, sha256 FROM artefacts").fetchall())
+    published = files(outdir, "data", "tables", "figures")
+    assert logged == {name: layout.sha256(outdir / name) for name in published}
+
+
+def test_the_configuration_can_be_read_back(outdir):
+    (path,) = (outdir / "runs").glob("*_config.json")
+    kept = json.loads(path.read_text())["config"]
+    assert kept["source"]["uri"] == "phantom://neuropil"
+    assert kept["source"]["cutout_xyz"] == list(SHAPE[::-1])
+    assert kept["stitch_params"]
+    assert kept["threads"] == 1
+
+
+# --- again, and otherwise -----------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(outdir, tmp_path):
+    run(tmp_path, threads=2)
+    first, second = files(outdir, "data", "tables"), files(tmp_path, "data", "tables")
+    assert set(first) == set(second)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+@pytest.fixture
+def used(outdir, tmp_path):
+    """An output folder of an earlier run, with corrections made since."""
+    folder = tmp_path / "used"
+    shutil.copytree(outdir, folder)
+    (folder / "data" / "neurite_labels_corrected_i32_zyx.npy").write_bytes(b"days of work")
+    return folder
+
+
+def test_a_minimal_run_replaces_all_of_an_earlier_one_but_corrections(used):
+    run(used, save_minimal=True, aligned_dtype="float32", align=False, threads=2)
+    assert set(files(used, "data")) == {
+        *("data/em_aligned_float32_zyx.npy", "data/em_aligned_float32_zyx.json"),
+        *("data/neurite_labels_i32_zyx.npy", "data/neurite_labels_i32_zyx.json"),
+        "data/neurite_labels_corrected_i32_zyx.npy",
+    }
+    assert layout.read_volume(used / layout.ALIGNED["float32"]).data.dtype == np.float32
+    content = json.loads((used / layout.SHIFTS).read_text())
+    assert content["applied"] is False
+    assert not np.any(content["shifts"])
+    assert [past.status for past in runlog.history(used)] == ["finished"] * 2
+
+
+def test_a_run_that_fails_leaves_earlier_results_and_says_so_in_the_log(used, tmp_path):
+    np.save(tmp_path / "truth.npy", np.ones((3, 4, 5), np.int32))
+    before = files(used, "data", "tables", "figures")
+    with pytest.raises(DataError, match=r"\(3, 4, 5\)"):
+        run(used, ground_truth=str(tmp_path / "truth.npy"))
+    assert files(used, "data", "tables", "figures") == before
+    past = runlog.history(used)[-1]
+    assert past.status == "failed"
+    assert "(3, 4, 5)" in past.error
+    assert not list((used / "runs").glob(".*.partial"))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A file whose sections are in register already, and its labels: one section over and over."""
+    phantom = make_phantom((2, *SHAPE[1:]), seed=3)
+    folder = tmp_path_factory.mktemp("straight")
+    grain = np.random.default_rng(0).normal(0, 4, (8, *SHAPE[1:]))
+    em = np.clip(phantom.volume.data[0] + grain, 1, 255).astype(np.uint8)
+    np.save(folder / "em.npy", em)
+    np.save(folder / "truth.npy", np.repeat(phantom.truth.labels[:1], 8, axis=0))
+    return folder
+
+
+def test_simulated_misalignment_is_undone_and_truth_from_a_file_scored(straight, tmp_path):
+    source = Source(str(straight / "em.npy"), voxel_size=SIZE)
+    evaluation = run(
+        tmp_path,
+        source=source,
+        simulate_sigma_px=2.0,
+        ground_truth=str(straight / "truth.npy"),
+        threads=2,
+    )
+    assert evaluation == json.loads((tmp_path / layout.EVALUATION).read_text())
+    assert set(evaluation) == {"alignment", "segmentation"}
+    assert evaluation["alignment"]["rms_px"] <= 0.25
+    assert evaluation["segmentation"]["are"] < 0.6
+    content = json.loads((tmp_path / layout.SHIFTS).read_text())
+    spread = np.std(content["true_shifts"])
+    assert 1 < spread < 3
+    assert [stage.name for stage in runlog.history(tmp_path)[0].stages][:2] == ["fetch", "misalign"]
+
+
+def test_without_truth_there_is_no_evaluation(straight, tmp_path):
+    config = replace(CONFIG, source=Source(str(straight / "em.npy"), (64, 64, 4), voxel_size=SIZE))
+    assert layout.EVALUATION not in pipeline.files_written(config)
+    assert run(tmp_path, source=config.source) == {}
+    assert not (tmp_path / layout.EVALUATION).exists()
+
+
+# --- before a run -------------------------------------------------------------------------------
+
+
+def test_what_cannot_fit_into_memory_is_refused_beforehand():
+    config = replace(CONFIG, source=Source("phantom://neuropil", (20_000, 20_000, 2_000)))
+    with pytest.raises(UsageError, match=r"needs about \d+ GB, and this machine has"):
+        pipeline.plan_run(config, Console(quiet=True))
+
+
+@pytest.mark.parametrize("content", [0, 128])
+def test_a_cutout_that_shows_nothing_ends_in_empty_tables(tmp_path, content):
+    np.save(tmp_path / "em.npy", np.full((3, 40, 48), content, np.uint8))
+    run(tmp_path / "out", source=Source(str(tmp_path / "em.npy"), voxel_size=SIZE))
+    for name in (layout.SYNAPSES, layout.NODES, layout.EDGES):
+        assert pd.read_csv(tmp_path / "out" / name).empty
+    assert json.loads((tmp_path / "out" / layout.SHIFTS).read_text())["damaged_sections"] == [
+        0,
+        1,
+        2,
+    ]
