@@ -36,7 +36,7 @@ FLOORS = {
         ["evaluate"],
         ["runlog"],
     ],
-    "conductor": [["console", "pipeline"]],
+    "conductor": [["console", "drawing", "pipeline"]],
     "scripts": [["run_pipeline"]],
 }
 FLOOR_OF = {
