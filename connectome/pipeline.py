@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 
@@ -27,6 +28,7 @@ from connectome import (
     synapses,
 )
 from connectome.console import Console
+from connectome.drawing import FigurePress
 from connectome.errors import SourceUnreachable, UsageError
 from connectome.params import DEFAULT_CUTOUT, RunConfig
 from connectome.truth import Truth
@@ -178,29 +180,25 @@ class _Job:
         self.log = log
 
     def run(self, folder: Path) -> dict:
-        prepared = self.prepare()
-        labels = self.reconstruct(prepared)
-        candidates = self.find_synapses(prepared, labels)
-        with self.log.stage("graph") as counts:
-            wiring = graph.build_graph(candidates, self.config.graph_params)
-            nodes = graph.node_table(wiring)
-            edges = graph.edge_table(candidates, self.config.graph_params)
-            counts |= {"nodes": len(nodes), "edges": len(edges)}
-        self.console.say(f"graph       {len(nodes)} neurites connected by {len(edges)} edges")
-        evaluation = self.evaluate(prepared, labels, candidates)
-        with self.log.stage("figures"):
-            self.draw(folder, prepared, labels, candidates, wiring)
-        with self.log.stage("save"):
-            self.save(folder, prepared, labels)
-            for name, table in (
-                (layout.SYNAPSES, candidates),
-                (layout.NODES, nodes),
-                (layout.EDGES, edges),
-            ):
-                with layout.atomic_path(folder / name) as path:
-                    table.to_csv(path, index=False)
-            if evaluation:
-                layout.write_json(folder / layout.EVALUATION, evaluation)
+        """Go through all stages; leave every file in the folder."""
+        with FigurePress(folder, beside=self.config.threads > 1) as press:
+            prepared = self.prepare()
+            cutout, aligned = prepared.cutout, prepared.aligned
+            self.draw_alignment(press, prepared)
+            labels = self.reconstruct(prepared)
+            press.draw(1, cutout, prepared.preprocessed, aligned, labels)
+            candidates = self.find_synapses(prepared, labels)
+            press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source)
+            wiring, nodes, edges = self.connect(candidates)
+            press.draw(3, wiring, cutout.source)
+            evaluation = self.evaluate(prepared, labels, candidates)
+            with self.log.stage("save"):
+                self.save_arrays(folder, prepared, labels)
+                self.save_tables(folder, prepared, candidates, nodes, edges)
+                if evaluation:
+                    layout.write_json(folder / layout.EVALUATION, evaluation)
+            with self.log.stage("figures"):
+                press.finish()
         return evaluation
 
     def prepare(self) -> Prepared:
@@ -318,6 +316,16 @@ class _Job:
         self.console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
         return candidates
 
+    def connect(self, candidates: pd.DataFrame) -> tuple[nx.DiGraph, pd.DataFrame, pd.DataFrame]:
+        """Sum candidates into the wiring graph; describe its nodes and edges."""
+        with self.log.stage("graph") as counts:
+            wiring = graph.build_graph(candidates, self.config.graph_params)
+            nodes = graph.node_table(wiring)
+            edges = graph.edge_table(candidates, self.config.graph_params)
+            counts |= {"nodes": len(nodes), "edges": len(edges)}
+        self.console.say(f"graph       {len(nodes)} neurites, {len(edges)} connections")
+        return wiring, nodes, edges
+
     def evaluate(self, prepared: Prepared, labels, candidates) -> dict:
         """Score whatever truth is known."""
         truth = prepared.truth
@@ -337,56 +345,45 @@ class _Job:
             self.log.metric(name, value)
         return evaluation
 
-    def save(self, folder: Path, prepared: Prepared, labels: np.ndarray) -> None:
-        """Write the arrays and the shifts."""
-        cutout, alignment, config = prepared.cutout, prepared.alignment, self.config
-        dtype = config.aligned_dtype
-        arrays = {
-            layout.ALIGNED[dtype]: prepared.aligned.astype(dtype),
-            layout.LABELS: labels,
-        }
-        if not config.save_minimal:
+    def save_arrays(self, folder: Path, prepared: Prepared, labels: np.ndarray) -> None:
+        """Write the stacks, each with its place in the world."""
+        cutout, dtype = prepared.cutout, self.config.aligned_dtype
+        arrays = {layout.ALIGNED[dtype]: prepared.aligned.astype(dtype), layout.LABELS: labels}
+        if not self.config.save_minimal:
             arrays |= {layout.CUTOUT: cutout.data, layout.PREPROCESSED: prepared.preprocessed}
         for name, data in arrays.items():
             layout.write_volume(folder / name, cutout.with_data(data))
+
+    def save_tables(self, folder: Path, prepared: Prepared, candidates, nodes, edges) -> None:
+        """Write candidates, graph and shifts."""
+        tables = {layout.SYNAPSES: candidates, layout.NODES: nodes, layout.EDGES: edges}
+        for name, table in tables.items():
+            with layout.atomic_path(folder / name) as path:
+                table.to_csv(path, index=False)
+        found = prepared.alignment
         content = {
-            "shifts": alignment.shifts.tolist(),
+            "shifts": found.shifts.tolist(),
             "unit": "px",
             "axes": ["dy", "dx"],
-            "pixel_size_nm": list(cutout.voxel_size[1:]),
-            "applied": config.align,
-            "confidence": alignment.confidence.tolist(),
-            "damaged_sections": list(alignment.damaged),
-            "source": cutout.source,
+            "pixel_size_nm": list(prepared.cutout.voxel_size[1:]),
+            "applied": self.config.align,
+            "confidence": found.confidence.tolist(),
+            "damaged_sections": list(found.damaged),
+            "source": prepared.cutout.source,
         }
         if prepared.truth.shifts is not None:
             content["true_shifts"] = np.asarray(prepared.truth.shifts).tolist()
         layout.write_json(folder / layout.SHIFTS, content)
 
-    def draw(self, folder: Path, prepared: Prepared, labels, candidates, wiring) -> None:
-        """Draw the four figures."""
-        from connectome import figures  # matplotlib takes half a second to load
-
-        cutout, alignment = prepared.cutout, prepared.alignment
-        drawn = {
-            1: figures.figure1(cutout, prepared.preprocessed, prepared.aligned, labels),
-            2: figures.figure2(
-                prepared.aligned, labels, candidates, cutout.voxel_size, cutout.source
-            ),
-            3: figures.figure3(wiring, cutout.source),
-            4: figures.figure4(
-                alignment.shifts,
-                cutout.voxel_size,
-                cutout.source,
-                prepared.truth.shifts,
-                alignment.damaged,
-                alignment.confidence,
-            ),
-        }
-        with self.console.bar("figures", len(drawn)) as tell:
-            for number, figure in drawn.items():
-                figures.write_figure(figure, folder / layout.FIGURES[number])
-                tell(1)
+    def draw_alignment(self, press: FigurePress, prepared: Prepared) -> None:
+        """Draw Figure 4 from the shifts."""
+        found, cutout = prepared.alignment, prepared.cutout
+        true_shifts = prepared.truth.shifts
+        press.draw(
+            4,
+            *(found.shifts, cutout.voxel_size, cutout.source),
+            *(true_shifts, found.damaged, found.confidence),
+        )
 
     def bar(self, name: str, volume: Volume):
         """Show how many sections are done."""
