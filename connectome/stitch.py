@@ -58,16 +58,18 @@ def stitch_sections(
     ]
     first, second, pull = (np.concatenate(column) for column in zip(*edges, strict=True))
     joined = contract(area.size, first, second, pull)
-    return bridge_sections(_in_order(joined[unique]), damaged)
+    return bridge_sections(_in_order(joined[unique]), pieces > 0, damaged)
 
 
-def bridge_sections(labels: np.ndarray, damaged: Sequence[int]) -> np.ndarray:
+def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[int]) -> np.ndarray:
     """Fill damaged sections from the nearest sound ones.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (Z, Y, X)
         Neurite ids.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        What is to be filled; a section that shows none is filled wherever a neighbour is.
     damaged : sequence of int
         Sections to fill; at the ends of the stack they take their one neighbour's ids.
 
@@ -83,13 +85,13 @@ def bridge_sections(labels: np.ndarray, damaged: Sequence[int]) -> np.ndarray:
         before = labels[max((s for s in sound if s < z), default=sound[0])]
         after = labels[min((s for s in sound if s > z), default=sound[-1])]
         agreed = (before == after) & (before > 0)
-        if agreed.any():
-            nearest = ndimage.distance_transform_edt(
-                ~agreed, return_distances=False, return_indices=True
-            )
-            filled[z] = np.where((before > 0) | (after > 0), before[tuple(nearest)], 0)
-        else:
-            filled[z] = before
+        if not agreed.any():
+            agreed = before > 0
+        nearest = ndimage.distance_transform_edt(
+            ~agreed, return_distances=False, return_indices=True
+        )
+        inside = tissue[z] if tissue[z].any() else (before > 0) | (after > 0)
+        filled[z] = np.where(inside, before[tuple(nearest)], 0)
     return filled
 
 

@@ -131,7 +131,7 @@ def _candidate(peak, contrast, aligned, labels, voxel_size, params):
     if not posts:
         return None
     strength = float(contrast[tuple(peak)])
-    score = strength / (strength + params.least_contrast)
+    score = 1 - params.least_contrast / strength
     listed = ";".join(map(str, posts))
     return (*map(int, peak), pre, posts[0], round(score, 4), listed, round(strength, 4), len(posts))
 
