@@ -187,6 +187,24 @@ def test_a_section_of_noise_is_bridged_and_reported(sections, seed):
     assert alignment_rms(found.shifts[sound], -MOVES[sound]) < 0.1
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_damage_shows_though_sections_two_apart_resemble_each_other_little(seed):
+    noise = np.random.default_rng(seed).normal(size=(9, 128, 128))
+    # Neighbours correlate by 0.8, sections two apart by 0.4, as in serial sections of 50 nm.
+    smooth = ndimage.gaussian_filter(noise, (1.1, 3, 3))
+    sections = (0.1 + (smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+    sections[4] = np.random.default_rng(1).uniform(size=(128, 128))
+    assert estimate_alignment(sections, SIZE).damaged == (4,)
+
+
+@pytest.mark.parametrize(("end", "beside"), [(0, 1), (6, 5)])
+def test_noise_at_the_end_of_a_stack_is_not_followed(sections, end, beside):
+    sections[end] = np.random.default_rng(2).uniform(size=sections[end].shape)
+    found = estimate_alignment(sections, SIZE)
+    np.testing.assert_allclose(found.shifts[end], found.shifts[beside])
+    assert found.confidence[end] == 0
+
+
 @pytest.mark.parametrize("end", [0, 6])
 def test_a_blank_section_at_the_end_stays_with_its_neighbour(sections, end):
     sections[end] = 0
@@ -223,6 +241,7 @@ def test_two_sections_meet_halfway(sections):
     np.testing.assert_allclose(shifts, [(1, 0.5), (-1, -0.5)], atol=0.05)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("grey", [0.0, 0.5])
 @pytest.mark.parametrize("n_sections", [1, 2, 5])
 def test_sections_without_contrast_stay_where_they_are(grey, n_sections):

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from connectome import layout, pipeline, runlog
-from connectome.align import apply_shifts
+from connectome.align import apply_shifts, carry_points
 from connectome.console import Console
 from connectome.errors import DataError, UsageError
+from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
 from connectome.params import RunConfig, Source
 from connectome.phantom import make_phantom
 
@@ -156,6 +157,20 @@ def test_the_evaluation_is_worth_having(evaluation):
     assert evaluation["segmentation"]["are"] < 0.5
     assert evaluation["segmentation"]["fraction_scored"] > 0.9
     assert evaluation["alignment"]["rms_px"] < 2  # neurites that lean are straightened a little
+
+
+def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outdir, evaluation):
+    truth = make_phantom(SHAPE, seed=7).truth
+    shifts = np.array(json.loads((outdir / layout.SHIFTS).read_text())["shifts"])
+    labels = layout.read_volume(outdir / layout.LABELS).data
+    true_labels = apply_shifts(truth.labels, shifts, order=0)
+    assert segmentation_scores(labels, true_labels) == pytest.approx(evaluation["segmentation"])
+    places = carry_points(truth.synapses[["z", "y", "x"]], shifts)
+    true_synapses = pd.DataFrame(places, columns=["z", "y", "x"])
+    scores = synapse_scores(pd.read_csv(outdir / layout.SYNAPSES), true_synapses, SIZE)
+    assert scores == evaluation["synapses"]
+    rms = alignment_rms(shifts, truth.shifts)
+    assert rms == pytest.approx(evaluation["alignment"]["rms_px"])
 
 
 def test_figures_can_be_opened(outdir):
