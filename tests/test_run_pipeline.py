@@ -260,25 +260,35 @@ def wait_for(condition, process):
         time.sleep(0.02)
 
 
-def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_path):
+@pytest.mark.parametrize(
+    "reached",
+    [
+        "preprocess",
+        pytest.param(
+            "synapses",  # figures are being drawn by then
+            marks=pytest.mark.xfail(reason="a figure half drawn brings the run's folder back"),
+        ),
+    ],
+)
+def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_path, reached):
     outdir = tmp_path / "out"
     for name in layout.PUBLISHED:
         (outdir / name).parent.mkdir(parents=True, exist_ok=True)
         (outdir / name).write_bytes(b"earlier")
     before = contents(outdir)
     process = subprocess.Popen(
-        command(*PHANTOM, "--cutout", 256, 256, 64, "--outdir", outdir, "--threads", 2),
+        command(*PHANTOM, "--cutout", 192, 192, 48, "--outdir", outdir, "--threads", 2),
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
-    def preprocessed():
+    def there():
         runs = runlog.history(outdir) if (outdir / layout.RUN_LOG).exists() else []
-        return any(stage.name == "preprocess" for past in runs for stage in past.stages)
+        return any(stage.name == reached for past in runs for stage in past.stages)
 
-    wait_for(preprocessed, process)
+    wait_for(there, process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
