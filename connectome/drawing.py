@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import signal
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import sys
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
 from connectome import layout
 
-WORKERS = 2
+# A forked process has everything loaded and the arrays at hand. On macOS forking is not safe.
+CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class FigurePress:
@@ -22,18 +23,14 @@ class FigurePress:
     folder : Path
         Output folder.
     beside : bool
-        Draw in processes of their own while the caller goes on; otherwise at once.
+        Draw in processes of their own while the caller goes on; otherwise at once. Nothing else
+        may run threads when a figure is begun.
     """
 
     def __init__(self, folder: Path, beside: bool):
         self._folder = folder
-        self._pending: list[tuple[Future, int, tuple]] = []
-        self._pool = None
-        if beside:
-            # A fresh interpreter: forking one that has run threads may hang.
-            self._pool = ProcessPoolExecutor(WORKERS, get_context("spawn"), initializer=_make_ready)
-            for _ in range(WORKERS):
-                self._pool.submit(_load)
+        self._beside = beside
+        self._begun: list[tuple] = []
 
     def __enter__(self) -> FigurePress:
         return self
@@ -41,37 +38,45 @@ class FigurePress:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool:
-            self._pool.shutdown(wait=error is None, cancel_futures=True)
+        for process, _, _ in self._begun:
+            process.terminate()
 
     def draw(self, number: int, *contents) -> None:
         """Draw a figure from what ``connectome.figures.figure<number>`` takes."""
-        stem = self._folder / layout.FIGURES[number]
-        if self._pool:
-            job = self._pool.submit(_draw, number, contents, stem)
-            self._pending.append((job, number, contents))
-        else:
-            _draw(number, contents, stem)
+        task = (number, contents, self._folder / layout.FIGURES[number])
+        if not self._beside:
+            _draw(*task)
+            return
+        if CONTEXT.get_start_method() == "fork":
+            import connectome.figures  # noqa: F401  once here, rather than in every process
+        listener, speaker = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=_draw_and_tell, args=(speaker, *task), daemon=True)
+        process.start()
+        speaker.close()
+        self._begun.append((process, listener, task))
 
     def finish(self) -> None:
         """Wait until every figure is on paper; a figure that failed raises here."""
-        for job, number, contents in self._pending:
+        while self._begun:
+            process, listener, task = self._begun[0]
             try:
-                job.result()
-            except BrokenProcessPool:
-                # A caller without a `__main__` guard cannot start processes, but can draw.
-                _draw(number, contents, self._folder / layout.FIGURES[number])
-        self._pending.clear()
+                error = listener.recv()
+            except EOFError:
+                # It ended without a word: a caller without a `__main__` guard cannot start
+                # processes everywhere, but can draw.
+                error = _draw(*task)
+            process.join()
+            self._begun.pop(0)
+            if error:
+                raise error
 
 
-def _make_ready() -> None:
-    """Leave Ctrl-C to the process that is the user's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _load() -> None:
-    """Import what drawing needs while there is nothing to draw yet."""
-    import connectome.figures  # noqa: F401
+def _draw_and_tell(speaker: Connection, *task) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
+    try:
+        speaker.send(_draw(*task))
+    except Exception as error:
+        speaker.send(error)
 
 
 def _draw(number: int, contents: tuple, stem: Path) -> None:
