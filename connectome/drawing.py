@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
 from connectome import layout
 
-# A forked process has everything loaded and the arrays at hand. On macOS forking is not safe.
+WORKERS = 2
+# A forked process starts at once. On macOS forking is not safe, and a fresh interpreter starts.
 CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
@@ -23,14 +25,19 @@ class FigurePress:
     folder : Path
         Output folder.
     beside : bool
-        Draw in processes of their own while the caller goes on; otherwise at once. Nothing else
-        may run threads when a figure is begun.
+        Draw in processes of their own while the caller goes on; otherwise at once. They load
+        matplotlib while there is nothing to draw yet. The caller must not run threads when it
+        makes the press.
     """
 
     def __init__(self, folder: Path, beside: bool):
         self._folder = folder
-        self._beside = beside
-        self._begun: list[tuple] = []
+        self._begun: list[tuple[Future, tuple]] = []
+        self._pool = None
+        if beside:
+            self._pool = ProcessPoolExecutor(WORKERS, CONTEXT, initializer=_make_ready)
+            for _ in range(WORKERS):
+                self._pool.submit(_load)
 
     def __enter__(self) -> FigurePress:
         return self
@@ -38,45 +45,36 @@ class FigurePress:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process, _, _ in self._begun:
-            process.terminate()
+        if self._pool:
+            # Wait for what is being drawn: it writes into a folder that may be about to go.
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def draw(self, number: int, *contents) -> None:
         """Draw a figure from what ``connectome.figures.figure<number>`` takes."""
         task = (number, contents, self._folder / layout.FIGURES[number])
-        if not self._beside:
+        if self._pool:
+            self._begun.append((self._pool.submit(_draw, *task), task))
+        else:
             _draw(*task)
-            return
-        if CONTEXT.get_start_method() == "fork":
-            import connectome.figures  # noqa: F401  once here, rather than in every process
-        listener, speaker = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=_draw_and_tell, args=(speaker, *task), daemon=True)
-        process.start()
-        speaker.close()
-        self._begun.append((process, listener, task))
 
     def finish(self) -> None:
         """Wait until every figure is on paper; a figure that failed raises here."""
-        while self._begun:
-            process, listener, task = self._begun[0]
+        for drawn, task in self._begun:
             try:
-                error = listener.recv()
-            except EOFError:
-                # It ended without a word: a caller without a `__main__` guard cannot start
-                # processes everywhere, but can draw.
-                error = _draw(*task)
-            process.join()
-            self._begun.pop(0)
-            if error:
-                raise error
+                drawn.result()
+            except BrokenProcessPool:
+                # A caller without a `__main__` guard cannot start processes everywhere, but can
+                # draw.
+                _draw(*task)
+        self._begun.clear()
 
 
-def _draw_and_tell(speaker: Connection, *task) -> None:
+def _make_ready() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
-    try:
-        speaker.send(_draw(*task))
-    except Exception as error:
-        speaker.send(error)
+
+
+def _load() -> None:
+    import connectome.figures  # noqa: F401
 
 
 def _draw(number: int, contents: tuple, stem: Path) -> None:

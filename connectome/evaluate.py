@@ -46,9 +46,12 @@ def contingency(segmentation: np.ndarray, truth: np.ndarray):
     scored = truth > 0
     if not scored.any():
         raise DataError("the truth has no voxel with an id above 0", "there is nothing to score")
-    # Hashing ids is ten times faster than sorting them, and their order does not matter.
-    rows, columns = (pd.factorize(labels[scored])[0] for labels in (truth, segmentation))
-    return coo_array((np.ones(rows.size), (rows, columns))).tocsr()
+    found = segmentation[scored].astype(np.int64)
+    # Hashing one key per pair is ten times faster than sorting, and their order does not matter.
+    width = int(found.max()) + 1
+    which, pairs = pd.factorize(truth[scored].astype(np.int64) * width + found)
+    rows, columns = (pd.factorize(ids)[0] for ids in np.divmod(pairs, width))
+    return coo_array((np.bincount(which).astype(float), (rows, columns))).tocsr()
 
 
 def segmentation_scores(segmentation: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -174,7 +174,7 @@ class SynapseParams:
     least_contrast : float
         Least contrast, in standard deviations over the boundaries of the stack.
     least_contact : float
-        Least share of the surroundings a partner takes up.
+        Least share a partner has of the contact with all partners.
     most_partners : int
         Most postsynaptic partners of one synapse.
     """

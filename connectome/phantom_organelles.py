@@ -328,8 +328,8 @@ def _cloud(rng, ink, frame: Frame, tissue: Tissue, synapse: Synapse) -> np.ndarr
 
 def _spaced(places: np.ndarray, spacing_nm: float) -> np.ndarray:
     """Keep, in order, the places that are clear of all kept before them."""
-    apart = places[:, None] - places[None]
-    close = (apart * apart).sum(axis=2) < spacing_nm * spacing_nm
+    z, y, x = ((axis[:, None] - axis) ** 2 for axis in places.T)
+    close = z + y + x < spacing_nm * spacing_nm
     kept: list[int] = []
     for i in range(len(places)):
         if not close[i, kept].any():

@@ -131,6 +131,7 @@ def files_written(config: RunConfig) -> list[str]:
     if config.ground_truth or config.simulate_sigma_px or config.source.uri.startswith("phantom:"):
         tables.append(layout.EVALUATION)
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
+    arrays = [name for path in arrays for name in (path, str(layout.sidecar(Path(path))))]
     return [*arrays, *tables, *figures, layout.RUN_LOG, "runs/<run_id>_config.json"]
 
 
@@ -181,8 +182,9 @@ class _Job:
 
     def run(self, folder: Path) -> dict:
         """Go through all stages; leave every file in the folder."""
+        plan = self.plan()
         with FigurePress(folder, beside=self.config.threads > 1) as press:
-            prepared = self.prepare()
+            prepared = self.prepare(plan)
             cutout, aligned = prepared.cutout, prepared.aligned
             self.draw_alignment(press, prepared)
             labels = self.reconstruct(prepared)
@@ -201,9 +203,23 @@ class _Job:
                 press.finish()
         return evaluation
 
-    def prepare(self) -> Prepared:
+    def plan(self) -> fetch.CutoutPlan:
+        """Find out what will be fetched, and say so."""
+        with self.log.stage("plan"):
+            self.config, plan = plan_run(self.config, self.console)
+            self.log.source(plan.uri, plan.shape[::-1])
+        z, y, x = plan.field_of_view_um
+        voxel = " x ".join(f"{v:g}" for v in plan.voxel_size)
+        self.console.say(f"source      {plan.uri}")
+        self.console.say(
+            f"cutout      {plan.shape[2]} x {plan.shape[1]} x {plan.shape[0]} voxels, "
+            f"{x:.2f} x {y:.2f} x {z:.2f} µm (X Y Z); voxel {voxel} nm (Z Y X)"
+        )
+        return plan
+
+    def prepare(self, plan: fetch.CutoutPlan) -> Prepared:
         """Fetch, preprocess and align."""
-        cutout, truth = self.fetch()
+        cutout, truth = self.fetch(plan)
         threads = self.config.threads
         with self.log.stage("preprocess") as counts, self.bar("preprocess", cutout) as tell:
             tissue = preprocess.find_tissue(cutout.data)
@@ -230,18 +246,9 @@ class _Job:
         self.tell_alignment(found)
         return Prepared(cutout, preprocessed, aligned, tissue, found, truth)
 
-    def fetch(self) -> tuple[Volume, Truth]:
+    def fetch(self, plan: fetch.CutoutPlan) -> tuple[Volume, Truth]:
         """Bring the cutout and what is known to be true about it."""
         with self.log.stage("fetch") as counts:
-            self.config, plan = plan_run(self.config, self.console)
-            self.log.source(plan.uri, plan.shape[::-1])
-            self.console.say(f"source      {plan.uri}")
-            z, y, x = plan.field_of_view_um
-            voxel = " x ".join(f"{v:g}" for v in plan.voxel_size)
-            self.console.say(
-                f"cutout      {plan.shape[2]} x {plan.shape[1]} x {plan.shape[0]} voxels, "
-                f"{x:.2f} x {y:.2f} x {z:.2f} µm (X Y Z); voxel {voxel} nm (Z Y X)"
-            )
             with self.console.bar("fetch", plan.steps) as tell:
                 fetched = fetch.fetch_cutout(plan, tell)
             for note in fetched.notes:

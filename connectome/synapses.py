@@ -153,6 +153,7 @@ def _partners(peak, aligned, labels, voxel_size, params) -> tuple[int, list[int]
     density = np.bincount(which, closeness * (1 - aligned[box][near].astype(float)))
     contact = np.bincount(which, np.exp(-distance[near] / params.density_nm))
     pre = int(inside[np.argmax(density)])
+    contact[inside == pre] = 0
     enough = contact >= params.least_contact * contact.sum()
     order = np.argsort(-contact, kind="stable")
     posts = [int(inside[i]) for i in order if enough[i] and inside[i] != pre]
