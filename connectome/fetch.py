@@ -258,11 +258,12 @@ def _plan_file(source: Source) -> CutoutPlan:
 
 
 def _plan_phantom(source: Source) -> CutoutPlan:
-    from connectome.phantom import make_phantom, parse_phantom_uri
+    from connectome.phantom import check_phantom, make_phantom, parse_phantom_uri, phantom_uri
 
     seed, voxel_size = parse_phantom_uri(source.uri, source.seed)
     voxel_size = source.voxel_size or voxel_size
     shape = _zyx(source.cutout_xyz or DEFAULT_CUTOUT)
+    check_phantom(shape, voxel_size)
 
     def read(progress: Progress) -> Contents:
         phantom = make_phantom(shape, seed, voxel_size)
@@ -271,7 +272,7 @@ def _plan_phantom(source: Source) -> CutoutPlan:
 
     return _plan(
         source,
-        uri=f"phantom://neuropil?seed={seed}&section_nm={voxel_size[0]:g}&pixel_nm={voxel_size[1]:g}",
+        uri=phantom_uri(seed, voxel_size),
         voxel_size=voxel_size,
         source_shape=shape,
         origin=(0, 0, 0),

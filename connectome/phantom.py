@@ -149,7 +149,7 @@ def make_phantom(
     >>> phantom.volume.shape, phantom.truth.labels.shape
     ((8, 64, 64), (8, 64, 64))
     """
-    _check(shape, voxel_size)
+    check_phantom(shape, voxel_size)
     # One stream of randomness for each step: none changes what another draws.
     streams = np.random.SeedSequence(seed).spawn(7)
     imaging, growing, filling, powering, wiring, furnishing, exposing = (
@@ -166,13 +166,30 @@ def make_phantom(
     draw_vesicles(furnishing, ink, frame, tissue, synapses)
     draw_tubules(furnishing, ink, frame, tissue, strands)
     em, damaged = expose(exposing, frame, tissue, ink, params)
-    source = f"phantom://{NAME}?seed={seed}&section_nm={voxel_size[0]:g}&pixel_nm={voxel_size[1]:g}"
-    return Phantom(
-        Volume(em, voxel_size, source=source), Truth(tissue.labels, table, shifts), damaged
-    )
+    volume = Volume(em, voxel_size, source=phantom_uri(seed, voxel_size))
+    return Phantom(volume, Truth(tissue.labels, table, shifts), damaged)
 
 
-def _check(shape, voxel_size) -> None:
+def phantom_uri(seed: int, voxel_size: tuple[float, float, float]) -> str:
+    """Return the full URI of a phantom: what `parse_phantom_uri` reads, nothing left out."""
+    return f"phantom://{NAME}?seed={seed}&section_nm={voxel_size[0]:g}&pixel_nm={voxel_size[1]:g}"
+
+
+def check_phantom(shape: tuple[int, int, int], voxel_size: tuple[float, float, float]) -> None:
+    """Refuse what `make_phantom` cannot grow or image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Sections, rows and columns (Z, Y, X).
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+
+    Raises
+    ------
+    UsageError
+        If the shape is too small or the voxel size cannot be imaged with.
+    """
     if len(shape) != 3 or any(n < least for n, least in zip(shape, SMALLEST, strict=True)):
         raise UsageError(
             f"a phantom of shape {tuple(shape)} (Z, Y, X) is too small",

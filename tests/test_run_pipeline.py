@@ -264,10 +264,7 @@ def wait_for(condition, process):
     "reached",
     [
         "preprocess",
-        pytest.param(
-            "synapses",  # figures are being drawn by then
-            marks=pytest.mark.xfail(reason="a figure half drawn brings the run's folder back"),
-        ),
+        "synapses",  # figures are being drawn by then
     ],
 )
 def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_path, reached):
