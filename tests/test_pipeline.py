@@ -61,11 +61,12 @@ def outdir(tmp_path_factory):
 def test_a_run_leaves_exactly_the_files_it_announces(outdir):
     (past,) = runlog.history(outdir)
     announced = {n.replace("<run_id>", past.run_id) for n in pipeline.files_written(CONFIG)}
-    beside = {n.replace(".npy", ".json") for n in announced if n.endswith(".npy")}
-    assert set(files(outdir)) == announced | beside
+    assert set(files(outdir)) == announced
     assert announced == {
         *("data/em_cutout_u8_zyx.npy", "data/em_preprocessed_f32_zyx.npy"),
+        *("data/em_cutout_u8_zyx.json", "data/em_preprocessed_f32_zyx.json"),
         *("data/em_aligned_float16_zyx.npy", "data/neurite_labels_i32_zyx.npy"),
+        *("data/em_aligned_float16_zyx.json", "data/neurite_labels_i32_zyx.json"),
         *("tables/synapse_candidates.csv", "tables/graph_node_stats.csv"),
         *("tables/graph_edges.csv", "tables/alignment_shifts.json", "tables/evaluation.json"),
         "figures/Figure1_EM_preprocess_align_segment.pdf",
@@ -184,7 +185,7 @@ def test_the_log_knows_stages_scores_and_checksums(outdir, evaluation):
     (past,) = runlog.history(outdir)
     assert (past.status, past.source, past.cutout_xyz) == ("finished", URI, SHAPE[::-1])
     names = [stage.name for stage in past.stages]
-    assert names[:3] == ["fetch", "preprocess", "align"]
+    assert names[:4] == ["plan", "fetch", "preprocess", "align"]
     assert {"segment", "stitch", "synapses", "graph", "evaluate", "figures", "save"} < set(names)
     assert past.metrics["segmentation/are"] == evaluation["segmentation"]["are"]
     assert past.metrics["synapses/200/f1"] == evaluation["synapses"]["200"]["f1"]
@@ -276,7 +277,8 @@ def test_simulated_misalignment_is_undone_and_truth_from_a_file_scored(straight,
     content = json.loads((tmp_path / layout.SHIFTS).read_text())
     spread = np.std(content["true_shifts"])
     assert 1 < spread < 3
-    assert [stage.name for stage in runlog.history(tmp_path)[0].stages][:2] == ["fetch", "misalign"]
+    names = [stage.name for stage in runlog.history(tmp_path)[0].stages]
+    assert names[:3] == ["plan", "fetch", "misalign"]
 
 
 def test_without_truth_there_is_no_evaluation(straight, tmp_path):
