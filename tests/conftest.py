@@ -2,6 +2,14 @@ from pathlib import Path
 
 import pytest
 
+SLOW = ("test_stitch", "test_phantom", "test_bossdb", "test_figures", "test_pipeline")
+SLOWEST = "test_run_pipeline"
+
+
+def pytest_collection_modifyitems(items):
+    """Run the fast tests first: most mistakes show within seconds."""
+    items.sort(key=lambda item: (item.path.stem == SLOWEST, item.path.stem in SLOW))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
