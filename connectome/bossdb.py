@@ -1,4 +1,4 @@
-"""EM from BossDB: addresses, mips and voxel sizes, and boxes read slab by slab through a cache.
+"""EM from BossDB: mips and voxel sizes, and boxes read slab by slab through a cache.
 
 The cache holds the voxels and the metadata of what was read before. When every slab of a request is
 there, the metadata kept with them are used too and nothing is asked for: published EM does not
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from connectome.bossaddress import Address
 from connectome.errors import DataError, UsageError
 from connectome.layout import write_json
 from connectome.progress import Progress
@@ -27,64 +27,12 @@ from connectome.slabcache import SlabCache, default_folder
 if TYPE_CHECKING:
     from connectome.bossremote import BossHost
 
-FORM = "bossdb://collection/experiment/channel[/mip]"
 PREFERRED_PIXEL_NM = 8.0
 SLAB_SECTIONS = 16
 SLAB_VOXELS = 30_000_000  # above this, intern may split a request on its own terms
 
 _NM = {"nanometers": 1.0, "micrometers": 1e3, "millimeters": 1e6, "centimeters": 1e7}
 _DATATYPES = ("uint8", "uint16")
-_NAME = re.compile(r"\w[\w.-]*")
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a channel is in BossDB, and the mip the user asked for, if any."""
-
-    collection: str
-    experiment: str
-    channel: str
-    mip: int | None = None
-
-    def __str__(self) -> str:
-        mip = "" if self.mip is None else f"/{self.mip}"
-        return f"bossdb://{self.collection}/{self.experiment}/{self.channel}{mip}"
-
-
-def parse_uri(uri: str, resolution: int | None = None) -> Address:
-    """Take a ``bossdb://`` URI apart.
-
-    Parameters
-    ----------
-    uri : str
-        ``bossdb://collection/experiment/channel[/mip]``.
-    resolution : int, optional
-        Mip asked for apart from the URI.
-
-    Raises
-    ------
-    UsageError
-        If the URI is malformed, or names another mip than ``resolution``.
-    """
-    *names, last = uri.removeprefix("bossdb://").rstrip("/").split("/")
-    mip = None
-    if len(names) == 3 and last.isascii() and last.isdigit():
-        mip = int(last)
-    else:
-        names.append(last)
-    if len(names) != 3 or not all(_NAME.fullmatch(name) for name in names):
-        raise UsageError(
-            f"{uri} is not of the form {FORM}",
-            "nothing was asked for",
-            "--dataset bossdb://mulcahy2022/1h_L1/em",
-        )
-    if None not in (mip, resolution) and mip != resolution:
-        raise UsageError(
-            f"{uri} names mip {mip} but --resolution says {resolution}",
-            "nothing was asked for",
-            "leave one of the two out",
-        )
-    return Address(*names, mip=resolution if mip is None else mip)
 
 
 @dataclass(frozen=True)

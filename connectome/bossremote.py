@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import requests
@@ -19,11 +19,9 @@ from intern.resource.boss import ChannelResource
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
+from connectome.bossaddress import Address
 from connectome.errors import ConnectomeError, DataError, SourceUnreachable
 from connectome.retry import Patience, Waits, persist
-
-if TYPE_CHECKING:
-    from connectome.bossdb import Address
 
 Answer = TypeVar("Answer")
 

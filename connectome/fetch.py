@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from connectome import bossdb, stackfiles
+from connectome import bossaddress, bossdb, stackfiles
 from connectome.errors import DataError, UsageError
 from connectome.params import DEFAULT_CUTOUT, Source
 from connectome.progress import Progress, silent
@@ -123,7 +123,7 @@ def plan_cutout(source: Source, waits: Waits = DEFAULT_WAITS) -> CutoutPlan:
         raise UsageError(
             f"{scheme}:// is not a scheme this program knows",
             "nothing was fetched",
-            f"{bossdb.FORM}, phantom://neuropil, or a path ({stackfiles.FORMS})",
+            f"{bossaddress.FORM}, phantom://neuropil, or a path ({stackfiles.FORMS})",
         )
     return _plan_file(source)
 
@@ -203,7 +203,7 @@ def read_ground_truth(path: str, plan: CutoutPlan) -> np.ndarray:
 
 
 def _plan_bossdb(source: Source, waits: Waits) -> CutoutPlan:
-    address = bossdb.parse_uri(source.uri, source.resolution)
+    address = bossaddress.parse_uri(source.uri, source.resolution)
     archive = bossdb.Archive(source.boss_host, source.boss_token, source.cache_dir, waits)
     shape = _zyx(source.cutout_xyz or DEFAULT_CUTOUT)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from bossdb_server import BossServer, Fault, serve, silent_port
 
-from connectome.bossdb import Address, Archive, ChannelInfo, parse_uri, slabs_of
+from connectome.bossaddress import Address, parse_uri
+from connectome.bossdb import Archive, ChannelInfo, slabs_of
 from connectome.errors import ConnectomeError, DataError, SourceUnreachable, UsageError
 from connectome.progress import silent
 from connectome.retry import DEFAULT_WAITS, Patience, Waits

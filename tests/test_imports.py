@@ -19,7 +19,7 @@ FLOORS = {
         ],
     ],
     "sources": [
-        ["bossdb", "bossremote", "slabcache"],
+        ["bossdb", "bossremote", "bossaddress", "slabcache"],
         ["stackfiles"],
         ["phantom", "phantom_tissue", "phantom_organelles", "phantom_imaging"],
     ],
