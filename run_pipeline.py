@@ -173,7 +173,8 @@ def _config(args) -> RunConfig:
     )
     return RunConfig(
         source=source,
-        outdir=args.outdir,
+        # A shell leaves ~ alone after --outdir=
+        outdir=os.path.expanduser(args.outdir),  # noqa: PTH111 - before pathlib is loaded
         fall_back=args.dataset is None,
         simulate_sigma_px=args.simulate_misalignment,
         align=not args.no_align,

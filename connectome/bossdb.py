@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -218,7 +219,9 @@ class Archive:
         waits: Waits = DEFAULT_WAITS,
     ):
         parts = urlsplit(host if "://" in host else f"https://{host}")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        name = parts.hostname or ""
+        odd = parts.path.strip("/") or not re.fullmatch(r"[\w.:-]+", name)
+        if parts.scheme not in ("http", "https") or odd:
             raise UsageError(
                 f"--boss_host {host} is not a host",
                 "nothing was asked for",

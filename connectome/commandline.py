@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -104,6 +106,8 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         Always: 0 success, 1 failure, 2 usage, 130 Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    # A run that is told to end should end as one that is interrupted: logged, nothing half done.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = main(argv) or 0
         sys.stdout.flush()
@@ -129,6 +133,8 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, MemoryError):
         first = "out of memory"
         hint = "take a smaller cutout: --preset safe8gb"
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        first, hint = "the disk is full", "free some space, or another --outdir"
     elif isinstance(error, OSError) and error.filename:
         first, hint = f"{error.filename}: {error.strerror}", "check the path and its permissions"
     else:

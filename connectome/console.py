@@ -51,5 +51,7 @@ class Console:
         from tqdm import tqdm
 
         hidden = True if self.quiet else None  # None: hidden unless a terminal shows it
-        with tqdm(total=total, desc=f"{name:<11}", disable=hidden, leave=False, unit="sec") as bar:
+        with tqdm(
+            total=total, desc=f"{name:<11}", disable=hidden, leave=False, unit=" sections"
+        ) as bar:
             yield bar.update

@@ -71,6 +71,7 @@ class FigurePress:
 
 def _make_ready() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _load() -> None:

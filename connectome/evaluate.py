@@ -34,7 +34,7 @@ def contingency(segmentation: np.ndarray, truth: np.ndarray):
     Raises
     ------
     DataError
-        If the shapes differ or no voxel has a true id.
+        If the shapes differ, an id is negative, or no voxel has a true id.
     """
     from scipy.sparse import coo_array
 
@@ -43,14 +43,21 @@ def contingency(segmentation: np.ndarray, truth: np.ndarray):
             f"segmentation {segmentation.shape} and truth {truth.shape} differ in shape",
             "voxels cannot be paired",
         )
+    if segmentation.min(initial=0) < 0 or truth.min(initial=0) < 0:
+        raise DataError(
+            "there are negative ids",
+            "which of them are neurites is unknown",
+            "labels that count from 1, with 0 for none",
+        )
     scored = truth > 0
     if not scored.any():
         raise DataError("the truth has no voxel with an id above 0", "there is nothing to score")
-    found = segmentation[scored].astype(np.int64)
-    # Hashing one key per pair is ten times faster than sorting, and their order does not matter.
-    width = int(found.max()) + 1
-    which, pairs = pd.factorize(truth[scored].astype(np.int64) * width + found)
-    rows, columns = (pd.factorize(ids)[0] for ids in np.divmod(pairs, width))
+    # Hashing is ten times faster than sorting, and the order of ids does not matter. Codes are
+    # small whatever the ids are, so one key per pair cannot overflow.
+    rows, columns = (pd.factorize(labels[scored])[0] for labels in (truth, segmentation))
+    width = int(columns.max()) + 1
+    which, pairs = pd.factorize(rows * width + columns)
+    rows, columns = np.divmod(pairs, width)
     return coo_array((np.bincount(which).astype(float), (rows, columns))).tocsr()
 
 
@@ -203,7 +210,8 @@ def format_table(evaluation: dict) -> str:
         row = "precision {precision:.2f}   recall {recall:.2f}   F1 {f1:.2f}".format(**score)
         lines.append(f"synapses   within {limit:>3} nm: {row}")
     if alignment := evaluation.get("alignment"):
-        lines.append(f"alignment  {alignment['rms_px']:.2f} px RMS from the true place")
+        reference = alignment.get("reference", "the true place")
+        lines.append(f"alignment  {alignment['rms_px']:.2f} px RMS from {reference}")
     return "\n".join(lines)
 
 

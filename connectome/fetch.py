@@ -21,6 +21,7 @@ from connectome.truth import Truth
 from connectome.volume import Volume
 
 MIN_FIELD_UM = 1.5
+VOXEL_NM = (0.5, 1000.0)  # what volume EM is imaged at, with room to spare
 JITTER = 0.05  # of the source's size, to either side of its centre
 
 Triple = tuple[int, int, int]
@@ -158,6 +159,17 @@ def fetch_cutout(plan: CutoutPlan, progress: Progress = silent) -> Fetched:
     return Fetched(Volume(data, plan.voxel_size, plan.origin, plan.uri), truth, notes)
 
 
+def check_ground_truth(path: str, plan: CutoutPlan) -> None:
+    """Refuse labels that do not fit a plan, before anything is fetched for them.
+
+    Raises
+    ------
+    DataError, UsageError
+        As `read_ground_truth`, as far as can be told without reading voxels.
+    """
+    _truth_stack(path, plan)
+
+
 def read_ground_truth(path: str, plan: CutoutPlan) -> np.ndarray:
     """Read labels drawn on the source, or on the cutout.
 
@@ -176,27 +188,33 @@ def read_ground_truth(path: str, plan: CutoutPlan) -> np.ndarray:
     Raises
     ------
     DataError
-        If they are not 3D integer labels of the source's or the cutout's shape.
+        If they are not 3D integer labels of the source's or the cutout's shape, or label nothing.
     """
-    stack = stackfiles.open_stack(path, stackfiles.LABELS)
-    if stack.shape == plan.shape:
-        origin = (0, 0, 0)
-    elif stack.shape == plan.source_shape:
-        origin = plan.origin
-    else:
-        raise DataError(
-            f"{stack.uri} has shape {stack.shape}, but the source has {plan.source_shape} "
-            f"and the cutout {plan.shape} (Z, Y, X)",
-            "labels cannot be laid over the image",
-            "labels of the whole source, or of exactly this cutout",
-        )
+    stack, origin = _truth_stack(path, plan)
     labels = stack.read(origin, plan.shape)
     if labels.min() < 0:
         raise DataError(f"{stack.uri} has negative ids", "which of them are neurites is unknown")
+    if not labels.any():
+        raise DataError(f"{stack.uri} is 0 all over this cutout", "there is nothing to score")
     if labels.max() > np.iinfo(np.int32).max:
         ids, labels = np.unique(labels, return_inverse=True)
         labels += ids[0] > 0
     return labels.astype(np.int32)
+
+
+def _truth_stack(path: str, plan: CutoutPlan) -> tuple[stackfiles.Stack, Triple]:
+    """Open labels; tell where in them the cutout begins."""
+    stack = stackfiles.open_stack(path, stackfiles.LABELS)
+    if stack.shape == plan.shape:
+        return stack, (0, 0, 0)
+    if stack.shape == plan.source_shape:
+        return stack, plan.origin
+    raise DataError(
+        f"{stack.uri} has shape {stack.shape}, but the source has {plan.source_shape} "
+        f"and the cutout {plan.shape} (Z, Y, X)",
+        "labels cannot be laid over the image",
+        "labels of the whole source, or of exactly this cutout",
+    )
 
 
 # --- sources ------------------------------------------------------------------------------------
@@ -297,6 +315,13 @@ def _plan(source: Source, *, voxel_size, notes, **rest) -> CutoutPlan:
         )
     if voxel_size is not None and not np.allclose(size, voxel_size):
         notes += (f"voxel size {_nm(size)} as asked; the source says {_nm(voxel_size)}",)
+    low, high = VOXEL_NM
+    if not all(low <= length <= high for length in size):
+        raise UsageError(
+            f"voxels of {_nm(size)} are not those of electron microscopy",
+            "every length would be wrong, so nothing was read",
+            "--voxel_size Z Y X in nm (not in µm), for example --voxel_size 30 8 8",
+        )
     plan = CutoutPlan(voxel_size=size, notes=notes, **rest)
     _, height, width = plan.field_of_view_um
     if min(height, width) < MIN_FIELD_UM:

@@ -6,6 +6,7 @@ Every function takes arrays and returns a `matplotlib.figure.Figure` of its prin
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -821,12 +822,17 @@ def write_figure(figure: Figure, stem: Path) -> None:
         Target without its ending; folders are made. Each file appears whole or not at all, and
         bears no date, so that the same figure gives the same bytes.
     """
-    with atomic_path(stem.with_name(f"{stem.name}.pdf")) as temporary:
-        figure.savefig(temporary, metadata={"Title": stem.name, "CreationDate": None})
-    with atomic_path(stem.with_name(f"{stem.name}.png")) as temporary:
-        figure.savefig(
-            temporary,
-            dpi=style.SCREEN_DPI,
-            metadata={"Title": stem.name, "Software": None},
-            pil_kwargs={"compress_level": 3},
-        )
+    formats = {
+        "pdf": {"metadata": {"Title": stem.name, "CreationDate": None}},
+        "png": {
+            "metadata": {"Title": stem.name, "Software": None},
+            "dpi": style.SCREEN_DPI,
+            "pil_kwargs": {"compress_level": 3},
+        },
+    }
+    with warnings.catch_warnings():
+        # A source's name may be in a script the font lacks; a box in its place does no harm.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        for kind, options in formats.items():
+            with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as temporary:
+                figure.savefig(temporary, **options)

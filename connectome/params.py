@@ -192,9 +192,16 @@ class SynapseParams:
 
 @dataclass(frozen=True)
 class GraphParams:
-    """Which candidates become connections."""
+    """Which candidates become connections.
 
-    min_score: float = 0.1
+    Parameters
+    ----------
+    min_score : float
+        Least score that counts. Every candidate does by default: `SynapseParams.least_contrast`
+        has chosen among densities already.
+    """
+
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from connectome.console import Console
 from connectome.drawing import FigurePress
 from connectome.errors import SourceUnreachable, UsageError
 from connectome.params import DEFAULT_CUTOUT, RunConfig
+from connectome.progress import Progress, silent
 from connectome.truth import Truth
 from connectome.volume import Volume
 
@@ -100,6 +101,8 @@ def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.Cuto
         config = replace(config, source=source)
         plan = fetch.plan_cutout(source)
     _check_memory(plan)
+    if config.ground_truth:
+        fetch.check_ground_truth(config.ground_truth, plan)
     return config, plan
 
 
@@ -179,6 +182,7 @@ class _Job:
         self.config = config
         self.console = console
         self.log = log
+        self.reference = "the true place"  # what the alignment is measured from
 
     def run(self, folder: Path) -> dict:
         """Go through all stages; leave every file in the folder."""
@@ -222,21 +226,10 @@ class _Job:
         cutout, truth = self.fetch(plan)
         threads = self.config.threads
         with self.log.stage("preprocess") as counts, self.bar("preprocess", cutout) as tell:
-            tissue = preprocess.find_tissue(cutout.data)
-            blank = preprocess.blank_sections(cutout.data, tissue)
-            preprocessed = preprocess.preprocess(
-                cutout.data,
-                tissue,
-                cutout.voxel_size,
-                self.config.preprocess_params,
-                threads,
-                tell,
-            )
+            tissue, blank, preprocessed = self.preprocess(cutout, tell)
             counts |= {"sections": len(tissue), "blank": len(blank)}
         with self.log.stage("align") as counts, self.bar("align", cutout) as tell:
-            found = align.estimate_alignment(
-                preprocessed, cutout.voxel_size, blank, self.config.align_params, threads, tell
-            )
+            found = self.estimate(preprocessed, cutout, blank, tell)
             if not self.config.align:
                 found = replace(found, shifts=np.zeros_like(found.shifts))
             aligned = align.apply_shifts(preprocessed, found.shifts, threads=threads)
@@ -245,6 +238,19 @@ class _Job:
             counts["damaged"] = len(found.damaged)
         self.tell_alignment(found)
         return Prepared(cutout, preprocessed, aligned, tissue, found, truth)
+
+    def preprocess(self, cutout: Volume, tell: Progress = silent):
+        """Return tissue, blank sections and even EM."""
+        tissue = preprocess.find_tissue(cutout.data)
+        blank = preprocess.blank_sections(cutout.data, tissue)
+        params, threads = self.config.preprocess_params, self.config.threads
+        even = preprocess.preprocess(cutout.data, tissue, cutout.voxel_size, params, threads, tell)
+        return tissue, blank, even
+
+    def estimate(self, even, cutout: Volume, blank, tell: Progress = silent) -> align.Alignment:
+        """Find where each section belongs."""
+        params, threads = self.config.align_params, self.config.threads
+        return align.estimate_alignment(even, cutout.voxel_size, blank, params, threads, tell)
 
     def fetch(self, plan: fetch.CutoutPlan) -> tuple[Volume, Truth]:
         """Bring the cutout and what is known to be true about it."""
@@ -271,10 +277,9 @@ class _Job:
         if truth.shifts is None:
             # Real sections are not in register to begin with. How they lie by themselves is the
             # zero that the simulated error is measured from.
-            tissue = preprocess.find_tissue(cutout.data)
-            plain = preprocess.preprocess(cutout.data, tissue, cutout.voxel_size)
-            own = align.estimate_alignment(plain, cutout.voxel_size, threads=self.config.threads)
-            truth = replace(truth, shifts=own.shifts)
+            _, blank, even = self.preprocess(cutout)
+            truth = replace(truth, shifts=self.estimate(even, cutout, blank).shifts)
+            self.reference = "where sections lay before"
         truth = replace(_carried(truth, moves), shifts=truth.shifts - moves)
         moved = align.apply_shifts(cutout.data, moves, order=1)
         self.console.say(
@@ -346,11 +351,12 @@ class _Job:
                 )
             if truth.shifts is not None:
                 evaluation["alignment"] = {
-                    "rms_px": evaluate.alignment_rms(prepared.alignment.shifts, truth.shifts)
+                    "rms_px": evaluate.alignment_rms(prepared.alignment.shifts, truth.shifts),
+                    "reference": self.reference,
                 }
         for name, value in _flat(evaluation):
             self.log.metric(name, value)
-        return evaluation
+        return evaluation and evaluation | {"source": prepared.cutout.source}
 
     def save_arrays(self, folder: Path, prepared: Prepared, labels: np.ndarray) -> None:
         """Write the stacks, each with its place in the world."""
@@ -366,7 +372,8 @@ class _Job:
         tables = {layout.SYNAPSES: candidates, layout.NODES: nodes, layout.EDGES: edges}
         for name, table in tables.items():
             with layout.atomic_path(folder / name) as path:
-                table.to_csv(path, index=False)
+                # A table is passed on by itself: it says what it is about.
+                table.assign(source=prepared.cutout.source).to_csv(path, index=False)
         found = prepared.alignment
         content = {
             "shifts": found.shifts.tolist(),
@@ -399,7 +406,10 @@ class _Job:
     def tell_alignment(self, found: align.Alignment) -> None:
         """Say how far sections were moved, and which could not be used."""
         largest = np.abs(found.shifts).max()
-        self.console.say(f"aligned     sections moved by up to {largest:.1f} px")
+        moved = (
+            f"sections moved by up to {largest:.1f} px" if self.config.align else "not asked for"
+        )
+        self.console.say(f"aligned     {moved}")
         if found.damaged:
             listed = ", ".join(map(str, found.damaged))
             self.console.warn(
@@ -424,7 +434,7 @@ def _flat(evaluation: dict, prefix: str = ""):
     for key, value in evaluation.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}/")
-        else:
+        elif not isinstance(value, str):
             yield prefix + key, value
 
 

@@ -186,6 +186,10 @@ class Run:
             " WHERE run_id = ?",
             [(dataset_uri, *map(int, cutout_xyz), self.run_id)],
         )
+        path = _config_path(self._outdir, self.run_id)
+        document = json.loads(path.read_text())
+        taken = {"source": dataset_uri, "cutout_xyz": [int(n) for n in cutout_xyz]}
+        layout.write_json(path, document | {"taken": taken})
 
     def _begin(
         self, config: dict, dataset_uri: str, cutout_xyz: tuple[int, int, int], created_at: str

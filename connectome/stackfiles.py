@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 import struct
 import zipfile
@@ -180,7 +181,7 @@ def _reading(uri: str) -> Iterator[None]:
     except ConnectomeError:
         raise
     except (
-        *(OSError, ValueError, KeyError, EOFError, SyntaxError),
+        *(OSError, ValueError, KeyError, IndexError, TypeError, EOFError, SyntaxError),
         *(zipfile.BadZipFile, zlib.error, struct.error, ElementTree.ParseError),
     ) as error:
         raise DataError(f"{uri} cannot be read: {error}", "the file may be damaged") from error
@@ -217,7 +218,9 @@ def _open_npy(path: Path, _name: str, _kind: Kind) -> Stack:
         return data
 
     meta = sidecar(path)
-    size = json.loads(meta.read_text())["voxel_size_nm"] if meta.exists() else None
+    about = json.loads(meta.read_text()) if meta.exists() else {}
+    # Another program's file of that name may say nothing about voxels.
+    size = about.get("voxel_size_nm") if isinstance(about, dict) else None
     return Stack(str(path), mapped.shape, mapped.dtype, _as_size(size), load)
 
 
@@ -314,6 +317,7 @@ def _open_hdf5(path: Path, name: str, _kind: Kind) -> Stack:
 def _open_tiff(path: Path, _name: str, _kind: Kind) -> Stack:
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said below
     with tifffile.TiffFile(path) as tif:
         if len(tif.series) > 1:
             shapes = ", ".join(str(series.shape) for series in tif.series)
@@ -425,7 +429,12 @@ def _section(path: Path) -> np.ndarray:
 
 
 def _as_size(size) -> VoxelSize | None:
-    return None if size is None else tuple(float(length) for length in size)
+    if size is None:
+        return None
+    lengths = np.asarray(size, float)
+    if lengths.shape != (3,) or not np.all(np.isfinite(lengths) & (lengths > 0)):
+        raise ValueError(f"its voxel size {size!r} is not three positive lengths (z, y, x)")
+    return tuple(lengths.tolist())
 
 
 def _ome_size(xml: str) -> list[float] | None:

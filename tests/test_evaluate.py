@@ -314,3 +314,18 @@ def test_the_table_of_a_whole_evaluation_names_every_part():
     ]
     assert "0.12 px" in lines[-1]
     assert evaluate.format_table({}) == ""
+
+
+def test_scores_do_not_depend_on_how_large_ids_are():
+    rng = np.random.default_rng(3)
+    found, truth = rng.integers(0, 6, (2, 4, 9, 9))
+    expected = segmentation_scores(found, truth)
+    large = segmentation_scores(found * 2**40, truth * 2**40)
+    assert large == pytest.approx(expected)
+    shifted = np.where(found > 0, found.astype(np.uint64) + np.uint64(2**63), np.uint64(0))
+    assert segmentation_scores(shifted, truth) == pytest.approx(expected)
+
+
+def test_negative_ids_are_refused():
+    with pytest.raises(DataError, match="negative"):
+        segmentation_scores(stack(-1, 1), stack(1, 1))

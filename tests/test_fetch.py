@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectome.errors import DataError, SourceUnreachable, UsageError
-from connectome.fetch import fetch_cutout, plan_cutout, read_ground_truth, seeded_corner
+from connectome.fetch import (
+    check_ground_truth,
+    fetch_cutout,
+    plan_cutout,
+    read_ground_truth,
+    seeded_corner,
+)
 from connectome.params import Source
 from connectome.phantom import make_phantom
 from connectome.retry import Patience, Waits
@@ -406,3 +412,29 @@ def test_a_real_volume_comes_with_its_voxel_size_and_labels(shared_data):
     np.testing.assert_array_equal(read_ground_truth(path, plan), labels)
     got = fetch_cutout(plan).volume.data
     assert np.corrcoef(got.ravel(), raw.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("size", [(0.05, 0.004, 0.004), (30.0, 8.0, 0.1), (5000.0, 400.0, 400.0)])
+def test_voxel_sizes_no_microscope_has_are_refused(tmp_path, size):
+    np.save(tmp_path / "em.npy", np.zeros((3, 20, 20), np.uint8))
+    with pytest.raises(UsageError, match="not those of electron microscopy"):
+        plan_cutout(Source(str(tmp_path / "em.npy"), voxel_size=size))
+
+
+def test_ground_truth_that_does_not_fit_is_refused_before_anything_is_fetched(tmp_path):
+    plan = plan_cutout(Source("phantom://neuropil", cutout_xyz=(32, 32, 4)))
+    np.save(tmp_path / "labels.npy", np.ones((4, 32, 31), np.int32))
+    with pytest.raises(DataError, match=r"\(4, 32, 31\).*\(4, 32, 32\)"):
+        check_ground_truth(str(tmp_path / "labels.npy"), plan)
+
+
+def test_ground_truth_without_a_label_is_refused(tmp_path):
+    plan = plan_cutout(Source("phantom://neuropil", cutout_xyz=(32, 32, 4)))
+    np.save(tmp_path / "labels.npy", np.zeros((4, 32, 32), np.int32))
+    with pytest.raises(DataError, match="0 all over"):
+        read_ground_truth(str(tmp_path / "labels.npy"), plan)
+
+
+def test_a_phantom_too_small_to_grow_is_refused_when_planned():
+    with pytest.raises(UsageError, match="too small"):
+        plan_cutout(Source("phantom://neuropil", cutout_xyz=(8, 8, 1)))

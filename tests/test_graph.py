@@ -95,7 +95,7 @@ def test_degrees_and_pagerank_agree_with_networkx(table):
         plain.add_edges_from(
             (row.pre_id, int(post), {"weight": row.score}) for post in row.post_ids.split(";")
         )
-    nodes = node_table(build_graph(table)).set_index("node")
+    nodes = node_table(build_graph(table, GraphParams(min_score=0.1))).set_index("node")
     assert set(nodes.index) == set(plain)
     rank = nx.pagerank(plain) if plain else {}
     for node in plain:

@@ -144,14 +144,14 @@ def test_shifts_are_told_with_unit_source_and_damage(outdir):
 
 
 def test_the_evaluation_has_the_published_form(evaluation):
-    assert set(evaluation) == {"segmentation", "synapses", "alignment"}
+    assert set(evaluation) == {"segmentation", "synapses", "alignment", "source"}
     assert set(evaluation["segmentation"]) == {
         *("are", "voi", "voi_split", "voi_merge", "fraction_scored", "unassigned")
     }
     assert set(evaluation["synapses"]) == {"100", "200", "400"}
     for scores in evaluation["synapses"].values():
         assert set(scores) == {"precision", "recall", "f1"}
-    assert set(evaluation["alignment"]) == {"rms_px"}
+    assert set(evaluation["alignment"]) == {"rms_px", "reference"}
 
 
 def test_the_evaluation_is_worth_having(evaluation):
@@ -271,7 +271,8 @@ def test_simulated_misalignment_is_undone_and_truth_from_a_file_scored(straight,
         threads=2,
     )
     assert evaluation == json.loads((tmp_path / layout.EVALUATION).read_text())
-    assert set(evaluation) == {"alignment", "segmentation"}
+    assert set(evaluation) == {"alignment", "segmentation", "source"}
+    assert evaluation["alignment"]["reference"] == "where sections lay before"
     assert evaluation["alignment"]["rms_px"] <= 0.25
     assert evaluation["segmentation"]["are"] < 0.6
     content = json.loads((tmp_path / layout.SHIFTS).read_text())

@@ -294,3 +294,15 @@ def test_hidden_and_other_files_in_a_folder_are_passed_over(tmp_path):
     (folder / "._s0.tif").write_bytes(b"resource fork")
     (folder / "Thumbs.db").write_bytes(b"thumbnails")
     np.testing.assert_array_equal(open_stack(str(folder)).read(ORIGIN, SHAPE), PART)
+
+
+@pytest.mark.parametrize(
+    "about", ["[30, 8, 8]", '{"voxel_size_nm": [8, 8]}', '{"voxel_size_nm": 8}']
+)
+def test_a_sidecar_without_three_lengths_is_never_a_voxel_size(tmp_path, about):
+    np.save(tmp_path / "em.npy", np.zeros((3, 20, 20), np.uint8))
+    (tmp_path / "em.json").write_text(about)
+    try:
+        assert open_stack(str(tmp_path / "em.npy")).voxel_size is None
+    except DataError as error:
+        assert "three positive lengths" in str(error)
