@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -72,6 +73,7 @@ class FigurePress:
 def _make_ready() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.disable()  # a process that lives for two figures has no garbage worth looking for
 
 
 def _load() -> None:
