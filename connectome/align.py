@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.params import AlignParams
-from connectome.progress import Progress, map_sections, silent
+from connectome.progress import Progress, map_sections, map_stacks, silent
 from connectome.volume import in_plane_px
 
 # A section is damaged when it resembles its neighbours less than this share of what sections of
@@ -124,15 +124,15 @@ def apply_shifts(
     """
     low, high = sections.min(), sections.max()
 
-    def moved(pair):
-        section, shift = pair
+    def moved(section, shift):
         if not np.any(shift):
             return section
         result = ndimage.shift(section, shift, order=order)
         return result if order == 0 else np.clip(result, min(low, 0), high)
 
-    pairs = list(zip(sections, np.asarray(shifts, float), strict=True))
-    return np.stack(list(map_sections(moved, pairs, threads, progress)))
+    return map_stacks(
+        moved, sections, np.asarray(shifts, float), threads=threads, progress=progress
+    )
 
 
 def carry_points(places: np.ndarray, shifts: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.params import EvidenceParams
-from connectome.progress import Progress, map_sections, silent
+from connectome.progress import Progress, map_stacks, silent
 from connectome.volume import in_plane_px
 
 
@@ -51,15 +51,13 @@ def neurite_probability(
     """
     params = params or EvidenceParams()
 
-    def one(pair):
-        section, inside = pair
+    def one(section, inside):
         if not inside.any():
             return np.zeros(section.shape, np.float32)
         membrane = _membrane(section.astype(np.float32), inside, voxel_size, params)
         return _as_probability(membrane, inside, params.membrane_fraction)
 
-    pairs = list(zip(aligned, tissue, strict=True))
-    return np.stack(list(map_sections(one, pairs, threads, progress)))
+    return map_stacks(one, aligned, tissue, threads=threads, progress=progress)
 
 
 def _membrane(section, inside, voxel_size, params) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.params import PreprocessParams
-from connectome.progress import Progress, map_sections, silent
+from connectome.progress import Progress, map_stacks, silent
 from connectome.volume import in_plane_px
 
 # A section with less tissue than this, or less contrast than this share of what sections of the
@@ -102,8 +102,7 @@ def preprocess(
     tile = np.maximum(in_plane_px(params.clahe_tile_nm, voxel_size).round().astype(int), 2)
     tile = np.minimum(tile, sections.shape[1:])
 
-    def one(pair):
-        section, inside = pair
+    def one(section, inside):
         if not inside.any() or np.ptp(section[inside]) == 0:
             return np.zeros(section.shape, np.float32)
         # Black surroundings would darken the edge of the tissue and stretch its histogram.
@@ -113,5 +112,4 @@ def preprocess(
         even = equalize_adapthist(smooth, kernel_size=tile, clip_limit=params.clahe_clip)
         return np.where(inside, np.clip(even, 0, 1), 0).astype(np.float32)
 
-    pairs = list(zip(sections, tissue, strict=True))
-    return np.stack(list(map_sections(one, pairs, threads, progress)))
+    return map_stacks(one, sections, tissue, threads=threads, progress=progress)

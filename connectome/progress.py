@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+
 Progress = Callable[[int], None]
 """Called with the number of sections (or other units) just finished."""
 
@@ -52,3 +54,28 @@ def map_sections(
         for result in pool.map(function, items):
             progress(1)
             yield result
+
+
+def map_stacks(
+    function: Callable[..., np.ndarray],
+    *stacks: np.ndarray,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Apply a function to the sections of one or more stacks, and stack what it returns.
+
+    Parameters
+    ----------
+    function : callable
+        Takes what each stack has for a section, returns a section (Y, X).
+    *stacks : ndarray, shape (Z, ...)
+        Something for each section: the section itself, its tissue, its shift.
+    threads, progress
+        As `map_sections`.
+
+    Returns
+    -------
+    ndarray, shape (Z, Y, X)
+    """
+    sections = list(zip(*stacks, strict=True))
+    return np.stack(list(map_sections(lambda each: function(*each), sections, threads, progress)))

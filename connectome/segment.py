@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.params import SegmentParams
-from connectome.progress import Progress, map_sections, silent
+from connectome.progress import Progress, map_stacks, silent
 from connectome.volume import in_plane_px
 
 
@@ -47,11 +47,10 @@ def segment_sections(
     """
     params = params or SegmentParams()
 
-    def one(pair):
-        return _pieces(*pair, voxel_size, params)
+    def one(section, inside):
+        return _pieces(section, inside, voxel_size, params)
 
-    pairs = list(zip(probability, tissue, strict=True))
-    return np.stack(list(map_sections(one, pairs, threads, progress)))
+    return map_stacks(one, probability, tissue, threads=threads, progress=progress)
 
 
 def _pieces(probability, inside, voxel_size, params) -> np.ndarray:

@@ -13,7 +13,8 @@ import pandas as pd
 from scipy import ndimage
 
 from connectome.params import SynapseParams
-from connectome.progress import Progress, map_sections, silent
+from connectome.progress import Progress, map_stacks, silent
+from connectome.volume import in_plane_px
 
 COLUMNS = ["z", "y", "x", "pre_id", "post_id", "score", "post_ids", "contrast", "n_partners"]
 
@@ -61,8 +62,9 @@ def find_synapses(
     """
     params = params or SynapseParams()
     contrast = _blob_contrast(aligned, labels > 0, voxel_size, damaged, params, threads)
-    distance = list(map_sections(_boundary_distance(voxel_size), labels, threads, progress))
-    at_boundary = np.stack(distance) <= params.max_boundary_nm
+    measure = _boundary_distance(voxel_size)
+    distance = map_stacks(measure, labels, threads=threads, progress=progress)
+    at_boundary = distance <= params.max_boundary_nm
     at_boundary[list(damaged)] = False
     contrast[~at_boundary] = 0
     # What a synapse must stand out from is what boundaries without one look like.
@@ -80,8 +82,7 @@ def find_synapses(
 def _blob_contrast(aligned, tissue, voxel_size, damaged, params, threads) -> np.ndarray:
     """Contrast of a dark blob of the size of a density, centred on each voxel."""
 
-    def one(pair):
-        section, inside = pair
+    def one(section, inside):
         if not inside.any():
             return np.zeros(section.shape, np.float32)
         values = section[inside].astype(np.float32)
@@ -89,13 +90,12 @@ def _blob_contrast(aligned, tissue, voxel_size, damaged, params, threads) -> np.
         spread = 1.4826 * np.median(np.abs(values - middle)) + 1e-6
         image = np.where(inside, (section - middle) / spread, 0).astype(np.float32)
         inner, outer = (
-            ndimage.gaussian_filter(image, sigma / np.array(voxel_size[1:]))
+            ndimage.gaussian_filter(image, in_plane_px(sigma, voxel_size))
             for sigma in (params.density_nm, params.surround_nm)
         )
         return outer - inner
 
-    pairs = list(zip(aligned, tissue, strict=True))
-    stack = np.stack(list(map_sections(one, pairs, threads)))
+    stack = map_stacks(one, aligned, tissue, threads=threads)
     stack[list(damaged)] = 0  # a fold must not darken the sections beside it
     # Over sections a density reaches as far as it does within one, and no surround is needed.
     return ndimage.gaussian_filter1d(stack, params.depth_nm / voxel_size[0], axis=0)

@@ -86,8 +86,3 @@ def in_plane_px(length_nm: float, voxel_size: tuple[float, float, float]) -> np.
         The length in pixels along (y, x).
     """
     return length_nm / np.asarray(voxel_size[1:], dtype=float)
-
-
-def pixel_area(area_nm2: float, voxel_size: tuple[float, float, float]) -> float:
-    """Convert an in-plane area in nm² to pixels."""
-    return area_nm2 / (voxel_size[1] * voxel_size[2])

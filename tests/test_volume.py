@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from connectome.errors import DataError
-from connectome.volume import Volume, in_plane_px, pixel_area
+from connectome.volume import Volume, in_plane_px
 
 SIZE = (30.0, 8.0, 4.0)
 DATA = np.zeros((2, 3, 5), np.uint8)
@@ -48,6 +48,5 @@ def test_contents_of_another_shape_are_refused_with_both():
         Volume(DATA, SIZE).with_data(DATA[..., 1:])
 
 
-def test_lengths_and_areas_become_pixels():
+def test_lengths_become_pixels():
     np.testing.assert_array_equal(in_plane_px(24, SIZE), (3, 6))
-    assert pixel_area(320, SIZE) == 10
