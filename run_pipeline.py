@@ -133,6 +133,13 @@ def _parser() -> commandline.Parser:
     )
     work.add_argument("--no-align", action="store_true", help="the stack is aligned already")
     work.add_argument(
+        "--segmentation",
+        choices=("agglomerate", "watershed"),
+        default="agglomerate",
+        help="how to find neurites; watershed is the published baseline, without evidence or"
+        " agglomeration (default: %(default)s)",
+    )
+    work.add_argument(
         "--ground_truth",
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
@@ -183,6 +190,7 @@ def _config(args) -> RunConfig:
         fall_back=args.dataset is None,
         simulate_sigma_px=args.simulate_misalignment,
         align=not args.no_align,
+        segmentation=args.segmentation,
         ground_truth=args.ground_truth,
         save_minimal=args.save_minimal,
         aligned_dtype=args.aligned_dtype,

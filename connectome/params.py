@@ -156,6 +156,31 @@ class StitchParams:
 
 
 @dataclass(frozen=True)
+class WatershedParams:
+    """The published baseline: its constants, taken at pixels of 8 nm.
+
+    Parameters
+    ----------
+    foreground_quantile : float
+        Share of the tissue that is too dark to be the inside of a neurite.
+    opening_nm : float
+        Radius of the disk that must fit into a profile (1 px as published).
+    least_area_nm2 : float
+        Least area of an object (128 px as published).
+    seed_distance_nm : float
+        Least distance between the seeds of two profiles (8 px as published).
+    least_overlap_nm2 : float
+        Least overlap that joins two profiles of adjacent sections (200 px as published).
+    """
+
+    foreground_quantile: float = 0.55
+    opening_nm: float = 8.0
+    least_area_nm2: float = 128 * 8.0**2
+    seed_distance_nm: float = 64.0
+    least_overlap_nm2: float = 200 * 8.0**2
+
+
+@dataclass(frozen=True)
 class SynapseParams:
     """Dark densities on boundaries between neurites.
 
@@ -220,6 +245,8 @@ class RunConfig:
         Standard deviation of the misalignment to add to each section, in pixels; 0 adds none.
     align : bool
         False for stacks that are aligned already.
+    segmentation : {"agglomerate", "watershed"}
+        Which road leads from the aligned stack to neurites; the second is the published baseline.
     ground_truth : str, optional
         Labels of the source cutout, to score against.
     save_minimal : bool
@@ -235,6 +262,7 @@ class RunConfig:
     fall_back: bool = False
     simulate_sigma_px: float = 0.0
     align: bool = True
+    segmentation: str = "agglomerate"
     ground_truth: str | None = None
     save_minimal: bool = False
     aligned_dtype: str = "float16"
@@ -244,5 +272,6 @@ class RunConfig:
     evidence_params: EvidenceParams = field(default_factory=EvidenceParams)
     segment_params: SegmentParams = field(default_factory=SegmentParams)
     stitch_params: StitchParams = field(default_factory=StitchParams)
+    watershed_params: WatershedParams = field(default_factory=WatershedParams)
     synapse_params: SynapseParams = field(default_factory=SynapseParams)
     graph_params: GraphParams = field(default_factory=GraphParams)

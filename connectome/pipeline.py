@@ -26,6 +26,7 @@ from connectome import (
     segment,
     stitch,
     synapses,
+    watershed,
 )
 from connectome.console import Console
 from connectome.drawing import FigurePress
@@ -288,7 +289,26 @@ class _Job:
         return cutout.with_data(moved), truth
 
     def reconstruct(self, prepared: Prepared) -> np.ndarray:
-        """Take the aligned stack to neurite ids."""
+        """Take the aligned stack to neurite ids, by the road that was asked for."""
+        roads = {"agglomerate": self.agglomerate, "watershed": self.watershed}
+        return roads[self.config.segmentation](prepared)
+
+    def watershed(self, prepared: Prepared) -> np.ndarray:
+        """Outline profiles and join them by overlap: the published baseline."""
+        voxel_size, params = prepared.cutout.voxel_size, self.config.watershed_params
+        with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
+            profiles = watershed.watershed_sections(
+                prepared.aligned, prepared.tissue, voxel_size, params, self.config.threads, tell
+            )
+            counts["pieces"] = n_profiles = int(profiles.max(axis=(1, 2)).sum())
+        with self.log.stage("stitch") as counts:
+            labels = watershed.join_overlaps(profiles, voxel_size, params)
+            counts["neurites"] = int(labels.max())
+        self.console.say(f"neurites    {labels.max()} ids from {n_profiles} profiles (watershed)")
+        return labels
+
+    def agglomerate(self, prepared: Prepared) -> np.ndarray:
+        """Rate membranes, and join small pieces by how their boundaries look and overlap."""
         voxel_size, threads = prepared.cutout.voxel_size, self.config.threads
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
             probability = evidence.neurite_probability(

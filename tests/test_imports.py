@@ -30,6 +30,7 @@ FLOORS = {
         ["evidence"],
         ["segment"],
         ["stitch", "contraction"],
+        ["watershed"],
         ["synapses"],
         ["graph"],
         ["figures", "style", "colouring", "graph_layout"],
