@@ -1,0 +1,217 @@
+"""What the benchmarks share: stacks on disk, the two programs run on them, what these leave.
+
+Linux counts a parent's memory as its child's peak, so a benchmark's own process stays small:
+whatever touches voxels runs in a worker (`aside`), and imports what it needs there.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from connectome import layout, runlog  # noqa: E402
+from connectome.errors import ConnectomeError  # noqa: E402
+
+DATA = ROOT / "../shared/data"
+PHANTOM_SHAPE = (48, 192, 192)
+SEED = 7
+TRUTHS = ("labels", "labels_2d")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stack on disk for both programs: ``raw``, and truth where it is known.
+
+    ``source.npy`` is what the reference reads, ``stack.npz`` what the pipeline reads.
+    """
+
+    name: str
+    folder: Path
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one program: seconds by stage, of the whole process, and its peak memory."""
+
+    stages: dict[str, float]
+    seconds: float
+    peak_mb: float
+
+
+# --- stacks -------------------------------------------------------------------------------------
+
+
+def prepared(path: Path, scratch: Path, first: int = 0, end: int | None = None) -> Case | None:
+    """Bring some sections of a real stack to where both programs can read it."""
+    if not path.exists():
+        print(f"\n{path.name} is not in {path.parent}: skipped", flush=True)
+        return None
+    return aside(prepare_stack, path, scratch, first, end)
+
+
+def prepare_stack(path: Path, scratch: Path, first: int, end: int | None) -> Case:
+    """Take some sections of a stack, and whatever truth it has."""
+    import numpy as np
+
+    with np.load(path) as archive:
+        arrays = {name: archive[name][first:end] for name in TRUTHS if name in archive}
+        name = f"{path.stem} from section {first}" if first else path.stem
+        return _kept(name, scratch, archive["raw"][first:end], archive["voxel_size_nm_zyx"], arrays)
+
+
+def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
+    """Make the phantom; the pipeline makes its own, as its users do, from the same seed."""
+    from connectome.phantom import make_phantom
+
+    phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
+    truth = phantom.truth
+    flags = ("--preset", "safe8gb", "--dataset", f"phantom://neuropil?seed={seed}")
+    arrays = {"labels": truth.labels, "shifts": truth.shifts}
+    name = "phantom" if seed == SEED else f"phantom {seed}"
+    case = _kept(name, scratch, phantom.volume.data, phantom.volume.voxel_size, arrays, flags)
+    truth.synapses.to_csv(case.folder / "synapses.csv", index=False)
+    return case
+
+
+def prepare_moved(case: Case, sigma_px: float) -> Case:
+    """Move every section of a stack by a known, random shift."""
+    import numpy as np
+    from scipy import ndimage as ndi
+
+    with np.load(case.folder / "stack.npz") as archive:
+        raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
+    shifts = np.random.default_rng(SEED).normal(0, sigma_px, (len(raw), 2))
+    moved = [
+        # Reflected, so that no black rim gives the shift away; splines, so that nothing blurs.
+        ndi.shift(section.astype(np.float32), shift, mode="reflect")
+        for section, shift in zip(raw, shifts, strict=True)
+    ]
+    raw = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    name = f"{case.folder.name} moved by {sigma_px:g} px"
+    return _kept(name, case.folder.parent, raw, voxel_size, {"shifts": shifts})
+
+
+def _kept(name, scratch, raw, voxel_size, arrays, flags=()) -> Case:
+    """Write a stack for both programs."""
+    import numpy as np
+
+    folder = scratch / name
+    folder.mkdir()
+    stack = folder / "stack.npz"
+    np.save(folder / "source.npy", raw)
+    np.savez(stack, raw=raw, voxel_size_nm_zyx=np.asarray(voxel_size, float), **arrays)
+    if not flags:
+        flags = ("--dataset", f"{stack}:raw", "--voxel_size", *map(str, np.ravel(voxel_size)))
+        if "labels" in arrays:
+            flags += ("--ground_truth", f"{stack}:labels")
+    return Case(f"{name}, {raw.shape} voxels (Z, Y, X)", folder, flags)
+
+
+# --- programs -----------------------------------------------------------------------------------
+
+
+def run_reference(case: Case, outdir: Path) -> Measured:
+    """Run the proof of concept's steps on a stack."""
+    script = str(ROOT / "benchmarks/poc_reference.py")
+    source = str(case.folder / "source.npy")
+    seconds, peak = measured([script, source, str(outdir), "--no-sim-misalignment"])
+    return Measured(json.loads((outdir / "seconds.json").read_text()), seconds, peak)
+
+
+def run_ours(case: Case, outdir: Path, *flags: str) -> Measured:
+    """Run the pipeline's command line on a stack; its run log tells the seconds of each stage."""
+    script = str(ROOT / "run_pipeline.py")
+    command = [script, *case.flags, "--outdir", str(outdir), "--quiet", *flags]
+    seconds, peak = measured(command)
+    stages = {stage.name: stage.seconds for stage in runlog.history(outdir)[-1].stages}
+    return Measured(stages, seconds, peak)
+
+
+def measured(arguments: list[str]) -> tuple[float, float]:
+    """Run a Python script to its end; return its wall seconds and peak memory in MB."""
+    with tempfile.TemporaryFile("w+") as said:
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise ConnectomeError(f"{Path(arguments[0]).name} failed", said.read()[-2000:].strip())
+    return seconds, runlog.peak_mb(usage)
+
+
+def aside(function, *arguments):
+    """Call a function in a process of its own, whose memory goes away with it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def applied(outdir: Path):
+    """Read the (Z, 2) shifts that a program applied."""
+    import numpy as np
+
+    return np.asarray(json.loads((outdir / layout.SHIFTS).read_text())["shifts"])
+
+
+def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
+    """Read a program's labels, and the true ones carried through the shifts that it applied."""
+    import numpy as np
+
+    from connectome.align import apply_shifts
+
+    with np.load(case.folder / "stack.npz") as archive:
+        true = apply_shifts(archive[truth], applied(outdir), order=0)
+    return np.load(outdir / layout.LABELS), true
+
+
+def left_over(original: Path, moved: Path, folder: Path) -> float:
+    """Measure what two runs of the pipeline leave of the shifts between their stacks."""
+    return _left_over(applied(original), applied(moved), folder)
+
+
+def left_over_by_reference(original: Path, moved: Path) -> float:
+    """Measure what the reference leaves; its other stages would take minutes and add nothing."""
+    import numpy as np
+    import poc_reference
+
+    shifts = [
+        poc_reference.align(poc_reference.preprocess(np.load(folder / "source.npy")))[1]
+        for folder in (original, moved)
+    ]
+    return _left_over(*shifts, moved)
+
+
+def _left_over(on_original, on_moved, folder: Path) -> float:
+    import numpy as np
+
+    from connectome.evaluate import alignment_rms
+
+    with np.load(folder / "stack.npz") as archive:
+        return alignment_rms(on_moved + archive["shifts"], on_original)
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table whose columns also line up in a terminal."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    first, *others = widths
+    for cells in (titles, [":" + "-" * (first - 1), *("-" * (n - 1) + ":" for n in others)], *rows):
+        padded = [cells[0].ljust(first), *map(str.rjust, cells[1:], others)]
+        print("| " + " | ".join(padded) + " |")
+    print(flush=True)
