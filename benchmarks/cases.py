@@ -131,6 +131,20 @@ def run_reference(case: Case, outdir: Path) -> Measured:
     return Measured(json.loads((outdir / "seconds.json").read_text()), seconds, peak)
 
 
+def run_reference_to_neurites(case: Case, outdir: Path) -> None:
+    """Go through the reference's steps up to neurites; what follows takes ten times as long."""
+    import numpy as np
+    import poc_reference
+
+    even = poc_reference.preprocess(np.load(case.folder / "source.npy"))
+    aligned, shifts = poc_reference.align(even)
+    labels = poc_reference.stitch(poc_reference.segment(aligned))
+    for name in (layout.LABELS, layout.SHIFTS):
+        (outdir / name).parent.mkdir(parents=True, exist_ok=True)
+    np.save(outdir / layout.LABELS, labels)
+    layout.write_json(outdir / layout.SHIFTS, {"shifts": shifts.tolist()})
+
+
 def run_ours(case: Case, outdir: Path, *flags: str) -> Measured:
     """Run the pipeline's command line on a stack; its run log tells the seconds of each stage."""
     script = str(ROOT / "run_pipeline.py")

@@ -1,0 +1,266 @@
+"""Measure the pipeline's defaults against their targets: how right, how fast, how large.
+
+    python benchmarks/quality.py --data FOLDER        # all volumes found there, and the phantom
+    python benchmarks/quality.py --only phantom --without-reference
+
+Everything is run through the command line, as users run it, one process at a time, and read from
+the files a run leaves. Truth drawn on the cutout as imaged is carried through the shifts that a
+program applied (nearest neighbour) before it is scored. Scores are adapted Rand error (ARE) and
+VOI in bits, the lower the better; "per section" is the mean over sections scored one by one, on
+`vnc` with unconnected profiles of a section apart, as they are in its truth. Phantoms are those of
+five seeds on which nothing is tuned. Alignment is the error left of known shifts that are added,
+beyond what the program finds on the stack as it is; RMS in pixels. The baseline of the cost is
+``--segmentation watershed``: the seconds from the aligned stack to neurites, the best of two runs
+in turn, one thread each. The published steps (poc_reference.py) go as far as neurites.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cases import (
+    DATA,
+    Case,
+    Measured,
+    applied,
+    aside,
+    found_and_true,
+    left_over,
+    left_over_by_reference,
+    prepare_moved,
+    prepare_phantom,
+    prepared,
+    print_table,
+    run_ours,
+    run_reference_to_neurites,
+)
+
+from connectome import commandline
+
+OURS, REFERENCE, BASELINE = "this pipeline", "published steps", "watershed"
+TITLES = ("defaults", "at most", REFERENCE, OURS, "met")
+PHANTOM_SEEDS = range(101, 106)
+# Standard deviation of the shifts added, in pixels, and the RMS that may be left of them.
+JITTERS = {1.0: 0.10, 5.0: 0.25}
+NEURITE_STAGES = ("evidence", "segment", "stitch")
+REPEATS = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: one number or more, side by side, and what each may be at most."""
+
+    title: str
+    target: tuple[float, ...]
+    reference: tuple[float, ...]
+    ours: tuple[float, ...]
+    digits: int = 3
+
+    def cells(self) -> tuple[str, ...]:
+        """Write the line as text; what was not measured stays empty."""
+        measured = (
+            " / ".join(f"{number:.{self.digits}f}" for number in numbers)
+            for numbers in (self.reference, self.ours)
+        )
+        most = " / ".join(f"{number:g}" for number in self.target)
+        return (self.title, most, *measured, self.met)
+
+    @property
+    def met(self) -> str:
+        """Say whether every number is within its target; nothing where there is none."""
+        if not self.target:
+            return ""
+        pairs = zip(self.ours, self.target, strict=True)
+        return "yes" if all(number <= most for number, most in pairs) else "no"
+
+
+class Bench:
+    """Where stacks come from and runs go, and whom to tell."""
+
+    def __init__(self, data: Path, scratch: Path, with_reference: bool):
+        self.data, self.scratch, self.with_reference = data, scratch, with_reference
+        self.measured: dict[Case, Measured] = {}
+
+    def stack(self, name: str, first: int = 0, end: int | None = None) -> Case | None:
+        """Run the pipeline, and the reference if it is wanted, on sections of a real stack."""
+        case = prepared(self.data / f"{name}.npz", self.scratch, first, end)
+        return self.run(case) if case else None
+
+    def run(self, case: Case) -> Case:
+        """Run the pipeline, and the reference if it is wanted, on a stack."""
+        self.measured[case] = self.ours(case)
+        if self.with_reference:
+            say(f"{case.name}: {REFERENCE}")
+            aside(run_reference_to_neurites, case, case.folder / REFERENCE)
+        return case
+
+    def ours(self, case: Case, into: str = OURS, *flags: str) -> Measured:
+        """Run the pipeline on a stack."""
+        say(f"{case.name}: {' '.join((OURS, *flags))}")
+        return run_ours(case, case.folder / into, *flags)
+
+    def row(self, title: str, target: Sequence[float], case: Case, measure, *more) -> Row:
+        """Measure what the programs left of a stack."""
+        programs = (REFERENCE, OURS) if self.with_reference else (OURS,)
+        measured = [aside(measure, case, case.folder / program, *more) for program in programs]
+        return Row(title, tuple(target), measured[0] if self.with_reference else (), measured[-1])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the volumes that were asked for, and print one table."""
+    parser = commandline.Parser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    parser.add_argument("--only", nargs="+", choices=VOLUMES, default=VOLUMES, help="some volumes")
+    parser.add_argument(
+        "--without-reference", action="store_true", help="leave out the published steps"
+    )
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(args.data, Path(folder), not args.without_reference)
+        rows = [row for name in args.only for row in VOLUMES[name](bench)]
+    table = [TITLES, *(row.cells() for row in rows)]
+    if args.without_reference:
+        table = [(*cells[:2], *cells[3:]) for cells in table]
+    print_table(table[0], table[1:])
+
+
+def fib25(bench: Bench) -> list[Row]:
+    """Measure isotropic FIB-SEM, in register as it is, in two halves."""
+    if not (case := bench.stack("fib25_dev", end=64)):
+        return []
+    other = bench.stack("fib25_dev", first=64)
+    return [
+        bench.row("fib25_dev, sections 0-63: ARE / VOI", (0.20, 1.9), case, scores),
+        bench.row("fib25_dev, sections 64-124: ARE / VOI", (), other, scores),
+        bench.row("fib25_dev, sections 0-63: RMS px moved", (0.5,), case, moved),
+        *jitter(bench, case, "fib25_dev"),
+        *cost(bench, case, "fib25_dev"),
+    ]
+
+
+def isbi(bench: Bench) -> list[Row]:
+    """Measure serial sections, strongly anisotropic."""
+    if not (case := bench.stack("isbi_dev")):
+        return []
+    return [
+        bench.row("isbi_dev, 3D: ARE / VOI", (0.35, 2.4), case, scores),
+        bench.row("isbi_dev, per section: ARE / VOI", (0.18, 0.9), case, scores_per_section),
+        *jitter(bench, case, "isbi_dev"),
+        *cost(bench, case, "isbi_dev"),
+    ]
+
+
+def vnc(bench: Bench) -> list[Row]:
+    """Measure serial sections whose true profiles are known within each section only."""
+    if not (case := bench.stack("vnc_dev")):
+        return []
+    profiles = ("labels_2d", True)
+    return [
+        bench.row("vnc_dev, per section: ARE / VOI", (), case, scores_per_section, *profiles),
+        *jitter(bench, case, "vnc_dev"),
+    ]
+
+
+def phantom(bench: Bench) -> list[Row]:
+    """Measure synthetic neuropil, of seeds that nothing is tuned on."""
+    cases = [bench.run(aside(prepare_phantom, bench.scratch, seed)) for seed in PHANTOM_SEEDS]
+    each = [bench.row("", (), case, scores) for case in cases]
+
+    def over(summary: Callable) -> list[tuple[float, ...]]:
+        found = ([row.reference for row in each], [row.ours for row in each])
+        return [tuple(map(summary, zip(*scores, strict=True))) for scores in found]
+
+    title = f"phantom safe8gb, {len(cases)} seeds"
+    return [
+        Row(f"{title}, mean: ARE / VOI", (0.10, 0.8), *over(statistics.mean)),
+        Row(f"{title}, best: ARE / VOI", (), *over(min)),
+        Row(f"{title}, worst: ARE / VOI", (), *over(max)),
+    ]
+
+
+VOLUMES = {"fib25": fib25, "isbi": isbi, "vnc": vnc, "phantom": phantom}
+
+
+def jitter(bench: Bench, case: Case, name: str) -> list[Row]:
+    """Add known shifts to the sections of a stack, and measure what is left of them."""
+    rows = []
+    for sigma, most in JITTERS.items():
+        displaced = aside(prepare_moved, case, sigma)
+        # Alignment comes before all that; the quickest way to neurites will do.
+        bench.ours(displaced, OURS, "--segmentation", "watershed")
+        ours = aside(left_over, case.folder / OURS, displaced.folder / OURS, displaced.folder)
+        reference = ()
+        if bench.with_reference:
+            reference = (aside(left_over_by_reference, case.folder, displaced.folder),)
+        title = f"{name}, added jitter of {sigma:g} px: RMS px left"
+        rows.append(Row(title, (most,), reference, (ours,)))
+    return rows
+
+
+def cost(bench: Bench, case: Case, name: str) -> list[Row]:
+    """Compare seconds to neurites with those of the watershed, and tell the peak memory."""
+    seconds = {OURS: [], BASELINE: []}
+    for _ in range(REPEATS):
+        for way, taken in seconds.items():
+            flags = ("--segmentation", BASELINE) if way == BASELINE else ()
+            run = bench.ours(case, f"{way}, timed", "--threads", "1", *flags)
+            taken.append(sum(run.stages.get(stage, 0.0) for stage in NEURITE_STAGES))
+    # Whatever else the machine does can only add to the seconds.
+    ours, baseline = (min(taken) for taken in seconds.values())
+    peak = bench.measured[case].peak_mb / 1000
+    say(f"{case.name}: {ours:.2f} s to neurites, {baseline:.2f} s by watershed")
+    return [
+        Row(f"{name}, time to neurites / watershed", (2.0,), (), (ours / baseline,), digits=2),
+        Row(f"{name}, peak memory, GB", (1.5,), (), (peak,), digits=2),
+    ]
+
+
+def scores(case: Case, outdir: Path) -> tuple[float, float]:
+    """Score neurites in 3D."""
+    from connectome.evaluate import segmentation_scores
+
+    found = segmentation_scores(*found_and_true(case, outdir))
+    return found["are"], found["voi"]
+
+
+def scores_per_section(
+    case: Case, outdir: Path, truth: str = "labels", profiles: bool = False
+) -> tuple[float, float]:
+    """Score each section by itself; unconnected ``profiles`` of an id as different ones if so."""
+    from connectome.evaluate import segmentation_scores
+
+    each = []
+    for found, true in zip(*found_and_true(case, outdir, truth), strict=True):
+        if true.any():
+            found = as_profiles(found) if profiles else found
+            each.append(segmentation_scores(found[None], true[None]))
+    return tuple(statistics.mean(score[name] for score in each) for name in ("are", "voi"))
+
+
+def as_profiles(section):
+    """Give unconnected parts of an id ids of their own; (Y, X) to (Y, X)."""
+    from skimage.measure import label
+
+    return label(section, connectivity=1)
+
+
+def moved(_case: Case, outdir: Path) -> tuple[float]:
+    """Measure how far a program moved sections that belong where they are."""
+    from connectome.evaluate import alignment_rms
+
+    shifts = applied(outdir)
+    return (alignment_rms(shifts, 0 * shifts),)
+
+
+def say(text: str) -> None:
+    """Tell how far the measurement is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    commandline.run(main)
