@@ -62,7 +62,7 @@ def prepared(path: Path, scratch: Path, first: int = 0, end: int | None = None) 
     return aside(prepare_stack, path, scratch, first, end)
 
 
-def prepare_stack(path: Path, scratch: Path, first: int, end: int | None) -> Case:
+def prepare_stack(path: Path, scratch: Path, first: int = 0, end: int | None = None) -> Case:
     """Take some sections of a stack, and whatever truth it has."""
     import numpy as np
 

@@ -1,6 +1,7 @@
-"""Make the pictures of the README anew: two runs of the pipeline, their figures in fewer bytes.
+"""Make the pictures of the README anew, from runs of the pipeline.
 
-``python docs/make_pictures.py FOLDER``, where the folder holds ``fib25_dev.npz``.
+``python docs/make_pictures.py FOLDER``, where the folder holds ``fib25_dev.npz`` and
+``isbi_dev.npz``.
 """
 
 from __future__ import annotations
@@ -8,11 +9,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "benchmarks")]
+
+import cases  # noqa: E402
+from compared import Column, compared, matched, with_few_colours  # noqa: E402
+
+from connectome import layout, style  # noqa: E402
+
 COLOURS = 256
 PHANTOM = ("--preset", "safe8gb", "--dataset", "phantom://neuropil")
 FIB25 = ("--dataset", "fib25_dev.npz:raw", "--ground_truth", "fib25_dev.npz:labels", "--no-align")
@@ -36,6 +46,12 @@ def main(folder: Path) -> None:
             figures[flags] = outdir / "figures"
         for name, (flags, figure) in PICTURES.items():
             shrink(figures[flags] / f"{figure}.png", DOCS / name)
+        stacks = {
+            name: cases.prepare_stack(folder / f"{name}_dev.npz", Path(scratch))
+            for name in ("fib25", "isbi")
+        }
+        for name, case in {**stacks, "phantom": cases.prepare_phantom(Path(scratch))}.items():
+            compare(case, DOCS / f"compared_{name}.png")
 
 
 def shrink(source: Path, target: Path) -> None:
@@ -46,6 +62,23 @@ def shrink(source: Path, target: Path) -> None:
             COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )
     few.save(target, optimize=True)
+
+
+def compare(case: cases.Case, target: Path) -> None:
+    """Draw what the published steps and this pipeline make of a stack, beside the truth."""
+    ours, published = case.folder / "ours", case.folder / "published"
+    cases.run_ours(case, ours)
+    cases.run_reference_to_neurites(case, published)
+    volume = layout.read_volume(ours / layout.CUTOUT)
+    unmoved = np.zeros((len(volume.data), 2))
+    with np.load(case.folder / "stack.npz") as archive:
+        columns = [Column("Raw EM", unmoved), Column("Truth", unmoved, archive["labels"])]
+    for title, outdir in (("Published steps", published), ("This pipeline", ours)):
+        ids = matched(*cases.found_and_true(case, outdir))
+        columns.append(Column(title, cases.applied(outdir), ids))
+    drawn = BytesIO()
+    compared(volume, columns).savefig(drawn, dpi=style.SCREEN_DPI)
+    with_few_colours(Image.open(drawn)).save(target, optimize=True)
 
 
 if __name__ == "__main__":
