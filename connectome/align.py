@@ -1,4 +1,4 @@
-"""Bring sections into register: translation by cross-correlation, section after section.
+"""Bring sections into register by translation, leaving the tissue the way it runs.
 
 The sign, which is easy to get wrong: a shift (dy, dx) found here is the one to *apply*, so
 ``scipy.ndimage.shift(section, shift)`` is the aligned section.
@@ -6,23 +6,50 @@ The sign, which is easy to get wrong: a shift (dy, dx) found here is the one to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import ndimage
+from scipy import linalg, ndimage
 
 from connectome.params import AlignParams
 from connectome.progress import Progress, map_sections, map_stacks, silent
+from connectome.registration import (
+    NOTHING,
+    Link,
+    moved,
+    register,
+    register_far,
+    residual,
+    smoothed,
+    tukey,
+)
 from connectome.volume import in_plane_px
 
-# A section is damaged when it resembles its neighbours less than this share of what sections of
-# this stack usually do, while they resemble each other across it: two steps, so the share squared.
-DAMAGED_SIMILARITY = 0.6
+Pair = tuple[int, int]
+
+# Sections are damaged when they fit their neighbours less than this share of what sections of the
+# stack usually do, while those to either side fit each other: the share once for every step.
+SIMILARITY = 0.6
+MOST_DAMAGED = 3  # in a row: across more, too little of the tissue is the same
 # Sections that correlate less than this, as any do with noise, say nothing about their shift.
 LEAST_FIT = 0.15
-FINE = 20  # sub-pixel steps: a twentieth of a pixel
+# What is found far away is believed if it fits as well as usual, or nearly, and going by way of
+# the next section leads to about the same place.
+SIMILAR, AGREEMENT_PX = 0.8, 10.0
+# Content comes and goes at the rim of the view when sections are displaced: it counts little.
+TAPER = 0.7
+PASSES, PRECISE_PX = 4, 0.01  # at most, and when to stop
+# Over fewer sections, jitter that adds up looks like a trend.
+LEAST_SECTIONS = 24
+# A step this many times as far from the median as steps usually are, and a bit, is no trend.
+JUMP, STEADY_PX = 6.0, 0.25
+# Weights of smoothness against fidelity that are tried: from no jitter at all to a straight line.
+STIFFNESS = 10.0 ** np.arange(-3, 10, 0.25)
+# A trend that takes up more of the jitter than this is not told.
+MOST_ERROR_PX = 2.0
+FLOOR_PX = 0.01  # of the jitter: no registration is better
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +64,18 @@ class Alignment:
         Correlation of the aligned section with the sections it was placed by, 0 to 1; 0 where
         the section could not be placed by its own content.
     damaged : tuple of int
-        Sections whose content fits neither neighbour, or that are blank; placed between their
+        Sections that are blank or do not fit the sections around them; placed between their
         neighbours rather than by their content.
+    trend : ndarray of float, shape (Z, 2)
+        How the tissue leans on the whole, (dy, dx) in pixels, of mean zero: to straighten it too,
+        sections would have to move by ``shifts + trend``. Zero where it cannot be told from
+        jitter; the shifts then straighten the tissue.
     """
 
     shifts: np.ndarray
     confidence: np.ndarray
     damaged: tuple[int, ...]
+    trend: np.ndarray
 
 
 def estimate_alignment(
@@ -54,14 +86,16 @@ def estimate_alignment(
     threads: int = 1,
     progress: Progress = silent,
 ) -> Alignment:
-    """Find the translation that brings every section onto its neighbours.
+    """Find the translation that takes the jitter from every section.
 
-    Each section is registered with the next by windowed cross-correlation (Guizar-Sicairos et
-    al. 2008, as in scikit-image). Phase normalisation, that function's default, locks onto noise
-    and knife marks in serial sections and ends tens of pixels off; plain correlation of smoothed
-    sections does not. Damaged sections are bridged. The translation that fits two sections best
-    includes how far their neurites lean on average, so a stack whose neurites all run obliquely
-    is straightened. O(V log A) time for V voxels in sections of area A.
+    Each section is registered with the next, to the pixel by cross-correlation (see
+    `registration`); damaged sections are bridged. All sections are then put where the steps
+    between them lead, and the steps refined there, within a window that is the same for all:
+    it shows the same tissue however far sections are displaced.
+
+    What fits two sections best includes how far their neurites lean on average. The steps add up
+    to jitter and a slow trend; the trend is left in the stack as far as the path tells it from
+    jitter (see `slow_trend`). O(V log A) time for V voxels in sections of area A.
 
     Parameters
     ----------
@@ -81,17 +115,14 @@ def estimate_alignment(
     Returns
     -------
     Alignment
-        Shifts, confidence and damaged sections.
+        Shifts, confidence, damaged sections and trend.
     """
-    params = params or AlignParams()
-    smooth = [_smoothed(section, voxel_size, params) for section in sections]
+    sigma = in_plane_px((params or AlignParams()).smoothing_nm, voxel_size)
+    smooth = list(map_sections(lambda section: smoothed(section, sigma), sections, threads))
     usable = [z for z in range(len(sections)) if z not in set(blank)]
-    links = _links(smooth, list(pairwise(usable)), threads, progress)
-    damaged = _damaged(smooth, usable, links, threads)
-    usable = [z for z in usable if z not in damaged]
-    bridges = [pair for pair in pairwise(usable) if pair not in links]
-    links |= _links(smooth, bridges, threads, silent)
-    return _chain(len(sections), usable, links)
+    sound, links = _sound_sections(smooth, usable, threads, progress)
+    path, fits = _refined(smooth, sound, links, threads)
+    return _placed(len(sections), sound, path, fits)
 
 
 def apply_shifts(
@@ -124,14 +155,14 @@ def apply_shifts(
     """
     low, high = sections.min(), sections.max()
 
-    def moved(section, shift):
+    def placed(section, shift):
         if not np.any(shift):
             return section
         result = ndimage.shift(section, shift, order=order)
         return result if order == 0 else np.clip(result, min(low, 0), high)
 
     return map_stacks(
-        moved, sections, np.asarray(shifts, float), threads=threads, progress=progress
+        placed, sections, np.asarray(shifts, float), threads=threads, progress=progress
     )
 
 
@@ -162,101 +193,197 @@ def simulated_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, sigma_px, (n_sections, 2))
 
 
-def _smoothed(section, voxel_size, params) -> np.ndarray:
-    """Smooth the tissue by itself: black blurred into it would be registered with black."""
-    sigma = in_plane_px(params.smoothing_nm, voxel_size)
-    tissue = ndimage.gaussian_filter((section > 0).astype(np.float32), sigma)
-    smooth = ndimage.gaussian_filter(section.astype(np.float32), sigma)
-    # Black specks in the tissue are filled, while at its edge half the neighbourhood is tissue.
-    return np.divide(smooth, tissue, out=np.zeros_like(smooth), where=tissue > 0.5)
+def slow_trend(path: np.ndarray, sound: Sequence[int]) -> np.ndarray:
+    """Tell the slow trend of a path from its jitter.
+
+    A path is a smooth curve and independent jitter (a discrete smoothing spline; Hodrick and
+    Prescott 1997). How smooth, its own likelihood says (restricted, as in Wahba 1985): a stack
+    that is in register shows hardly any jitter, and its whole path is the tissue's; one that is
+    not hides all but the slowest trend. Steps far beyond the usual belong to the jitter. A trend
+    takes up some of the jitter, with K degrees of freedom σ√(2K/Z) px of it; where that is too
+    much, or the stack too short, there is none. O(Z) time.
+
+    A steady drift of the sections looks just like neurites that lean, and stays as they do.
+
+    Parameters
+    ----------
+    path : ndarray of float, shape (Z, 2)
+        (dy, dx) in pixels.
+    sound : sequence of int
+        Sections whose place is known.
+
+    Returns
+    -------
+    ndarray of float, shape (Z, 2)
+        The trend, of mean zero; zero if it cannot be told.
+    """
+    n = len(path)
+    if len(sound) < LEAST_SECTIONS:
+        return np.zeros_like(path)
+    known = np.zeros((n, 1))
+    known[list(sound)] = 1
+    smooth_path = _without_jumps(path)
+    free = path.shape[1] * (len(sound) - 2)
+    best = (np.inf, None, 0.0)
+    for stiffness in STIFFNESS:
+        factor = linalg.cholesky_banded(_banded(known.ravel(), stiffness), lower=True)
+        curve = linalg.cho_solve_banded((factor, True), known * smooth_path)
+        jitter = (known * smooth_path * (smooth_path - curve)).sum() / free + FLOOR_PX**2
+        spread = 2 * np.log(factor[0]).sum() - (n - 2) * np.log(stiffness)
+        unlikely = free * np.log(jitter) + path.shape[1] * spread
+        # A spline of n points has about this many degrees of freedom beyond its mean.
+        error = np.sqrt(jitter * 2 * (1 + n * stiffness**-0.25 / np.sqrt(8)) / n)
+        best = min(best, (unlikely, curve, error), key=lambda each: each[0])
+    _, curve, error = best
+    return curve - curve.mean(axis=0) if error <= MOST_ERROR_PX else np.zeros_like(path)
 
 
-def _links(smooth, pairs, threads, progress) -> dict[tuple[int, int], tuple[np.ndarray, float]]:
-    """Register pairs of sections: the shift of the second onto the first, and how well it fits."""
-    shape = smooth[0].shape
-    # A narrow window is safest for the first, large step. It favours small shifts, though, so
-    # the steps that follow see the sections in overlap, through a wider window.
-    steps = [(_window(shape, 1.0), 1), (_window(shape, 0.5), FINE), (_window(shape, 0.5), FINE)]
-
-    def register(pair):
-        return _register(smooth[pair[0]], smooth[pair[1]], steps)
-
-    return dict(zip(pairs, map_sections(register, pairs, threads, progress), strict=True))
+def _banded(known: np.ndarray, stiffness: float) -> np.ndarray:
+    """Return diag(known) + stiffness · DᵀD for second differences D, as lower diagonals."""
+    n = len(known)
+    bands = np.zeros((3, n))
+    for i, weight in enumerate((1.0, -2.0, 1.0)):
+        for j, other in enumerate((1.0, -2.0, 1.0)[: i + 1]):
+            bands[i - j, j : n - 2 + j] += stiffness * weight * other
+    bands[0] += known
+    return bands
 
 
-def _window(shape: tuple[int, int], taper: float) -> np.ndarray:
-    """Return a window that falls to almost nothing over the given share of each axis (Tukey)."""
-    rows, columns = (
-        np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / (taper * (n + 1) / 2) for n in shape
-    )
-    fall = [(1 - np.cos(np.pi * np.minimum(axis, 1))) / 2 for axis in (rows, columns)]
-    return np.outer(*fall).astype(np.float32)
+def _without_jumps(path: np.ndarray) -> np.ndarray:
+    """Replace every step that is far from usual by the usual one."""
+    steps = np.diff(path, axis=0)
+    usual = np.median(steps, axis=0)
+    off = np.abs(steps - usual)
+    jump = (off > JUMP * (np.median(off, axis=0) + STEADY_PX)).any(axis=1)
+    steps[jump] = usual
+    return path[0] + np.concatenate([np.zeros((1, path.shape[1])), np.cumsum(steps, axis=0)])
 
 
-def _register(fixed, moving, steps) -> tuple[np.ndarray, float]:
-    from skimage.registration import phase_cross_correlation
+def _registered(how: Callable, smooth, pairs, threads, progress=silent) -> dict[Pair, Link]:
+    """Register pairs of sections."""
 
-    shift = np.zeros(2)
-    for window, upsample in steps:
-        placed, overlap = _placed(fixed, moving, shift)
-        a, b = (_standardised(image, overlap) * window for image in (fixed, placed))
-        if not (a.any() and b.any()):
-            return np.zeros(2), 0.0
-        shift = (
-            shift + phase_cross_correlation(a, b, upsample_factor=upsample, normalization=None)[0]
-        )
-    placed, overlap = _placed(fixed, moving, shift)
-    a, b = (_standardised(image, overlap) for image in (fixed, placed))
-    fit = float((a * b).sum() / max(overlap.sum(), 1))
-    return (shift, fit) if fit >= LEAST_FIT else (np.zeros(2), 0.0)
+    def one(pair):
+        return how(smooth[pair[0]], smooth[pair[1]])
+
+    return dict(zip(pairs, map_sections(one, pairs, threads, progress), strict=True))
 
 
-def _placed(fixed, moving, shift) -> tuple[np.ndarray, np.ndarray]:
-    """Shift the moving section; tell where both sections show tissue."""
-    placed = ndimage.shift(moving, shift, order=1)
-    return placed, (placed > 0) & (fixed > 0)
+def _sound_sections(smooth, usable, threads, progress) -> tuple[list[int], dict[Pair, Link]]:
+    """Link sound sections; leave out those that fit nowhere."""
+    links = _registered(register, smooth, list(pairwise(usable)), threads, progress)
+    usual = float(np.median([link.fit for link in links.values()])) if links else 0.0
+    sound, i = usable[:1], 0
+    while i + 1 < len(usable):
+        i += _stride(smooth, usable[i:], links, usual)
+        sound.append(usable[i])
+    links |= _torn_apart(smooth, sound, links, usual, threads)
+    # Nothing vouches for what lies beyond the ends.
+    sound = _without_stray_end(sound, links, usual)
+    return _without_stray_end(sound[::-1], links, usual)[::-1], links
 
 
-def _standardised(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Bring an image to mean 0 and variance 1 inside a mask, and to 0 outside."""
-    values = image[inside]
-    if values.size == 0 or np.ptp(values) == 0:
-        return np.zeros_like(image)
-    return np.where(inside, (image - values.mean()) / values.std(), 0).astype(np.float32)
+def _stride(smooth, ahead, links, usual) -> int:
+    """Tell how many sections on the next sound one lies; register with it if need be."""
+    poor = [links[pair].fit < SIMILARITY * usual for pair in pairwise(ahead[: MOST_DAMAGED + 2])]
+    for k in range(2, len(poor) + 1):
+        if not (poor[0] and poor[k - 1]):
+            continue
+        pair = ahead[0], ahead[k]
+        across = register(smooth[pair[0]], smooth[pair[1]])
+        through = max(links[ahead[0], ahead[1]].fit, links[ahead[k - 1], ahead[k]].fit)
+        if across.fit > max(through, LEAST_FIT):
+            links[pair] = across
+            return k
+    return 1
 
 
-def _damaged(smooth, usable, links, threads) -> set[int]:
-    """Find the sections that resemble neither neighbour while these resemble each other."""
-    usual = np.median([fit for _, fit in links.values()]) if links else 0.0
-    poor = {pair for pair, (_, fit) in links.items() if fit < DAMAGED_SIMILARITY * usual}
-    suspects = [
-        (before, z, after)
-        for before, z, after in zip(usable[:-2], usable[1:-1], usable[2:], strict=True)
-        if (before, z) in poor and (z, after) in poor
+def _torn_apart(smooth, sound, links, usual, threads) -> dict[Pair, Link]:
+    """Look farther for the shifts of sections that do not fit where they were looked for."""
+    gaps = [
+        (a, b, c)
+        for a, b, c in zip(sound[:-2], sound[1:-1], sound[2:], strict=True)
+        if links[a, b].fit < SIMILARITY * usual <= links[b, c].fit
     ]
-    across = _links(smooth, [(before, after) for before, _, after in suspects], threads, silent)
-    damaged = set()
-    for before, z, after in suspects:
-        through = max(links[before, z][1], links[z, after][1])
-        if across[before, after][1] > max(through, DAMAGED_SIMILARITY**2 * usual):
-            damaged.add(z)
-    return damaged
+    pairs = [pair for a, b, c in gaps for pair in ((a, b), (a, c))]
+    far = _registered(register_far, smooth, pairs, threads)
+    found = {}
+    for a, b, c in gaps:
+        missed = far[a, b].shift + links[b, c].shift - far[a, c].shift
+        agreed = np.hypot(*missed) <= AGREEMENT_PX
+        if far[a, b].fit >= (SIMILAR if agreed else 1) * usual:
+            found[a, b] = far[a, b]
+    return found
 
 
-def _chain(n_sections: int, usable: list[int], links) -> Alignment:
-    """Add up the shifts along the stack; place what is not usable between its neighbours."""
-    path = np.zeros((len(usable), 2))
-    fits = np.zeros((len(usable), 2))  # with the section before, with the section after
-    for i, pair in enumerate(pairwise(usable)):
-        step, fit = links[pair]
-        path[i + 1] = path[i] + step
-        fits[i, 1] = fits[i + 1, 0] = fit
-    shifts = np.zeros((n_sections, 2))
-    confidence = np.zeros(n_sections)
-    if usable:
-        for axis in (0, 1):
-            shifts[:, axis] = np.interp(np.arange(n_sections), usable, path[:, axis])
-        shifts -= shifts.mean(axis=0)
-        confidence[usable] = fits.max(axis=1)
-    damaged = tuple(z for z in range(n_sections) if z not in set(usable))
-    return Alignment(shifts, confidence, damaged)
+def _without_stray_end(sound: list[int], links, usual: float) -> list[int]:
+    """Drop the first sections if what follows does not fit them."""
+    for k in range(min(MOST_DAMAGED, (len(sound) - 1) // 2), 0, -1):
+        if links[tuple(sorted(sound[k - 1 : k + 1]))].fit < SIMILARITY * usual:
+            return sound[k:]
+    return sound
+
+
+def _refined(smooth, sound, links, threads) -> tuple[np.ndarray, np.ndarray]:
+    """Follow the links along the stack, and refine them where they put the sections.
+
+    Returns
+    -------
+    path : ndarray, shape (len(sound), 2)
+        Shift of every sound section.
+    fits : ndarray, shape (len(sound) - 1,)
+        How well each fits the next.
+    """
+    pairs = list(pairwise(sound))
+    links = [links[pair] if links[pair].fit >= LEAST_FIT else NOTHING for pair in pairs]
+    steps = np.array([link.shift for link in links]).reshape(-1, 2)
+    fits = np.array([link.fit for link in links])
+    held = np.flatnonzero(fits)
+    for _ in range(PASSES if len(held) else 0):
+        path = _added_up(steps)
+        finer = _residuals(smooth, sound, path, held, threads)
+        steps[held] += [link.shift for link in finer]
+        fits[held] = np.clip([link.fit for link in finer], 0, 1)
+        if max(np.abs(link.shift).max() for link in finer) < PRECISE_PX:
+            break
+    return _added_up(steps), fits
+
+
+def _residuals(smooth, sound, path, held, threads) -> list[Link]:
+    """Register sections with their next where a path puts them, as far as they miss it."""
+    shape = smooth[0].shape
+    window = tukey(shape, TAPER)
+    # All meet in one view; only those that the path leads out of it meet in another.
+    half = np.array(shape) / 2
+    views = np.round((path[:-1] + path[1:]) / 2 / half) * half
+    wanted = sorted({(i + side, *views[i]) for i in held for side in (0, 1)})
+
+    def seen(place):
+        i, *view = place
+        return moved(smooth[sound[i]], path[i] - view)
+
+    images = dict(zip(wanted, map_sections(seen, wanted, threads), strict=True))
+
+    def missed(i):
+        return residual(images[i, *views[i]], images[i + 1, *views[i]], window)
+
+    return list(map_sections(missed, held, threads))
+
+
+def _added_up(steps: np.ndarray) -> np.ndarray:
+    """Add steps up to a path of mean zero."""
+    path = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+    return path - path.mean(axis=0)
+
+
+def _placed(n_sections: int, sound: list[int], path, fits) -> Alignment:
+    """Place what is not sound between its neighbours, and leave the trend where it is."""
+    damaged = tuple(z for z in range(n_sections) if z not in set(sound))
+    shifts, confidence = np.zeros((n_sections, 2)), np.zeros(n_sections)
+    if not sound:
+        return Alignment(shifts, confidence, damaged, shifts)
+    for axis in (0, 1):
+        shifts[:, axis] = np.interp(np.arange(n_sections), sound, path[:, axis])
+    shifts -= shifts.mean(axis=0)
+    confidence[sound] = np.maximum(np.append(fits, 0), np.append(0, fits))
+    trend = slow_trend(shifts, sound)
+    return Alignment(shifts - trend, confidence, damaged, trend)

@@ -662,6 +662,7 @@ def figure4(
     truth_shifts: np.ndarray | None = None,
     damaged: Sequence[int] = (),
     confidence: np.ndarray | None = None,
+    trend: np.ndarray | None = None,
 ) -> Figure:
     """Show how far each section was shifted.
 
@@ -680,6 +681,8 @@ def figure4(
         Sections that could not be used.
     confidence : ndarray of float, shape (Z,), optional
         Of each section's shift, in [0, 1].
+    trend : ndarray of float, shape (Z, 2), optional
+        How the tissue leans by itself, in pixels: what the shifts leave as it is.
 
     Returns
     -------
@@ -692,15 +695,20 @@ def figure4(
     if truth_shifts is not None:
         truth_shifts = np.asarray(truth_shifts, float)
         known.append(truth_shifts + np.median(shifts - truth_shifts, axis=0))
-    # One scale for both, so that they can be compared.
-    reach = max(0.6 * np.ptp(known, axis=(0, 1)).max(), 0.5)
+    leans = trend is not None and np.any(trend)
+    # One scale for all, so that they can be compared.
+    shown = [*known, trend] if leans else known
+    reach = max(0.6 * np.ptp(shown, axis=(0, 1)).max(), 0.5)
     figure = style.page(77.0 if confidence is None else 97.0)
     for row, name in enumerate(("dy", "dx")):
         box = (14.0, 8.0 + 32.0 * row, 80.0, 24.0)
         axes = style.panel(figure, box, "ab"[row], f"Shift {name}", indent=12.0)
         series = [shift[:, row] for shift in known]
         _draw_shift(axes, series, damaged)
-        middle = (np.max(series) + np.min(series)) / 2
+        if leans:
+            axes.plot(trend[:, row], color=style.GREEN, lw=1.2, label="tissue's trend, kept")
+        drawn = [shift[:, row] for shift in shown]
+        middle = (np.max(drawn) + np.min(drawn)) / 2
         limits = np.array([middle - reach, middle + reach])
         axes.set(ylim=limits, ylabel="px")
         axes.yaxis.set_label_coords(-0.09, 0.5)

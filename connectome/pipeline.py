@@ -403,6 +403,7 @@ class _Job:
             "applied": self.config.align,
             "confidence": found.confidence.tolist(),
             "damaged_sections": list(found.damaged),
+            "trend": found.trend.tolist(),
             "source": prepared.cutout.source,
         }
         if prepared.truth.shifts is not None:
@@ -416,7 +417,7 @@ class _Job:
         press.draw(
             4,
             *(found.shifts, cutout.voxel_size, cutout.source),
-            *(true_shifts, found.damaged, found.confidence),
+            *(true_shifts, found.damaged, found.confidence, found.trend),
         )
 
     def bar(self, name: str, volume: Volume):
@@ -425,15 +426,17 @@ class _Job:
 
     def tell_alignment(self, found: align.Alignment) -> None:
         """Say how far sections were moved, and which could not be used."""
-        largest = np.abs(found.shifts).max()
-        moved = (
-            f"sections moved by up to {largest:.1f} px" if self.config.align else "not asked for"
-        )
-        self.console.say(f"aligned     {moved}")
+        if self.config.align:
+            said = f"sections moved by up to {np.abs(found.shifts).max():.1f} px"
+            if found.trend.any():
+                said += f"; a slow trend of {np.abs(found.trend).max():.1f} px is the tissue's"
+        else:
+            said = "not asked for"
+        self.console.say(f"aligned     {said}")
         if found.damaged:
             listed = ", ".join(map(str, found.damaged))
             self.console.warn(
-                f"section {listed}: blank, or unlike both neighbours; bridged, not followed"
+                f"section {listed}: blank, or unlike the sections around; bridged, not followed"
             )
 
 

@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from connectome.align import apply_shifts, carry_points, estimate_alignment, simulated_shifts
+from connectome.align import (
+    apply_shifts,
+    carry_points,
+    estimate_alignment,
+    simulated_shifts,
+    slow_trend,
+)
 from connectome.evaluate import alignment_rms
 
 SIZE = (30.0, 8.0, 8.0)
@@ -124,27 +130,59 @@ REAL = [
 ]
 
 
+@pytest.fixture(scope="module")
+def real(shared_data):
+    """Load sections in [0, 1] and their voxel size."""
+
+    def load(name, part=np.s_[:]):
+        with np.load(shared_data / name) as arrays:
+            raw = arrays["raw"][part].astype(np.float32) / 255
+            return raw, tuple(arrays["voxel_size_nm_zyx"])
+
+    return load
+
+
 def mirrored(sections, moves):
     return np.stack(
-        [ndimage.shift(s, m, order=1, mode="reflect") for s, m in zip(sections, moves, strict=True)]
+        [ndimage.shift(s, m, order=3, mode="reflect") for s, m in zip(sections, moves, strict=True)]
     )
 
 
+def straightened(sections, size):
+    """Return the shifts that take out jitter and trend alike: what registration found."""
+    found = estimate_alignment(sections, size, threads=2)
+    return found.shifts + found.trend
+
+
 @pytest.mark.parametrize(("name", "part"), REAL, ids=[name for name, _ in REAL])
-def test_shifts_added_to_real_sections_are_taken_away_again(shared_data, name, part):
-    with np.load(shared_data / name) as arrays:
-        raw = arrays["raw"][part].astype(np.float32) / 255
-        size = tuple(arrays["voxel_size_nm_zyx"])
-    own = estimate_alignment(raw, size, threads=2).shifts
-    moves = simulated_shifts(len(raw), 1.0, seed=0)
-    found = estimate_alignment(mirrored(raw, moves), size, threads=2).shifts
-    assert alignment_rms(found, own - moves) <= 0.25
+def test_shifts_added_to_real_sections_are_found_to_a_fraction_of_a_pixel(real, name, part):
+    raw, size = real(name, part)
+    own = straightened(raw, size)
+    for sigma, most in ((1.0, 0.1), (5.0, 0.25)):
+        moves = simulated_shifts(len(raw), sigma, seed=7)
+        found = straightened(mirrored(raw, moves), size)
+        assert alignment_rms(found, own - moves) <= most, sigma
 
 
-def test_damaged_real_sections_are_found_and_bridged(shared_data):
-    with np.load(shared_data / "isbi_dev.npz") as arrays:
-        raw = arrays["raw"][:12].astype(np.float32) / 255
-        size = tuple(arrays["voxel_size_nm_zyx"])
+@pytest.mark.parametrize("part", [np.s_[:32], np.s_[61:]])
+def test_a_stack_in_register_stays_where_it_is(real, part):
+    raw, size = real("fib25_dev.npz", part)
+    found = estimate_alignment(raw, size, threads=2)
+    assert alignment_rms(found.shifts, np.zeros_like(found.shifts)) < 0.1
+    # Its neurites run obliquely by much more, and go on doing so.
+    assert np.ptp(found.trend, axis=0).max() > 4
+
+
+def test_jitter_is_taken_from_oblique_neurites_without_straightening_them(real):
+    raw, size = real("fib25_dev.npz", np.s_[:64])
+    moves = simulated_shifts(len(raw), 1.0, seed=7)
+    found = estimate_alignment(mirrored(raw, moves), size, threads=2)
+    assert alignment_rms(found.shifts, -moves) < 0.6
+    assert alignment_rms(found.shifts + found.trend, -moves) > 5
+
+
+def test_damaged_real_sections_are_found_and_bridged(real):
+    raw, size = real("isbi_dev.npz", np.s_[:12])
     whole = estimate_alignment(raw, size, threads=2)
     assert whole.damaged == ()
     raw[4] = np.random.default_rng(0).uniform(size=raw[4].shape)
@@ -154,6 +192,85 @@ def test_damaged_real_sections_are_found_and_bridged(shared_data):
     sound = [z for z in range(12) if z not in found.damaged]
     # Seen across two sections of 50 nm tissue is not quite where it is seen step by step.
     assert alignment_rms(found.shifts[sound], whole.shifts[sound]) < 2.5
+
+
+@pytest.mark.parametrize("hurt", [[4], [4, 5], [4, 5, 6], [0], [0, 1], [15], [14, 15]])
+def test_real_sections_that_show_another_place_are_bridged(real, hurt):
+    raw, size = real("fib25_dev.npz", np.s_[:16])
+    whole = estimate_alignment(raw, size, threads=2)
+    raw[hurt] = raw[hurt, ::-1, ::-1]
+    found = estimate_alignment(raw, size, threads=2)
+    assert found.damaged == tuple(hurt)
+    sound = [z for z in range(16) if z not in hurt]
+    assert alignment_rms(found.shifts[sound], whole.shifts[sound]) < 0.5
+
+
+def test_half_a_section_of_noise_leads_nowhere(real):
+    raw, size = real("fib25_dev.npz", np.s_[:16])
+    whole = estimate_alignment(raw, size, threads=2)
+    raw[7, :, :125] = np.random.default_rng(1).uniform(size=(250, 125))
+    found = estimate_alignment(raw, size, threads=2)
+    assert alignment_rms(found.shifts, whole.shifts) < 0.2
+    assert found.confidence[7] < 0.9 * whole.confidence[7]
+
+
+@pytest.mark.parametrize("jump", [(82, 0), (82, 82)])
+def test_a_jump_over_half_the_view_is_followed(real, jump):
+    # Two views of the same tissue, 168 px wide, so that what comes into view is real.
+    raw, size = real("fib25_dev.npz", np.s_[:16])
+    dy, dx = jump
+    raw[8:, :168, :168] = raw[8:, dy : dy + 168, dx : dx + 168]
+    shifts = estimate_alignment(raw[:, :168, :168], size, threads=2).shifts
+    np.testing.assert_allclose(shifts[8] - shifts[7], jump, atol=2)
+
+
+# --- jitter and trend ---------------------------------------------------------------------------
+
+ALL = range(64)
+LEAN = np.cumsum(np.column_stack([0.4 + 0.2 * np.sin(np.arange(64) / 9), np.full(64, -0.3)]), 0)
+
+
+def miss(trend, truth=LEAN):
+    return alignment_rms(trend, truth)
+
+
+def test_a_smooth_path_is_all_trend():
+    assert miss(slow_trend(LEAN, ALL)) < 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_trend_is_told_from_jitter(seed):
+    assert miss(slow_trend(LEAN + simulated_shifts(64, 1.0, seed), ALL)) < 0.8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_jitter_alone_is_hardly_a_trend(seed):
+    assert miss(slow_trend(simulated_shifts(64, 1.0, seed), ALL), 0 * LEAN) < 0.7
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("width", [1, 2, 32])
+def test_a_jump_is_no_trend(seed, width):
+    path = LEAN + simulated_shifts(64, 0.5, seed)
+    path[32 : 32 + width] += (40, -25)
+    assert miss(slow_trend(path, ALL)) < 1.6
+
+
+def test_damaged_sections_have_no_say_in_the_trend():
+    sound = [z for z in ALL if z not in (20, 21)]
+    path = LEAN.copy()
+    path[[20, 21]] += 0.8
+    assert miss(slow_trend(path, sound)) < 0.1
+
+
+def test_a_trend_that_jitter_hides_is_not_claimed():
+    rng = np.random.default_rng(0)
+    wander = np.cumsum(rng.normal(0, 7, (30, 2)), axis=0) + rng.normal(0, 3, (30, 2))
+    assert not slow_trend(wander, range(30)).any()
+
+
+def test_a_short_stack_tells_no_trend():
+    assert not slow_trend(LEAN[:10], range(10)).any()
 
 
 # --- damage -------------------------------------------------------------------------------------
@@ -201,6 +318,7 @@ def test_damage_shows_though_sections_two_apart_resemble_each_other_little(seed)
 def test_noise_at_the_end_of_a_stack_is_not_followed(sections, end, beside):
     sections[end] = np.random.default_rng(2).uniform(size=sections[end].shape)
     found = estimate_alignment(sections, SIZE)
+    assert found.damaged == (end,)
     np.testing.assert_allclose(found.shifts[end], found.shifts[beside])
     assert found.confidence[end] == 0
 
@@ -256,9 +374,27 @@ def test_a_stack_of_blank_sections_is_all_damaged():
     assert found.damaged == (0, 1, 2)
 
 
-def test_the_tiniest_sections_are_aligned_without_complaint():
-    sections = np.random.default_rng(0).uniform(size=(2, 16, 16)).astype(np.float32)
-    assert np.isfinite(estimate_alignment(sections, SIZE).shifts).all()
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=30)
+@given(
+    st.tuples(st.integers(1, 30), st.integers(16, 23), st.integers(2, 19)),
+    st.integers(0, 99),
+    st.data(),
+)
+def test_the_tiniest_sections_are_aligned_without_complaint(shape, seed, data):
+    rng = np.random.default_rng(seed)
+    sections = rng.uniform(size=shape).astype(np.float32)
+    black = data.draw(st.sets(st.integers(0, shape[0] - 1)))
+    flat = data.draw(st.sets(st.integers(0, shape[0] - 1)))
+    sections[list(flat)] = 0.5
+    sections[list(black)] = 0
+    sections[:, : data.draw(st.integers(0, shape[1] // 2))] = 0
+    found = estimate_alignment(sections, SIZE, blank=sorted(black))
+    assert found.shifts.shape == found.trend.shape == (shape[0], 2)
+    assert np.isfinite(found.shifts).all() and np.isfinite(found.trend).all()
+    np.testing.assert_allclose(found.shifts.mean(axis=0), 0, atol=1e-6)
+    assert ((found.confidence >= 0) & (found.confidence <= 1 + 1e-6)).all()
+    assert black <= set(found.damaged)
 
 
 def test_threads_do_not_change_the_result(sections):

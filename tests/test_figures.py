@@ -332,6 +332,22 @@ def test_figure4_marks_each_damaged_section():
     assert legend.count("damaged section") == 1
 
 
+def test_figure4_draws_the_trend_that_was_kept_within_the_panel():
+    trend = np.linspace(-9, 9, 24).reshape(12, 2)
+    figure = figure4(np.zeros((12, 2)), (30, 8, 8), trend=trend)
+    for axes, column in ((figure.axes[0], 0), (figure.axes[2], 1)):
+        (line,) = [line for line in axes.lines if line.get_label().startswith("tissue's trend")]
+        np.testing.assert_array_equal(line.get_ydata(), trend[:, column])
+        assert axes.get_ylim()[0] < trend.min() < trend.max() < axes.get_ylim()[1]
+
+
+def test_figure4_says_nothing_of_a_trend_where_there_is_none():
+    figure = figure4(np.ones((12, 2)), (30, 8, 8), trend=np.zeros((12, 2)))
+    assert [line.get_label() for line in figure.axes[0].lines if line.get_label()[0] != "_"] == [
+        "applied"
+    ]
+
+
 # Writing
 
 RENDER = """

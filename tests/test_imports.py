@@ -26,7 +26,7 @@ FLOORS = {
     "stages": [
         ["fetch"],
         ["preprocess"],
-        ["align"],
+        ["align", "registration"],
         ["evidence"],
         ["segment"],
         ["stitch", "contraction"],
