@@ -706,7 +706,7 @@ def figure4(
         series = [shift[:, row] for shift in known]
         _draw_shift(axes, series, damaged)
         if leans:
-            axes.plot(trend[:, row], color=style.GREEN, lw=1.2, label="tissue's trend, kept")
+            axes.plot(trend[:, row], color=style.GREEN, lw=1.2, label="trend kept")
         drawn = [shift[:, row] for shift in shown]
         middle = (np.max(drawn) + np.min(drawn)) / 2
         limits = np.array([middle - reach, middle + reach])
@@ -716,7 +716,9 @@ def figure4(
         in_nm.set(ylim=limits * voxel_size[1 + row], ylabel="nm")
         in_nm.yaxis.set_label_coords(1.09, 0.5)
         if row == 0:
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0.1)
+            axes.legend(
+                loc="lower right", bbox_to_anchor=(1, 1), ncols=4, columnspacing=1.2, borderpad=0.1
+            )
     path = style.panel(figure, (121.0, 8.0, 44.0, 44.0), "c", "Path of the sections", indent=12.0)
     _draw_path(path, figure, shifts * voxel_size[1:], damaged)
     if confidence is not None:

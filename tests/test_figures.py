@@ -336,7 +336,7 @@ def test_figure4_draws_the_trend_that_was_kept_within_the_panel():
     trend = np.linspace(-9, 9, 24).reshape(12, 2)
     figure = figure4(np.zeros((12, 2)), (30, 8, 8), trend=trend)
     for axes, column in ((figure.axes[0], 0), (figure.axes[2], 1)):
-        (line,) = [line for line in axes.lines if line.get_label().startswith("tissue's trend")]
+        (line,) = [line for line in axes.lines if line.get_label() == "trend kept"]
         np.testing.assert_array_equal(line.get_ydata(), trend[:, column])
         assert axes.get_ylim()[0] < trend.min() < trend.max() < axes.get_ylim()[1]
 
