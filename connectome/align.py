@@ -38,6 +38,7 @@ LEAST_FIT = 0.15
 # What is found far away is believed if it fits as well as usual, or nearly, and going by way of
 # the next section leads to about the same place.
 SIMILAR, AGREEMENT_PX = 0.8, 10.0
+SLOW_SECTIONS = 8  # width of the Gaussian that takes the jitter from where sections meet
 # Content comes and goes at the rim of the view when sections are displaced: it counts little.
 TAPER = 0.7
 PASSES, PRECISE_PX = 4, 0.01  # at most, and when to stop
@@ -350,23 +351,29 @@ def _refined(smooth, sound, links, threads) -> tuple[np.ndarray, np.ndarray]:
 
 def _residuals(smooth, sound, path, held, threads) -> list[Link]:
     """Register sections with their next where a path puts them, as far as they miss it."""
-    shape = smooth[0].shape
-    window = tukey(shape, TAPER)
-    # All meet in one view; only those that the path leads out of it meet in another.
-    half = np.array(shape) / 2
-    views = np.round((path[:-1] + path[1:]) / 2 / half) * half
-    wanted = sorted({(i + side, *views[i]) for i in held for side in (0, 1)})
+    window = tukey(smooth[0].shape, TAPER)
+    # Sections meet where the path leads on the whole, whatever jitter there is on it.
+    slow = ndimage.gaussian_filter1d(path, SLOW_SECTIONS, axis=0, mode="nearest")
+    views = np.round(slow).astype(int)
 
-    def seen(place):
-        i, *view = place
-        return moved(smooth[sound[i]], path[i] - view)
+    def seen(i):
+        return moved(smooth[sound[i]], path[i] - views[i])
 
-    images = dict(zip(wanted, map_sections(seen, wanted, threads), strict=True))
+    images = list(map_sections(seen, range(len(sound)), threads))
 
     def missed(i):
-        return residual(images[i, *views[i]], images[i + 1, *views[i]], window)
+        here, there = _same_place(window.shape, views[i + 1] - views[i])
+        return residual(images[i][here], images[i + 1][there], window[here])
 
     return list(map_sections(missed, held, threads))
+
+
+def _same_place(shape, offset) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Cut out what two views have in common of which the second lies whole pixels further."""
+    sides = list(zip(offset, shape, strict=True))
+    here = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in sides)
+    there = tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in sides)
+    return here, there
 
 
 def _added_up(steps: np.ndarray) -> np.ndarray:
