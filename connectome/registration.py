@@ -140,6 +140,8 @@ def residual(fixed: np.ndarray, placed: np.ndarray, window: np.ndarray) -> Link:
     Link
         A step of at most a pixel for the second section, and the fit before it.
     """
+    if min(fixed.shape) < 2:  # no slope can be seen
+        return NOTHING
     known = np.isfinite(fixed) & np.isfinite(placed)
     a, b = (standardised(image, known * window) for image in (fixed, placed))
     slopes = [np.stack(np.gradient(image)) for image in (a, b)]

@@ -345,6 +345,16 @@ def test_unrelated_sections_are_uncertain_but_not_damaged():
     assert found.confidence.max() < 0.8
 
 
+def test_sections_that_drift_out_of_the_first_view_are_still_in_register():
+    # By half a view and more: what the first and the last show has nothing in common.
+    moves = np.cumsum(np.full((20, 2), (4.0, -3.0)), axis=0)
+    scene = np.pad(texture(9)[0], MARGIN, mode="wrap")
+    sections = np.stack([ndimage.shift(scene, -move) for move in moves])[:, 128:256, 128:256]
+    found = estimate_alignment(sections, SIZE)
+    assert alignment_rms(found.shifts, moves) < 0.1
+    assert found.confidence.min() > 0.9
+
+
 # --- the smallest stacks ------------------------------------------------------------------------
 
 
