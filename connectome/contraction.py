@@ -3,18 +3,84 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 
 import numpy as np
 
 
-def contract(n_regions: int, first: np.ndarray, second: np.ndarray, pull: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """What was joined with what, in which order.
+
+    Parameters
+    ----------
+    root : ndarray of int, shape (N,)
+        For every region the region that represents what it was joined into.
+    joins : ndarray of int, shape (J, 2)
+        Representatives of the two sides of every join, in the order of joining.
+    pull : ndarray of float, shape (J,)
+        Strength of every join.
+    """
+
+    root: np.ndarray
+    joins: np.ndarray
+    pull: np.ndarray
+
+    def step(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Tell at which join pairs of regions came together.
+
+        Parameters
+        ----------
+        first, second : ndarray of int, shape (E,)
+            Regions.
+
+        Returns
+        -------
+        ndarray of int, shape (E,)
+            Index of the join; -1 for pairs that stayed apart.
+        """
+        parent, when = self._balanced()
+        a, b = first.copy(), second.copy()
+        step = np.full(a.size, -1)
+        # Of two, the one that was joined to its parent earlier climbs; where they meet, the
+        # last join either of them passed brought them together.
+        climbing = np.flatnonzero(self.root[a] == self.root[b])
+        while climbing.size:
+            x, y = a[climbing], b[climbing]
+            lower = when[x] < when[y]
+            earliest = np.where(lower, when[x], when[y])
+            a[climbing] = np.where(lower, parent[x], x)
+            b[climbing] = np.where(lower, y, parent[y])
+            step[climbing] = earliest
+            climbing = climbing[a[climbing] != b[climbing]]
+        return step
+
+    def _balanced(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same joins as a forest of logarithmic height, and when each link was made."""
+        n = self.root.size
+        parent, size = list(range(n)), [1] * n
+        when = np.full(n, len(self.joins))
+        top = list(range(n))  # of the tree of each representative
+        for step, (keep, drop) in enumerate(self.joins.tolist()):
+            higher, lower = top[keep], top[drop]
+            if size[higher] < size[lower]:
+                higher, lower = lower, higher
+            parent[lower] = higher
+            size[higher] += size[lower]
+            when[lower] = step
+            top[keep] = higher
+        return np.array(parent), when
+
+
+def contract(
+    n_regions: int, first: np.ndarray, second: np.ndarray, pull: np.ndarray
+) -> Contraction:
     """Join regions in one global order, the strongest pull first, until none is left.
 
     Every edge pulls its two regions together (positive) or pushes them apart (negative). The
     edge with the strongest pull is contracted; parallel edges that arise add up, so that many
     weak signs against a join outweigh one for it. This is the greedy solution of the multicut
-    problem of Keuper et al. 2015 (GAEC), and it needs no threshold. O(E log E) time for E edges
-    of a planar-like graph.
+    problem of Keuper et al. 2015 (GAEC). O(E log E) time for E edges of a planar-like graph.
 
     Parameters
     ----------
@@ -27,8 +93,8 @@ def contract(n_regions: int, first: np.ndarray, second: np.ndarray, pull: np.nda
 
     Returns
     -------
-    ndarray of int, shape (n_regions,)
-        For every region the region that represents what it was joined into.
+    Contraction
+        The regions that belong together, and the joins that made it so.
     """
     neighbours: list[dict[int, float]] = [{} for _ in range(n_regions)]
     for a, b, strength in zip(first.tolist(), second.tolist(), pull.tolist(), strict=True):
@@ -41,6 +107,7 @@ def contract(n_regions: int, first: np.ndarray, second: np.ndarray, pull: np.nda
     ]
     heapq.heapify(queue)
     parent = list(range(n_regions))
+    joins, pulls = [], []
     while queue:
         strength, a, b = heapq.heappop(queue)
         # An entry is out of date when its edge has gone or has changed since it was queued.
@@ -48,8 +115,10 @@ def contract(n_regions: int, first: np.ndarray, second: np.ndarray, pull: np.nda
             continue
         keep, drop = (a, b) if len(neighbours[a]) >= len(neighbours[b]) else (b, a)
         parent[drop] = keep
+        joins.append((keep, drop))
+        pulls.append(-strength)
         _absorb(neighbours, keep, drop, queue)
-    return _roots(parent)
+    return Contraction(_roots(parent), np.array(joins, int).reshape(-1, 2), np.array(pulls))
 
 
 def _absorb(neighbours, keep: int, drop: int, queue: list) -> None:

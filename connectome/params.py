@@ -95,44 +95,21 @@ class AlignParams:
 
 
 @dataclass(frozen=True)
-class EvidenceParams:
-    """What a membrane looks like.
-
-    Parameters
-    ----------
-    scales_nm : tuple of float
-        Gaussian widths at which dark lines are sought.
-    darkness_nm : float
-        Width of the Gaussian under plain darkness.
-    darkness_weight : float
-        Weight of darkness against line evidence.
-    membrane_fraction : float
-        Share of the tissue taken as membrane: what falls below probability 0.5.
-    """
-
-    scales_nm: tuple[float, ...] = (8.0, 12.0, 18.0)
-    darkness_nm: float = 6.0
-    darkness_weight: float = 0.1
-    membrane_fraction: float = 0.25
-
-
-@dataclass(frozen=True)
 class SegmentParams:
-    """Pieces of neurite profiles within one section.
+    """Pieces of neurites.
 
     Parameters
     ----------
-    seed_distance_nm : float
-        Least distance between the seeds of two pieces along y and x.
-    smoothing_nm : float
-        Width of the Gaussian that takes the roughness out of the distance map.
-    least_radius_nm : float
-        Least distance to membrane at a seed.
+    fine_nm, coarse_nm : float
+        Widths of the Gaussians that smooth the probability: one keeps borders where they are,
+        the other makes one hill of one profile.
+    least_prominence : float
+        How far the top of a piece must stand out, in probability, from the pass to the next.
     """
 
-    seed_distance_nm: float = 40.0
-    smoothing_nm: float = 10.0
-    least_radius_nm: float = 8.0
+    fine_nm: float = 5.0
+    coarse_nm: float = 20.0
+    least_prominence: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -150,7 +127,7 @@ class StitchParams:
         Weight of that share against the probability in the overlap.
     """
 
-    least_probability: float = 0.35
+    least_probability: float = 0.3
     least_share: float = 0.3
     overlap_weight: float = 1.5
 
@@ -269,7 +246,6 @@ class RunConfig:
     threads: int = 1
     preprocess_params: PreprocessParams = field(default_factory=PreprocessParams)
     align_params: AlignParams = field(default_factory=AlignParams)
-    evidence_params: EvidenceParams = field(default_factory=EvidenceParams)
     segment_params: SegmentParams = field(default_factory=SegmentParams)
     stitch_params: StitchParams = field(default_factory=StitchParams)
     watershed_params: WatershedParams = field(default_factory=WatershedParams)

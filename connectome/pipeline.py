@@ -309,28 +309,28 @@ class _Job:
 
     def agglomerate(self, prepared: Prepared) -> np.ndarray:
         """Rate membranes, and join small pieces by how their boundaries look and overlap."""
-        voxel_size, threads = prepared.cutout.voxel_size, self.config.threads
+        voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
             probability = evidence.neurite_probability(
                 prepared.aligned,
                 prepared.tissue,
                 voxel_size,
-                self.config.evidence_params,
-                threads,
-                tell,
+                damaged,
+                threads=self.config.threads,
+                progress=tell,
             )
-        with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
-            pieces = segment.segment_sections(
-                probability, prepared.tissue, voxel_size, self.config.segment_params, threads, tell
+        with self.log.stage("segment") as counts:
+            pieces = segment.segment_stack(
+                probability, prepared.tissue, voxel_size, self.config.segment_params
             )
-            counts["pieces"] = n_pieces = int(pieces.max(axis=(1, 2)).sum())
+            counts["pieces"] = n_pieces = int(pieces.max())
         with self.log.stage("stitch") as counts:
-            labels = stitch.stitch_sections(
-                pieces, probability, prepared.alignment.damaged, self.config.stitch_params
+            stitched = stitch.stitch_pieces(
+                pieces, probability, voxel_size, damaged, self.config.stitch_params
             )
-            counts["neurites"] = int(labels.max())
-        self.console.say(f"neurites    {labels.max()} ids from {n_pieces} pieces of profiles")
-        return labels
+            counts["neurites"] = n_neurites = int(stitched.labels.max())
+        self.console.say(f"neurites    {n_neurites} ids from {n_pieces} pieces")
+        return stitched.labels
 
     def find_synapses(self, prepared: Prepared, labels: np.ndarray) -> pd.DataFrame:
         """Find candidates; the density's place, its partners and a score."""

@@ -1,64 +1,113 @@
-"""Neurites: pieces of profiles joined within and across sections into 3D ids."""
+"""Neurites: pieces joined within and across sections into 3D ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
 
+from connectome.contacts import Contacts, overlapping, touching
 from connectome.contraction import contract
 from connectome.params import StitchParams
+from connectome.volume import thin_sections
 
 
-def stitch_sections(
+@dataclass(frozen=True, eq=False)
+class Stitched:
+    """Neurites, and what spoke for and against every join.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite ids from 1, numbered without gaps in order of appearance; 0 outside the tissue.
+    contacts : Contacts
+        Where pieces touch or overlap.
+    overlap : ndarray of bool, shape (E,)
+        Which contacts are overlaps from section to section.
+    pull : ndarray of float, shape (E,)
+        How strongly each contact speaks for joining (positive) or against it.
+    step : ndarray of int, shape (E,)
+        At which join the pieces of a contact came together; -1 where they are apart.
+    strength : ndarray of float, shape (J,)
+        What spoke for each join, all contacts between its two sides together.
+    neurite : ndarray of int32, shape (P,)
+        The neurite of every piece number.
+    """
+
+    labels: np.ndarray
+    contacts: Contacts
+    overlap: np.ndarray
+    pull: np.ndarray
+    step: np.ndarray
+    strength: np.ndarray
+    neurite: np.ndarray
+
+
+def stitch_pieces(
     pieces: np.ndarray,
     probability: np.ndarray,
+    voxel_size: tuple[float, float, float],
     damaged: Sequence[int] = (),
     params: StitchParams | None = None,
-) -> np.ndarray:
-    """Join the pieces of all sections into neurites.
+) -> Stitched:
+    """Join pieces into neurites.
 
-    Two kinds of evidence are weighed in one graph. Within a section, a boundary that looks like
-    membrane keeps two pieces apart and one that looks like cytoplasm pulls them together, in
-    proportion to its length. Between sections, pieces are pulled together by the share of each
-    that the other covers, more so where both show cytoplasm there. Shares, unlike the 200 pixels
-    of the published pipeline, mean the same at every pixel size and calibre. All joins then
-    happen in one global order (see `connectome.contraction.contract`), so pieces that overlap
-    across sections stay apart where membranes say so. Damaged sections are skipped and filled
-    from their neighbours afterwards. O(V + E log E) time for V voxels and E touching pairs.
+    Two kinds of evidence are weighed in one graph. Where pieces share a boundary, one that looks
+    like membrane keeps them apart and one that looks like cytoplasm pulls them together, in
+    proportion to its size. Between thick sections, pieces are pulled together by the share of
+    each that the other covers, more so where both show cytoplasm there. Shares, unlike the 200
+    pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
+    then happen in one global order (see `connectome.contraction.contract`), so pieces that
+    overlap across sections stay apart where membranes say so. Damaged thick sections, and blank
+    ones, are skipped and filled from their neighbours afterwards. O(V + E log E) time for V
+    voxels and E touching pairs.
 
     Parameters
     ----------
     pieces : ndarray of int32, shape (Z, Y, X)
-        Piece numbers per section, as `connectome.segment.segment_sections` returns.
+        Piece numbers, as `connectome.segment.segment_stack` returns.
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
+    voxel_size : tuple of float
+        (z, y, x) in nm.
     damaged : sequence of int
-        Sections whose pieces mean nothing.
+        Sections whose own content means nothing.
     params : StitchParams, optional
         Where evidence turns from parting to joining, and the weight of overlap.
 
     Returns
     -------
-    ndarray of int32, shape (Z, Y, X)
-        Neurite ids from 1, numbered without gaps in order of appearance; 0 outside the tissue.
+    Stitched
     """
     params = params or StitchParams()
-    usable = [z for z in range(len(pieces)) if z not in set(damaged)]
-    if not usable:
-        return np.zeros_like(pieces)
-    unique = _numbered_through(pieces, usable)
-    area = np.bincount(unique.ravel())
-    edges = [_boundary_edges(unique[z], probability[z], area.size, params) for z in usable]
-    edges += [
-        _overlap_edges(unique[a], unique[b], (probability[a], probability[b]), area, params)
-        for a, b in pairwise(usable)
-    ]
-    first, second, pull = (np.concatenate(column) for column in zip(*edges, strict=True))
-    joined = contract(area.size, first, second, pull)
-    return bridge_sections(_in_order(joined[unique]), pieces > 0, damaged)
+    thin = thin_sections(voxel_size)
+    # Between thin sections neighbours have stood in for damaged ones, unless these are blank.
+    skipped = [z for z in damaged if not (thin and pieces[z].any())]
+    kept = pieces.copy()
+    kept[skipped] = 0
+    touch, overlap = _all_contacts(kept, probability, thin, skipped)
+    contacts = Contacts.joined([touch, overlap])
+    pull = np.concatenate(
+        [
+            (touch.probability - params.least_probability) * touch.size,
+            _overlap_pull(overlap, np.bincount(kept.ravel()), params),
+        ]
+    )
+    n = int(pieces.max()) + 1
+    joined = contract(n, contacts.first, contacts.second, pull)
+    labels, neurite = _in_order(kept, joined.root)
+    return Stitched(
+        bridge_sections(labels, pieces > 0, skipped),
+        contacts,
+        np.arange(pull.size) >= touch.size.size,
+        pull,
+        joined.step(contacts.first, contacts.second),
+        joined.pull,
+        neurite,
+    )
 
 
 def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[int]) -> np.ndarray:
@@ -95,64 +144,34 @@ def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[in
     return filled
 
 
-def _numbered_through(pieces: np.ndarray, usable: Sequence[int]) -> np.ndarray:
-    """Make piece numbers unique over the whole stack; sections not usable become 0."""
-    unique = np.zeros_like(pieces)
-    last = 0
-    for z in usable:
-        unique[z] = np.where(pieces[z] > 0, pieces[z] + last, 0)
-        last += int(pieces[z].max())
-    return unique
+def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts]:
+    """Find what touches within sections, or in 3D, and what overlaps across sections."""
+    n = int(pieces.max()) + 1
+    touch = touching(pieces, probability, (0, 1, 2) if thin else (1, 2), n)
+    usable = [z for z in range(len(pieces)) if z not in set(skipped)]
+    # Thin sections touch, except across a gap.
+    pairs = [(a, b) for a, b in pairwise(usable) if not thin or b - a > 1]
+    nothing = touching(pieces[:0], probability[:0], (0,), n)
+    overlaps = [overlapping(pieces, probability, a, b, n) for a, b in pairs]
+    return touch, Contacts.joined([nothing, *overlaps])
 
 
-def _boundary_edges(section, probability, n_pieces, params):
-    """Edges between the pieces of a section, by how their common boundary looks."""
-    pairs, inside = [], []
-    for axis in (0, 1):
-        a, b = _shifted(section, axis)
-        border = (a != b) & (a > 0) & (b > 0)
-        pairs.append(_pair_keys(np.minimum(a, b)[border], np.maximum(a, b)[border], n_pieces))
-        # The darker side counts: a membrane may lie on either side of the watershed line.
-        inside.append(np.minimum(*_shifted(probability, axis))[border])
-    first, second, length, mean = _contacts(np.concatenate(pairs), np.concatenate(inside), n_pieces)
-    return first, second, (mean - params.least_probability) * length
-
-
-def _overlap_edges(below, above, probability, area, params):
-    """Edges between the pieces of two sections, by what each covers of the other, and where."""
-    both = (below > 0) & (above > 0)
-    pairs = _pair_keys(below[both], above[both], area.size)
+def _overlap_pull(overlap: Contacts, area: np.ndarray, params) -> np.ndarray:
+    share = (overlap.size / area[overlap.first] + overlap.size / area[overlap.second]) / 2
+    pull = params.overlap_weight * (share - params.least_share)
     # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
-    inside = np.minimum(*probability)[both]
-    first, second, overlap, mean = _contacts(pairs, inside, area.size)
-    share = (overlap / area[first] + overlap / area[second]) / 2
-    pull = params.overlap_weight * (share - params.least_share) + mean - params.least_probability
+    pull += overlap.probability - params.least_probability
     # The root of an area is a length, comparable with that of a boundary in the section.
-    return first, second, pull * np.sqrt(overlap)
+    return pull * np.sqrt(overlap.size)
 
 
-def _contacts(pairs, inside, n_pieces):
-    """Sum up each pair: its two pieces, the voxels in contact, their mean probability."""
-    keys, which, size = np.unique(pairs, return_inverse=True, return_counts=True)
-    first, second = np.divmod(keys, n_pieces)
-    return first, second, size, np.bincount(which, inside, minlength=keys.size) / size
-
-
-def _pair_keys(first, second, n_pieces) -> np.ndarray:
-    """One number per pair: sorting pairs as rows would be sixty times slower."""
-    return first.astype(np.int64) * n_pieces + second
-
-
-def _shifted(section, axis) -> tuple[np.ndarray, np.ndarray]:
-    """Return a section without its last and without its first row (or column)."""
-    rows = np.moveaxis(section, axis, 0)
-    return rows[:-1], rows[1:]
-
-
-def _in_order(labels: np.ndarray) -> np.ndarray:
-    """Give ids new numbers from 1, in order of appearance; 0 stays."""
-    ids, place = np.unique(labels, return_index=True)
-    lookup = np.zeros(int(ids[-1]) + 1, np.int32)
-    ordered = ids[np.argsort(place, kind="stable")]
-    lookup[ordered[ordered > 0]] = np.arange(1, np.count_nonzero(ids) + 1)
-    return lookup[labels]
+def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give neurites numbers from 1, in order of appearance: as a stack, and for every piece."""
+    present, place = np.unique(pieces, return_index=True)
+    roots, first = np.unique(root[present[present > 0]], return_index=True)
+    order = np.argsort(place[present > 0][first], kind="stable")
+    lookup = np.zeros(root.size, np.int32)
+    lookup[roots[order]] = np.arange(1, roots.size + 1)
+    neurite = lookup[root]
+    neurite[0] = 0
+    return neurite[pieces], neurite

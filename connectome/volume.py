@@ -8,6 +8,8 @@ import numpy as np
 
 from connectome.errors import DataError
 
+THIN_NM = 20.0  # about a membrane with its cleft
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -86,3 +88,21 @@ def in_plane_px(length_nm: float, voxel_size: tuple[float, float, float]) -> np.
         The length in pixels along (y, x).
     """
     return length_nm / np.asarray(voxel_size[1:], dtype=float)
+
+
+def thin_sections(voxel_size: tuple[float, float, float]) -> bool:
+    """Tell whether a stack is to be looked at in 3D rather than section by section.
+
+    Parameters
+    ----------
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+
+    Returns
+    -------
+    bool
+        True where sections are no thicker than `THIN_NM`, so that a membrane spans several, and
+        no thicker than two pixels are wide.
+    """
+    section, *pixel = voxel_size
+    return section <= min(THIN_NM, 2 * min(pixel))
