@@ -21,6 +21,7 @@ from connectome.volume import thin_sections
 NETWORKS = Path(__file__).with_name("membrane_networks.json")
 OUTLIER = 3.0  # standard deviations: what lies further out says no more
 BLOCK_ROWS = 128  # rows looked at together where sections are thin
+EVERY = 3  # rows and columns between the voxels that features are averaged over
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +133,9 @@ def _all_features(image, tissue, voxel_size, n_axes, threads):
 
     def describe(block):
         core, seen, inner = block
-        described = voxel_features(image[seen], voxel_size, n_axes)[:, *inner]
-        features[:, *core] = described
-        values = described[:, tissue[core]].astype(np.float64)
+        features[:, *core] = voxel_features(image[seen], voxel_size, n_axes, np.float16)[:, *inner]
+        described = features[:, *core][..., ::EVERY, ::EVERY]
+        values = described[:, tissue[core][..., ::EVERY, ::EVERY]].astype(np.float64)
         return values.shape[1], values.sum(axis=1), (values * values).sum(axis=1)
 
     blocks = _blocks(image.shape, voxel_size, n_axes)

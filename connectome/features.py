@@ -12,7 +12,7 @@ from scipy import ndimage
 FINE_NM, COARSE_NM, ALONG_NM = 8.0, 12.0, 14.0
 TEXTURE_NM, SURROUND_NM = 30.0, 48.0
 # What is further away than this many sigma is left out of a Gaussian.
-TRUNCATE = 3.0
+TRUNCATE = 2.5
 
 
 def feature_names(n_axes: int) -> list[str]:
@@ -53,7 +53,10 @@ def standardised(sections: np.ndarray, tissue: np.ndarray) -> np.ndarray:
 
 
 def voxel_features(
-    image: np.ndarray, voxel_size: tuple[float, float, float], n_axes: int
+    image: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    n_axes: int,
+    dtype: type = np.float32,
 ) -> np.ndarray:
     """Describe the neighbourhood of every voxel.
 
@@ -71,10 +74,12 @@ def voxel_features(
         (z, y, x) in nm.
     n_axes : {2, 3}
         3 looks across sections, too, which only thin sections allow; 2 within each section.
+    dtype : type
+        Floating type of the result.
 
     Returns
     -------
-    ndarray of float32, shape (F, Z, Y, X)
+    ndarray of floats, shape (F, Z, Y, X)
         As named by `feature_names`.
     """
 
@@ -85,26 +90,27 @@ def voxel_features(
     def smooth(field, nm):
         return ndimage.gaussian_filter(field, sigma(nm), truncate=TRUNCATE)
 
-    mean, fine, coarse = (smooth(image, nm) for nm in (TEXTURE_NM, FINE_NM, COARSE_NM))
-    texture = np.sqrt(np.maximum(smooth(image * image, TEXTURE_NM) - mean * mean, 0))
-    slopes, bends = _derivatives(fine, sigma(FINE_NM)[-n_axes:])
-    edge = np.sqrt(sum(slope * slope for slope in slopes))
-    fine_curvatures = _eigenvalues(bends)
-    _, bends = _derivatives(coarse, sigma(COARSE_NM)[-n_axes:])
-    coarse_curvatures = _eigenvalues(bends)
-    votes = [smooth(vote, ALONG_NM) for vote in _sheet_tensor(bends, coarse_curvatures)]
-    agreed = _eigenvalues(votes)
-    features = [
-        coarse,
-        smooth(image, SURROUND_NM),
-        texture,
-        edge,
-        *fine_curvatures,
-        *coarse_curvatures,
-        agreed[0],
-        agreed[0] - agreed[1],
-    ]
-    return np.stack(features)
+    def found():
+        mean, square = smooth(image, TEXTURE_NM), smooth(image * image, TEXTURE_NM)
+        coarse = smooth(image, COARSE_NM)
+        yield coarse
+        yield smooth(image, SURROUND_NM)
+        yield np.sqrt(np.maximum(square - mean * mean, 0))
+        slopes, bends = _derivatives(smooth(image, FINE_NM), sigma(FINE_NM)[-n_axes:])
+        yield np.sqrt(sum(slope * slope for slope in slopes))
+        yield from _eigenvalues(bends)
+        _, bends = _derivatives(coarse, sigma(COARSE_NM)[-n_axes:])
+        curvatures = _eigenvalues(bends)
+        yield from curvatures
+        votes = _sheet_tensor(bends, curvatures)
+        agreed = _eigenvalues([smooth(vote, ALONG_NM) for vote in votes])
+        yield agreed[0]
+        yield agreed[0] - agreed[1]
+
+    features = np.empty((len(feature_names(n_axes)), *image.shape), dtype)
+    for place, feature in zip(features, found(), strict=True):
+        place[...] = feature
+    return features
 
 
 def reach(voxel_size: tuple[float, float, float]) -> np.ndarray:

@@ -120,6 +120,10 @@ class StitchParams:
     ----------
     least_probability : float
         Mean neurite probability in a contact from which it pulls pieces together.
+    least_width : float
+        Width of a boundary, in widths of the smaller piece, below which it is a narrow window.
+    window_penalty : float
+        What is taken off the probability of the narrowest window.
     least_share : float
         Mean share of two pieces of neighbouring sections that their overlap must reach to pull
         them together.
@@ -127,8 +131,10 @@ class StitchParams:
         Weight of that share against the probability in the overlap.
     """
 
-    least_probability: float = 0.3
-    least_share: float = 0.3
+    least_probability: float = 0.28
+    least_width: float = 0.2
+    window_penalty: float = 0.2
+    least_share: float = 0.4
     overlap_weight: float = 1.5
 
 
