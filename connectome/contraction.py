@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,28 @@ class Contraction:
             step[climbing] = earliest
             climbing = climbing[a[climbing] != b[climbing]]
         return step
+
+    def extended(self, joins: np.ndarray, pull: np.ndarray) -> Contraction:
+        """Add joins that were decided otherwise, after all the others.
+
+        Parameters
+        ----------
+        joins : ndarray of int, shape (J, 2)
+            Representatives of the two sides; the second is no side of a later join.
+        pull : ndarray of float, shape (J,)
+            What spoke for each.
+
+        Returns
+        -------
+        Contraction
+        """
+        parent = np.arange(self.root.size)
+        parent[joins[:, 1]] = joins[:, 0]
+        return Contraction(
+            _roots(parent)[self.root],
+            np.concatenate([self.joins, joins]),
+            np.concatenate([self.pull, pull]),
+        )
 
     def _balanced(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the same joins as a forest of logarithmic height, and when each link was made."""
@@ -135,7 +158,7 @@ def _absorb(neighbours, keep: int, drop: int, queue: list) -> None:
     neighbours[drop] = {}
 
 
-def _roots(parent: list[int]) -> np.ndarray:
+def _roots(parent: Sequence[int]) -> np.ndarray:
     """Follow every chain of joins to its end."""
     roots = np.array(parent)
     while np.any(roots != roots[roots]):

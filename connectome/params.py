@@ -129,6 +129,8 @@ class StitchParams:
         them together.
     overlap_weight : float
         Weight of that share against the probability in the overlap.
+    least_enclosure : float
+        Share of its surface from which a neurite that touches one other is a part of it.
     """
 
     least_probability: float = 0.28
@@ -136,6 +138,7 @@ class StitchParams:
     window_penalty: float = 0.2
     least_share: float = 0.4
     overlap_weight: float = 1.5
+    least_enclosure: float = 0.75
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.contacts import Contacts, overlapping, touching
-from connectome.contraction import contract
+from connectome.contraction import Contraction, contract
+from connectome.enclosure import enclosed, open_surfaces
 from connectome.params import StitchParams
 from connectome.volume import thin_sections
 
@@ -32,7 +33,8 @@ class Stitched:
     step : ndarray of int, shape (E,)
         At which join the pieces of a contact came together; -1 where they are apart.
     strength : ndarray of float, shape (J,)
-        What spoke for each join, all contacts between its two sides together.
+        What spoke for each join, all contacts between its two sides together; 0 for joins of
+        what lies within a neurite.
     neurite : ndarray of int32, shape (P,)
         The neurite of every piece number.
     """
@@ -61,7 +63,8 @@ def stitch_pieces(
     each that the other covers, more so where both show cytoplasm there. Shares, unlike the 200
     pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
     then happen in one global order (see `connectome.contraction.contract`), so pieces that
-    overlap across sections stay apart where membranes say so. Damaged thick sections, and blank
+    overlap across sections stay apart where membranes say so. What then still lies within a single
+    neurite is an organelle, and joined to it. Damaged thick sections, and blank
     ones, are skipped and filled from their neighbours afterwards. O(V + E log E) time for V
     voxels and E touching pairs.
 
@@ -97,12 +100,14 @@ def stitch_pieces(
             _overlap_pull(overlap, size, params),
         ]
     )
+    across = np.arange(pull.size) >= touch.size.size
     joined = contract(size.size, contacts.first, contacts.second, pull)
+    joined = _with_enclosed(joined, kept, size, contacts, across, voxel_size, params)
     labels, neurite = _in_order(kept, joined.root)
     return Stitched(
         bridge_sections(labels, pieces > 0, skipped),
         contacts,
-        np.arange(pull.size) >= touch.size.size,
+        across,
         pull,
         joined.step(contacts.first, contacts.second),
         joined.pull,
@@ -173,6 +178,24 @@ def _overlap_pull(overlap: Contacts, size: np.ndarray, params) -> np.ndarray:
     pull += overlap.probability - params.least_probability
     # The root of an area is a length, comparable with that of a boundary in the section.
     return pull * np.sqrt(overlap.size)
+
+
+def _with_enclosed(joined, pieces, size, contacts, across, voxel_size, params) -> Contraction:
+    """Join what lies within one neurite to it, whatever its boundary looks like."""
+    z, y, x = voxel_size
+    faces = np.array([y * x, z * x, z * y])
+    root = joined.root
+    apart = root[contacts.first] != root[contacts.second]
+    first, second = root[contacts.first[apart]], root[contacts.second[apart]]
+    joins = enclosed(
+        np.bincount(root, size, minlength=root.size),
+        first,
+        second,
+        (contacts.size * np.where(across, faces[0], faces[1]))[apart],
+        np.bincount(root, open_surfaces(pieces, faces, root.size), minlength=root.size),
+        params.least_enclosure,
+    )
+    return joined.extended(joins, np.zeros(len(joins)))
 
 
 def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

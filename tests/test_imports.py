@@ -29,7 +29,7 @@ FLOORS = {
         ["align", "registration"],
         ["evidence"],
         ["segment"],
-        ["stitch", "contraction"],
+        ["stitch", "contraction", "enclosure"],
         ["watershed"],
         ["synapses"],
         ["graph"],
