@@ -1,5 +1,7 @@
+"""Joining the regions of a graph, against the obvious way to do it."""
+
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectome.contraction import contract
@@ -11,8 +13,11 @@ def partition(roots):
 
 
 def slow_contract(n_regions, edges):
-    """Join the pair of groups with the largest summed pull, until none is positive."""
-    groups = [frozenset([region]) for region in range(n_regions)]
+    """Join the pair of groups with the largest summed pull, until none is positive.
+
+    Return the groups, and for every join its two sides and their pull.
+    """
+    groups, joins = [frozenset([region]) for region in range(n_regions)], []
     while True:
         pulls = {
             (a, b): sum(w for i, j, w in edges if (i in a and j in b) or (i in b and j in a))
@@ -21,7 +26,8 @@ def slow_contract(n_regions, edges):
         }
         best = max(pulls, key=pulls.get, default=None)
         if best is None or pulls[best] <= 0:
-            return set(groups)
+            return set(groups), joins
+        joins.append((set(best), pulls[best]))
         groups = [group for group in groups if group not in best] + [best[0] | best[1]]
 
 
@@ -37,36 +43,67 @@ def graphs(draw):
     return n_regions, [(i, j, sign * 2.0**size) for (i, j), size, sign in edges]
 
 
-@given(graphs())
-def test_joins_are_those_of_the_obvious_method(graph):
-    n_regions, edges = graph
+def contracted(n_regions, edges):
     first, second, pull = np.array(edges).reshape(-1, 3).T
-    roots = contract(n_regions, first.astype(int), second.astype(int), pull)
-    assert partition(roots) == slow_contract(n_regions, edges)
+    return contract(n_regions, first.astype(int), second.astype(int), pull)
+
+
+@given(graphs())
+@settings(deadline=None)
+def test_joins_are_those_of_the_obvious_method(graph):
+    found = contracted(*graph)
+    groups, joins = slow_contract(*graph)
+    assert partition(found.root) == groups
+    assert found.pull.tolist() == [pull for _, pull in joins]
+    members = [frozenset([region]) for region in range(graph[0])]
+    for (keep, drop), (sides, _) in zip(found.joins.tolist(), joins, strict=True):
+        assert {members[keep], members[drop]} == sides
+        members[keep] |= members[drop]
+
+
+@given(graphs())
+@settings(deadline=None)
+def test_pairs_came_together_at_the_join_that_first_united_them(graph):
+    n_regions, _ = graph
+    found = contracted(*graph)
+    members = [{region} for region in range(n_regions)]
+    expected = np.full((n_regions, n_regions), -1)
+    for step, (keep, drop) in enumerate(found.joins.tolist()):
+        for a in members[keep]:
+            for b in members[drop]:
+                expected[a, b] = expected[b, a] = step
+        members[keep] |= members[drop]
+    first, second = np.nonzero(~np.eye(n_regions, dtype=bool))
+    assert np.array_equal(found.step(first, second), expected[first, second])
 
 
 def test_parallel_edges_add_up():
     first, second = np.array([0, 1, 0]), np.array([1, 0, 1])
-    assert partition(contract(2, first, second, np.array([2.0, -1.5, -1.0]))) == {
-        frozenset([0]),
-        frozenset([1]),
-    }
-    assert partition(contract(2, first, second, np.array([2.0, -1.5, 0.0]))) == {frozenset([0, 1])}
+    apart = contract(2, first, second, np.array([2.0, -1.5, -1.0]))
+    assert partition(apart.root) == {frozenset([0]), frozenset([1])}
+    assert apart.joins.shape == (0, 2) and apart.step(first, second).tolist() == [-1, -1, -1]
+    together = contract(2, first, second, np.array([2.0, -1.5, 0.0]))
+    assert partition(together.root) == {frozenset([0, 1])}
+    assert together.pull.tolist() == [0.5]
 
 
 def test_many_weak_signs_against_outweigh_one_for():
     # 0 and 1 are joined first; together they are pushed from 2 by more than 2 is pulled to 1.
     first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
-    roots = contract(3, first, second, np.array([5.0, -2.0, 1.0]))
-    assert partition(roots) == {frozenset([0, 1]), frozenset([2])}
+    found = contract(3, first, second, np.array([5.0, -2.0, 1.0]))
+    assert partition(found.root) == {frozenset([0, 1]), frozenset([2])}
+    assert found.step(first, second).tolist() == [0, -1, -1]
 
 
 def test_regions_without_edges_stay_by_themselves():
     empty = np.array([], int)
-    assert contract(3, empty, empty, empty.astype(float)).tolist() == [0, 1, 2]
+    found = contract(3, empty, empty, empty.astype(float))
+    assert found.root.tolist() == [0, 1, 2]
+    assert found.step(empty, empty).size == 0
 
 
 def test_a_long_chain_is_followed_to_its_end():
     regions = np.arange(5000)
-    roots = contract(5001, regions, regions + 1, 1.0 + regions % 7)
-    assert len(set(roots.tolist())) == 1
+    found = contract(5001, regions, regions + 1, 1.0 + regions % 7)
+    assert len(set(found.root.tolist())) == 1 and len(found.joins) == 5000
+    assert np.array_equal(np.sort(found.step(regions, regions + 1)), regions)
