@@ -107,3 +107,14 @@ def test_a_long_chain_is_followed_to_its_end():
     found = contract(5001, regions, regions + 1, 1.0 + regions % 7)
     assert len(set(found.root.tolist())) == 1 and len(found.joins) == 5000
     assert np.array_equal(np.sort(found.step(regions, regions + 1)), regions)
+
+
+def test_joins_decided_otherwise_come_last():
+    found = contract(5, np.array([0, 2]), np.array([1, 3]), np.array([2.0, 1.0]))
+    inner, outer = found.root[2], found.root[0]
+    more = found.extended(np.array([[inner, 4], [outer, inner]]), np.array([0.0, 0.5]))
+    assert len(partition(more.root)) == 1 and more.pull.tolist() == [2.0, 1.0, 0.0, 0.5]
+    first, second = np.array([0, 2, 3, 4, 1]), np.array([1, 3, 4, 0, 3])
+    assert more.step(first, second).tolist() == [0, 1, 2, 3, 3]
+    # What was found before stays as it was.
+    assert len(partition(found.root)) == 3
