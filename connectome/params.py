@@ -118,8 +118,9 @@ class StitchParams:
 
     Parameters
     ----------
-    least_probability : float
-        Mean neurite probability in a contact from which it pulls pieces together.
+    least_probability : tuple of float
+        Mean neurite probability in a contact from which it pulls pieces together: where sections
+        are divided one by one, and where in 3D.
     least_width : float
         Width of a boundary, in widths of the smaller piece, below which it is a narrow window.
     window_penalty : float
@@ -133,10 +134,10 @@ class StitchParams:
         Share of its surface from which a neurite that touches one other is a part of it.
     """
 
-    least_probability: float = 0.28
+    least_probability: tuple[float, float] = (0.35, 0.24)
     least_width: float = 0.2
     window_penalty: float = 0.2
-    least_share: float = 0.4
+    least_share: float = 0.3
     overlap_weight: float = 1.5
     least_enclosure: float = 0.75
 

@@ -95,10 +95,7 @@ def stitch_pieces(
     contacts = Contacts.joined([touch, overlap])
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
     pull = np.concatenate(
-        [
-            _boundary_pull(touch, size, 3 if thin else 2, params),
-            _overlap_pull(overlap, size, params),
-        ]
+        [_boundary_pull(touch, size, thin, params), _overlap_pull(overlap, size, thin, params)]
     )
     across = np.arange(pull.size) >= touch.size.size
     joined = contract(size.size, contacts.first, contacts.second, pull)
@@ -161,21 +158,20 @@ def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contact
     return touch, Contacts.joined([nothing, *overlaps])
 
 
-def _boundary_pull(touch: Contacts, size: np.ndarray, n_axes: int, params) -> np.ndarray:
-    """Weigh boundaries: between pieces of n axes these have one axis less."""
+def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params) -> np.ndarray:
     smaller = np.minimum(size[touch.first], size[touch.second])
     # Large pieces of one neurite meet across its calibre. A narrow window between two is more
     # often a gap in the membrane.
-    width = touch.size / smaller ** (1 - 1 / n_axes)
+    width = touch.size / smaller ** (2 / 3 if thin else 1 / 2)
     doubt = params.window_penalty * np.maximum(0, 1 - width / params.least_width)
-    return (touch.probability - params.least_probability - doubt) * touch.size
+    return (touch.probability - params.least_probability[thin] - doubt) * touch.size
 
 
-def _overlap_pull(overlap: Contacts, size: np.ndarray, params) -> np.ndarray:
+def _overlap_pull(overlap: Contacts, size: np.ndarray, thin: bool, params) -> np.ndarray:
     share = (overlap.size / size[overlap.first] + overlap.size / size[overlap.second]) / 2
     pull = params.overlap_weight * (share - params.least_share)
     # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
-    pull += overlap.probability - params.least_probability
+    pull += overlap.probability - params.least_probability[thin]
     # The root of an area is a length, comparable with that of a boundary in the section.
     return pull * np.sqrt(overlap.size)
 
