@@ -20,7 +20,7 @@ from connectome.volume import thin_sections
 
 NETWORKS = Path(__file__).with_name("membrane_networks.json")
 OUTLIER = 3.0  # standard deviations: what lies further out says no more
-BLOCK_ROWS = 128  # rows looked at together where sections are thin
+BLOCK_ROWS = 64  # rows looked at together where sections are thin
 EVERY = 3  # rows and columns between the voxels that features are averaged over
 
 

@@ -90,22 +90,35 @@ def voxel_features(
     def smooth(field, nm):
         return ndimage.gaussian_filter(field, sigma(nm), truncate=TRUNCATE)
 
-    def found():
+    def texture():
         mean, square = smooth(image, TEXTURE_NM), smooth(image * image, TEXTURE_NM)
-        coarse = smooth(image, COARSE_NM)
-        yield coarse
-        yield smooth(image, SURROUND_NM)
-        yield np.sqrt(np.maximum(square - mean * mean, 0))
-        slopes, bends = _derivatives(smooth(image, FINE_NM), sigma(FINE_NM)[-n_axes:])
-        yield np.sqrt(sum(slope * slope for slope in slopes))
-        yield from _eigenvalues(bends)
-        _, bends = _derivatives(coarse, sigma(COARSE_NM)[-n_axes:])
+        return np.sqrt(np.maximum(square - mean * mean, 0))
+
+    def curved(nm):
+        slopes, bends = _derivatives(smooth(image, nm), sigma(nm)[-n_axes:])
+        return np.sqrt(sum(slope * slope for slope in slopes)), bends
+
+    def agreed():
+        _, bends = curved(COARSE_NM)
         curvatures = _eigenvalues(bends)
         yield from curvatures
         votes = _sheet_tensor(bends, curvatures)
-        agreed = _eigenvalues([smooth(vote, ALONG_NM) for vote in votes])
-        yield agreed[0]
-        yield agreed[0] - agreed[1]
+        del bends, curvatures  # one third of the memory this takes
+        for vote in votes:
+            ndimage.gaussian_filter(vote, sigma(ALONG_NM), truncate=TRUNCATE, output=vote)
+        first, second, *_ = _eigenvalues(votes)
+        yield first
+        yield first - second
+
+    def found():
+        yield smooth(image, COARSE_NM)
+        yield smooth(image, SURROUND_NM)
+        yield texture()
+        edge, bends = curved(FINE_NM)
+        yield edge
+        yield from _eigenvalues(bends)
+        del edge, bends
+        yield from agreed()
 
     features = np.empty((len(feature_names(n_axes)), *image.shape), dtype)
     for place, feature in zip(features, found(), strict=True):
