@@ -134,16 +134,13 @@ def _all_features(image, tissue, voxel_size, n_axes, threads):
     def describe(block):
         core, seen, inner = block
         features[:, *core] = voxel_features(image[seen], voxel_size, n_axes, np.float16)[:, *inner]
-        described = features[:, *core][..., ::EVERY, ::EVERY]
-        values = described[:, tissue[core][..., ::EVERY, ::EVERY]].astype(np.float64)
-        return values.shape[1], values.sum(axis=1), (values * values).sum(axis=1)
 
-    blocks = _blocks(image.shape, voxel_size, n_axes)
-    sums = list(map_sections(describe, blocks, threads, silent))
-    count, total, squares = (sum(part) for part in zip(*sums, strict=True))
-    mean = total / max(count, 1)
-    spread = np.sqrt(np.maximum(squares / max(count, 1) - mean * mean, 1e-6))
-    return features, mean.astype(np.float32), spread.astype(np.float32)
+    for _ in map_sections(describe, _blocks(image.shape, voxel_size, n_axes), threads, silent):
+        pass
+    some = tissue[:, ::EVERY, ::EVERY]
+    some = some if some.any() else ~some  # next to no tissue: any numbers will do
+    values = features[..., ::EVERY, ::EVERY][:, some].astype(np.float32)
+    return features, values.mean(axis=1), np.sqrt(values.var(axis=1) + 1e-6)
 
 
 def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
