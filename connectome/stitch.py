@@ -91,11 +91,11 @@ def stitch_pieces(
     skipped = [z for z in damaged if not (thin and pieces[z].any())]
     kept = pieces.copy()
     kept[skipped] = 0
-    touch, overlap = _all_contacts(kept, probability, thin, skipped)
+    touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
     contacts = Contacts.joined([touch, overlap])
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
     pull = np.concatenate(
-        [_boundary_pull(touch, size, thin, params), _overlap_pull(overlap, size, thin, params)]
+        [_boundary_pull(touch, size, thin, params), _overlap_pull(overlap, share, thin, params)]
     )
     across = np.arange(pull.size) >= touch.size.size
     joined = contract(size.size, contacts.first, contacts.second, pull)
@@ -146,16 +146,20 @@ def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[in
     return filled
 
 
-def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts]:
-    """Find what touches within sections, or in 3D, and what overlaps across sections."""
+def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts, np.ndarray]:
+    """Find what touches within sections, or in 3D, and what overlaps across, by which share."""
     n = int(pieces.max()) + 1
     touch = touching(pieces, probability, (0, 1, 2) if thin else (1, 2), n)
     usable = [z for z in range(len(pieces)) if z not in set(skipped)]
     # Thin sections touch, except across a gap.
     pairs = [(a, b) for a, b in pairwise(usable) if not thin or b - a > 1]
-    nothing = touching(pieces[:0], probability[:0], (0,), n)
-    overlaps = [overlapping(pieces, probability, a, b, n) for a, b in pairs]
-    return touch, Contacts.joined([nothing, *overlaps])
+    overlaps, shares = [touching(pieces[:0], probability[:0], (0,), n)], [np.zeros(0)]
+    for below, above in pairs:
+        overlap = overlapping(pieces, probability, below, above, n)
+        area = np.bincount(pieces[[below, above]].ravel(), minlength=n)
+        overlaps.append(overlap)
+        shares.append((overlap.size / area[[overlap.first, overlap.second]]).mean(axis=0))
+    return touch, Contacts.joined(overlaps), np.concatenate(shares)
 
 
 def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params) -> np.ndarray:
@@ -167,8 +171,7 @@ def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params) -> np.
     return (touch.probability - params.least_probability[thin] - doubt) * touch.size
 
 
-def _overlap_pull(overlap: Contacts, size: np.ndarray, thin: bool, params) -> np.ndarray:
-    share = (overlap.size / size[overlap.first] + overlap.size / size[overlap.second]) / 2
+def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params) -> np.ndarray:
     pull = params.overlap_weight * (share - params.least_share)
     # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
     pull += overlap.probability - params.least_probability[thin]

@@ -105,4 +105,4 @@ def thin_sections(voxel_size: tuple[float, float, float]) -> bool:
         no thicker than two pixels are wide.
     """
     section, *pixel = voxel_size
-    return section <= min(THIN_NM, 2 * min(pixel))
+    return bool(section <= min(THIN_NM, 2 * min(pixel)))
