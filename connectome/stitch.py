@@ -199,11 +199,14 @@ def _with_enclosed(joined, pieces, size, contacts, across, voxel_size, params) -
 
 def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give neurites numbers from 1, in order of appearance: as a stack, and for every piece."""
-    present, place = np.unique(pieces, return_index=True)
-    roots, first = np.unique(root[present[present > 0]], return_index=True)
-    order = np.argsort(place[present > 0][first], kind="stable")
+    place = np.full(root.size, pieces.size)
+    # Written from the end, so that what stays is where a piece appears first.
+    place[pieces.ravel()[::-1]] = np.arange(pieces.size)[::-1]
+    order = np.argsort(place, kind="stable")
+    order = order[(order > 0) & (place[order] < pieces.size)]
+    _, first = np.unique(root[order], return_index=True)
     lookup = np.zeros(root.size, np.int32)
-    lookup[roots[order]] = np.arange(1, roots.size + 1)
+    lookup[root[order[np.sort(first)]]] = np.arange(1, first.size + 1)
     neurite = lookup[root]
     neurite[0] = 0
     return neurite[pieces], neurite
