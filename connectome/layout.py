@@ -27,6 +27,8 @@ ALIGNED = {
     "float32": "data/em_aligned_float32_zyx.npy",
 }
 LABELS = "data/neurite_labels_i32_zyx.npy"
+SEGMENTS = "tables/segments.csv"
+MERGE_LOG = "tables/merge_log.csv"
 SYNAPSES = "tables/synapse_candidates.csv"
 NODES = "tables/graph_node_stats.csv"
 EDGES = "tables/graph_edges.csv"
@@ -53,7 +55,7 @@ _ARRAYS = (CUTOUT, PREPROCESSED, *ALIGNED.values(), LABELS)
 PUBLISHED = (
     *_ARRAYS,
     *(str(sidecar(Path(name))) for name in _ARRAYS),
-    *(SYNAPSES, NODES, EDGES, SHIFTS, EVALUATION),
+    *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, SHIFTS, EVALUATION),
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 

@@ -24,6 +24,7 @@ from connectome import (
     preprocess,
     runlog,
     segment,
+    segments,
     stitch,
     synapses,
     watershed,
@@ -131,7 +132,9 @@ def files_written(config: RunConfig) -> list[str]:
     arrays = [layout.ALIGNED[config.aligned_dtype], layout.LABELS]
     if not config.save_minimal:
         arrays = [layout.CUTOUT, layout.PREPROCESSED, *arrays]
-    tables = [layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS]
+    tables = [layout.SEGMENTS, layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS]
+    if config.segmentation == "agglomerate":
+        tables.append(layout.MERGE_LOG)
     if config.ground_truth or config.simulate_sigma_px or config.source.uri.startswith("phantom:"):
         tables.append(layout.EVALUATION)
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
@@ -192,16 +195,17 @@ class _Job:
             prepared = self.prepare(plan)
             cutout, aligned = prepared.cutout, prepared.aligned
             self.draw_alignment(press, prepared)
-            labels = self.reconstruct(prepared)
+            labels, tables = self.reconstruct(prepared)
             press.draw(1, cutout, prepared.preprocessed, aligned, labels)
             candidates = self.find_synapses(prepared, labels)
             press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source)
             wiring, nodes, edges = self.connect(candidates)
+            tables |= {layout.SYNAPSES: candidates, layout.NODES: nodes, layout.EDGES: edges}
             press.draw(3, wiring, cutout.source)
             evaluation = self.evaluate(prepared, labels, candidates)
             with self.log.stage("save"):
                 self.save_arrays(folder, prepared, labels)
-                self.save_tables(folder, prepared, candidates, nodes, edges)
+                self.save_tables(folder, prepared, tables)
                 if evaluation:
                     layout.write_json(folder / layout.EVALUATION, evaluation)
             with self.log.stage("figures"):
@@ -288,12 +292,12 @@ class _Job:
         )
         return cutout.with_data(moved), truth
 
-    def reconstruct(self, prepared: Prepared) -> np.ndarray:
-        """Take the aligned stack to neurite ids, by the road that was asked for."""
+    def reconstruct(self, prepared: Prepared) -> tuple[np.ndarray, dict[str, pd.DataFrame]]:
+        """Take the aligned stack to neurite ids and what there is to tell of them."""
         roads = {"agglomerate": self.agglomerate, "watershed": self.watershed}
         return roads[self.config.segmentation](prepared)
 
-    def watershed(self, prepared: Prepared) -> np.ndarray:
+    def watershed(self, prepared: Prepared) -> tuple[np.ndarray, dict[str, pd.DataFrame]]:
         """Outline profiles and join them by overlap: the published baseline."""
         voxel_size, params = prepared.cutout.voxel_size, self.config.watershed_params
         with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
@@ -305,9 +309,9 @@ class _Job:
             labels = watershed.join_overlaps(profiles, voxel_size, params)
             counts["neurites"] = int(labels.max())
         self.console.say(f"neurites    {labels.max()} ids from {n_profiles} profiles (watershed)")
-        return labels
+        return labels, {layout.SEGMENTS: segments.segment_table(labels, voxel_size)}
 
-    def agglomerate(self, prepared: Prepared) -> np.ndarray:
+    def agglomerate(self, prepared: Prepared) -> tuple[np.ndarray, dict[str, pd.DataFrame]]:
         """Rate membranes, and join small pieces by how their boundaries look and overlap."""
         voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
@@ -329,8 +333,11 @@ class _Job:
                 pieces, probability, voxel_size, damaged, self.config.stitch_params
             )
             counts["neurites"] = n_neurites = int(stitched.labels.max())
+        with self.log.stage("doubt"):
+            log = segments.merge_log(stitched, pieces, voxel_size)
+            table = segments.segment_table(stitched.labels, voxel_size, stitched, log)
         self.console.say(f"neurites    {n_neurites} ids from {n_pieces} pieces")
-        return stitched.labels
+        return stitched.labels, {layout.SEGMENTS: table, layout.MERGE_LOG: log}
 
     def find_synapses(self, prepared: Prepared, labels: np.ndarray) -> pd.DataFrame:
         """Find candidates; the density's place, its partners and a score."""
@@ -387,9 +394,8 @@ class _Job:
         for name, data in arrays.items():
             layout.write_volume(folder / name, cutout.with_data(data))
 
-    def save_tables(self, folder: Path, prepared: Prepared, candidates, nodes, edges) -> None:
-        """Write candidates, graph and shifts."""
-        tables = {layout.SYNAPSES: candidates, layout.NODES: nodes, layout.EDGES: edges}
+    def save_tables(self, folder: Path, prepared: Prepared, tables: dict) -> None:
+        """Write all tables by their names, and the shifts."""
         for name, table in tables.items():
             with layout.atomic_path(folder / name) as path:
                 # A table is passed on by itself: it says what it is about.

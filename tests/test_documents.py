@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
-from connectome import graph, layout, synapses
+from connectome import graph, layout, segments, synapses
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "MODEL_CARD.md", "DATASHEET.md")
@@ -58,7 +58,8 @@ def test_links_lead_somewhere(name):
 def test_the_datasheet_describes_the_files_of_the_layout():
     described = set(re.findall(r"`((?:data|tables|figures|runs)/[^`*]+)`", read("DATASHEET.md")))
     arrays = {layout.CUTOUT, layout.PREPROCESSED, *layout.ALIGNED.values(), layout.LABELS}
-    tables = {layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS, layout.EVALUATION}
+    tables = {layout.SEGMENTS, layout.MERGE_LOG, layout.SYNAPSES, layout.NODES, layout.EDGES}
+    tables |= {layout.SHIFTS, layout.EVALUATION}
     runs = {layout.RUN_LOG, "runs/<run_id>_config.json"}
     assert described == arrays | tables | set(layout.FIGURES.values()) | runs
 
@@ -66,6 +67,8 @@ def test_the_datasheet_describes_the_files_of_the_layout():
 @pytest.mark.parametrize(
     ("file", "columns"),
     [
+        (layout.SEGMENTS, segments.SEGMENT_COLUMNS),
+        (layout.MERGE_LOG, segments.MERGE_COLUMNS),
         (layout.SYNAPSES, synapses.COLUMNS),
         (layout.NODES, graph.NODE_COLUMNS),
         (layout.EDGES, graph.EDGE_COLUMNS),

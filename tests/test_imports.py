@@ -31,6 +31,7 @@ FLOORS = {
         ["segment"],
         ["stitch", "contraction", "enclosure"],
         ["watershed"],
+        ["segments"],
         ["synapses"],
         ["graph"],
         ["figures", "style", "colouring", "graph_layout"],

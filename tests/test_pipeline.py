@@ -67,6 +67,7 @@ def test_a_run_leaves_exactly_the_files_it_announces(outdir):
         *("data/em_cutout_u8_zyx.json", "data/em_preprocessed_f32_zyx.json"),
         *("data/em_aligned_float16_zyx.npy", "data/neurite_labels_i32_zyx.npy"),
         *("data/em_aligned_float16_zyx.json", "data/neurite_labels_i32_zyx.json"),
+        *("tables/segments.csv", "tables/merge_log.csv"),
         *("tables/synapse_candidates.csv", "tables/graph_node_stats.csv"),
         *("tables/graph_edges.csv", "tables/alignment_shifts.json", "tables/evaluation.json"),
         "figures/Figure1_EM_preprocess_align_segment.pdf",
@@ -116,6 +117,31 @@ def test_tables_begin_with_the_published_columns(outdir):
     assert columns(outdir / layout.SYNAPSES)[:6] == ["z", "y", "x", "pre_id", "post_id", "score"]
     assert columns(outdir / layout.NODES)[:4] == ["node", "in_degree", "out_degree", "pagerank"]
     assert columns(outdir / layout.EDGES)[:2] == ["pre_id", "post_id"]
+
+
+def test_segments_and_the_merge_log_tell_how_the_labels_came_about(outdir):
+    labels = layout.read_volume(outdir / layout.LABELS).data
+    segments, log = (pd.read_csv(outdir / name) for name in (layout.SEGMENTS, layout.MERGE_LOG))
+    voxels = np.bincount(labels.ravel())
+    assert segments.set_index("id")["voxels"].to_dict() == dict(enumerate(voxels[1:], start=1))
+    assert segments["doubt"].is_monotonic_decreasing
+    assert segments["doubt"].iloc[0] > 0
+    joins = log[log["joined"]]
+    assert joins["step"].tolist() == list(range(len(joins)))
+    assert {*log["neurite"], *log["other"].dropna()} <= set(segments["id"])
+    assert set(log["reason"]) <= {"boundary", "overlap", "enclosure"}
+    assert {*log["source"], *segments["source"]} == {URI}
+
+
+def test_the_watershed_leaves_segments_without_doubt_and_no_merge_log(used):
+    config = replace(CONFIG, segmentation="watershed")
+    assert layout.MERGE_LOG not in pipeline.files_written(config)
+    run(used, segmentation="watershed")
+    assert not (used / layout.MERGE_LOG).exists()
+    segments = pd.read_csv(used / layout.SEGMENTS)
+    labels = layout.read_volume(used / layout.LABELS).data
+    assert segments["id"].tolist() == list(range(1, labels.max() + 1))
+    assert segments["doubt"].isna().all()
 
 
 def test_tables_speak_of_the_same_neurites(outdir):
@@ -302,7 +328,8 @@ def test_what_cannot_fit_into_memory_is_refused_beforehand():
 def test_a_cutout_that_shows_nothing_ends_in_empty_tables(tmp_path, content):
     np.save(tmp_path / "em.npy", np.full((3, 40, 48), content, np.uint8))
     run(tmp_path / "out", source=Source(str(tmp_path / "em.npy"), voxel_size=SIZE))
-    for name in (layout.SYNAPSES, layout.NODES, layout.EDGES):
+    tables = (layout.SEGMENTS, layout.MERGE_LOG, layout.SYNAPSES, layout.NODES, layout.EDGES)
+    for name in tables:
         assert pd.read_csv(tmp_path / "out" / name).empty
     assert json.loads((tmp_path / "out" / layout.SHIFTS).read_text())["damaged_sections"] == [
         0,

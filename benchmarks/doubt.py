@@ -1,0 +1,151 @@
+"""Measure whether doubt leads to what is wrong: the tables' order against the truth.
+
+    python benchmarks/doubt.py --data FOLDER
+
+A join is wrong if most of its two sides belongs to different true neurites, a pair left apart if
+most of both neurites belongs to the same one; pairs are those of the log. A neurite is wrong by
+the volume that must change hands: what does not belong to its true neurite, or all of it where
+another one holds more of that; it counts as wrong from 0.003 µm³. Printed are how many are wrong,
+the chance that doubt ranks a wrong one before a right one (AUC), the share of wrong ones among
+the 20 most doubtful, and the share of all wrong volume that these hold; in the line below the
+same for the obvious order: weakest joins, brightest boundaries, largest neurites. Phantoms are of
+seeds on which nothing is tuned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cases import DATA, PHANTOM_SHAPE, print_table
+from scipy import stats
+from scipy.cluster.hierarchy import DisjointSet
+
+from connectome import align, commandline, evidence, preprocess, segment, segments, stitch
+from connectome.phantom import make_phantom
+
+SEEDS = (101, 102, 103)
+FIRST = 20
+WRONG_UM3 = 0.003
+STACKS = {
+    "fib25_dev, sections 0-63": ("fib25_dev", slice(0, 64)),
+    "fib25_dev, sections 64-124": ("fib25_dev", slice(64, None)),
+    "isbi_dev": ("isbi_dev", slice(None)),
+}
+TITLES = ("by doubt, and in the obvious order", "wrong", "AUC", "of first 20", "volume in first 20")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one table for all stacks."""
+    parser = commandline.Parser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    args = parser.parse_args(argv)
+    rows = []
+    for name, raw, truth, voxel_size in stacks(args.data):
+        log, table, found = reconstructed(raw, truth, voxel_size)
+        rows += judged(f"{name}: joins", *joins(log, *found))
+        rows += judged(f"{name}: pairs left apart", *apart(log, *found))
+        rows += judged(f"{name}: neurites", *neurites(table, *found, voxel_size))
+    print_table(TITLES, rows)
+
+
+def stacks(data: Path) -> Iterator[tuple]:
+    """Yield name, EM, true labels and voxel size."""
+    for title, (name, sections) in STACKS.items():
+        if (path := data / f"{name}.npz").exists():
+            with np.load(path) as archive:
+                voxel_size = tuple(archive["voxel_size_nm_zyx"].tolist())
+                yield title, archive["raw"][sections], archive["labels"][sections], voxel_size
+    for seed in SEEDS:
+        phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
+        volume = phantom.volume
+        yield f"phantom {seed}", volume.data, phantom.truth.labels, volume.voxel_size
+
+
+def reconstructed(raw, truth, voxel_size):
+    """Take a stack to its tables; return also labels, pieces and truth, all aligned."""
+    tissue = preprocess.find_tissue(raw)
+    blank = preprocess.blank_sections(raw, tissue)
+    even = preprocess.preprocess(raw, tissue, voxel_size, threads=2)
+    found = align.estimate_alignment(even, voxel_size, blank, threads=2)
+    even = align.apply_shifts(even, found.shifts)
+    tissue = align.apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
+    truth = align.apply_shifts(truth, found.shifts, order=0)
+    probability = evidence.neurite_probability(even, tissue, voxel_size, found.damaged, threads=2)
+    pieces = segment.segment_stack(probability, tissue, voxel_size)
+    stitched = stitch.stitch_pieces(pieces, probability, voxel_size, found.damaged)
+    log = segments.merge_log(stitched, pieces, voxel_size)
+    table = segments.segment_table(stitched.labels, voxel_size, stitched, log)
+    return log, table, (stitched.labels, pieces, truth)
+
+
+def shares(labels: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """Count the voxels that every id has of every true neurite, the most first."""
+    known = (truth > 0) & (labels > 0)
+    both = pd.DataFrame({"id": labels[known], "true": truth[known]})
+    return both.value_counts().rename("voxels").reset_index()
+
+
+def majority(labels: np.ndarray, truth: np.ndarray) -> pd.Series:
+    """Tell which true neurite most of every id belongs to."""
+    return shares(labels, truth).drop_duplicates("id").set_index("id")["true"]
+
+
+def joins(log, _labels, pieces, truth):
+    """Return doubt, the obvious order, what is wrong, and its volume, for every join."""
+    rows = log[log["joined"]]
+    held = [Counter() for _ in range(int(pieces.max()) + 1)]
+    for piece, true, voxels in shares(pieces, truth).itertuples(index=False):
+        held[piece][true] = voxels
+    sides, wrong = DisjointSet(range(len(held))), []
+    for pair in rows[["piece_a", "piece_b"]].to_numpy().tolist():
+        one, other = (held[sides[piece]] for piece in pair)
+        most = {side.most_common(1)[0][0] for side in (one, other) if side}
+        wrong.append(len(most) == 2)
+        sides.merge(*pair)
+        held[sides[pair[0]]] = one + other
+    wrong = pd.Series(wrong, rows.index)
+    return rows["doubt"], -rows["strength"], wrong, rows["volume_um3"] * wrong
+
+
+def apart(log, labels, _pieces, truth):
+    """Return the same for every pair of neurites left apart."""
+    rows = log[~log["joined"]]
+    true = majority(labels, truth)
+    wrong = rows["neurite"].map(true) == rows["other"].astype(int).map(true)
+    return rows["doubt"], rows["probability"], wrong, rows["volume_um3"] * wrong
+
+
+def neurites(table, labels, _pieces, truth, voxel_size):
+    """Return the same for every neurite."""
+    counts = shares(labels, truth)
+    largest = counts.drop_duplicates("id").set_index("id")
+    keeper = counts.drop_duplicates("true").set_index("true")["id"]
+    ids = table["id"]
+    right = ids.map(largest["voxels"]).where(ids.map(largest["true"]).map(keeper) == ids, 0)
+    of = ids.map(counts.groupby("id")["voxels"].sum()).fillna(0)
+    volume = (of - right.fillna(0)) * np.prod(voxel_size) / 1e9
+    return table["doubt"], table["volume_um3"], volume > WRONG_UM3, volume
+
+
+def judged(title, doubt, obvious, wrong, volume) -> list[tuple[str, ...]]:
+    """Lay out one row for doubt, and one for the obvious order."""
+    return [
+        (title, f"{wrong.sum()} of {len(wrong)}", *scores(doubt, wrong, volume)),
+        ("", "", *scores(obvious, wrong, volume)),
+    ]
+
+
+def scores(order, wrong, volume) -> tuple[str, ...]:
+    """AUC, share of wrong ones among the first, and their share of all wrong volume."""
+    rank = stats.mannwhitneyu(order[wrong], order[~wrong]).statistic
+    auc = rank / (wrong.sum() * (~wrong).sum())
+    first = order.sort_values(ascending=False, kind="stable").index[:FIRST]
+    return f"{auc:.2f}", f"{wrong[first].mean():.2f}", f"{volume[first].sum() / volume.sum():.2f}"
+
+
+if __name__ == "__main__":
+    commandline.run(main)
