@@ -20,7 +20,7 @@ from scipy import ndimage
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from connectome import commandline, evidence, features, preprocess  # noqa: E402
+from connectome import commandline, evidence, features, network, preprocess  # noqa: E402
 from connectome.layout import write_json  # noqa: E402
 from connectome.phantom import make_phantom  # noqa: E402
 from connectome.phantom_tissue import PhantomParams  # noqa: E402
@@ -47,7 +47,7 @@ UNITS = 16
 def main(argv: Sequence[str] | None = None) -> None:
     """Learn both networks and write them."""
     parser = commandline.Parser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=evidence.NETWORKS, help="where to write them")
+    parser.add_argument("--out", type=Path, default=network.NETWORKS, help="where to write them")
     args = parser.parse_args(argv)
     write_json(args.out, {str(n_axes): learned(n_axes) for n_axes in VOXEL_SIZES})
     print(f"wrote {args.out}")
@@ -62,16 +62,16 @@ def learned(n_axes: int) -> dict:
         examples.append(sampled(FIRST_SEED[n_axes] + i, voxel_size, n_axes))
         print(f"{n_axes} axes: phantom {i + 1} of {len(VOXEL_SIZES[n_axes])}", file=sys.stderr)
     x, y = (np.concatenate(column) for column in zip(*examples, strict=True))
-    network = MLPClassifier(
+    classifier = MLPClassifier(
         (UNITS,), alpha=0.3, batch_size=500, learning_rate_init=2e-3, max_iter=20, random_state=0
     )
-    network.fit(x, y)
+    classifier.fit(x, y)
     return {
         "features": features.feature_names(n_axes),
-        "hidden": network.coefs_[0].T.round(4).tolist(),
-        "hidden_bias": network.intercepts_[0].round(4).tolist(),
-        "output": network.coefs_[1][:, 0].round(4).tolist(),
-        "output_bias": round(float(network.intercepts_[1][0]), 4),
+        "hidden": classifier.coefs_[0].T.round(4).tolist(),
+        "hidden_bias": classifier.intercepts_[0].round(4).tolist(),
+        "output": classifier.coefs_[1][:, 0].round(4).tolist(),
+        "output_bias": round(float(classifier.intercepts_[1][0]), 4),
     }
 
 

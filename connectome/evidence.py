@@ -6,61 +6,18 @@ from the map to neurites is the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from connectome.features import feature_names, reach, standardised, voxel_features
+from connectome.network import membrane_network
 from connectome.progress import Progress, map_sections, map_stacks, silent
 from connectome.volume import thin_sections
 
-NETWORKS = Path(__file__).with_name("membrane_networks.json")
 OUTLIER = 3.0  # standard deviations: what lies further out says no more
 BLOCK_ROWS = 64  # rows looked at together where sections are thin
 EVERY = 3  # rows and columns between the voxels that features are averaged over
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A small neural network: one hidden layer of rectified units, one logistic output.
-
-    Parameters
-    ----------
-    hidden : ndarray of float32, shape (H, F)
-        Weights of the hidden units.
-    hidden_bias : ndarray of float32, shape (H,)
-    output : ndarray of float32, shape (H,)
-    output_bias : float
-    """
-
-    hidden: np.ndarray
-    hidden_bias: np.ndarray
-    output: np.ndarray
-    output_bias: float
-
-    def membrane(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of membrane for features of shape (F, N)."""
-        units = self.hidden @ features
-        units += self.hidden_bias[:, None]
-        np.maximum(units, 0, out=units)
-        return 1 / (1 + np.exp(-(self.output @ units + self.output_bias)))
-
-
-@cache
-def membrane_network(n_axes: int) -> Network:
-    """Return the network that ships, for features of 2 or 3 axes.
-
-    Its weights were learned on phantoms alone (``benchmarks/learn_membranes.py``).
-    """
-    stored = json.loads(NETWORKS.read_text())[str(n_axes)]
-    if stored["features"] != feature_names(n_axes):
-        raise ValueError(f"{NETWORKS.name} was learned on other features: {stored['features']}")
-    arrays = (np.array(stored[name], np.float32) for name in ("hidden", "hidden_bias", "output"))
-    return Network(*arrays, stored["output_bias"])
 
 
 def neurite_probability(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from connectome import evidence, preprocess
-from connectome.evidence import Network, membrane_network, neurite_probability
+from connectome.evidence import neurite_probability
 from connectome.features import feature_names
+from connectome.network import NETWORKS, Network, membrane_network
 from connectome.phantom import make_phantom
 from connectome.phantom_tissue import PhantomParams
 
@@ -214,7 +215,7 @@ def stored_networks(tmp_path, monkeypatch):
     def store(networks):
         path = tmp_path / "networks.json"
         path.write_text(json.dumps(networks))
-        monkeypatch.setattr(evidence, "NETWORKS", path)
+        monkeypatch.setattr("connectome.network.NETWORKS", path)
         membrane_network.cache_clear()
 
     yield store
@@ -223,7 +224,7 @@ def stored_networks(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 def test_the_networks_that_ship_were_learned_on_the_features_there_are(n_axes):
-    stored = json.loads(evidence.NETWORKS.read_text())[str(n_axes)]
+    stored = json.loads(NETWORKS.read_text())[str(n_axes)]
     assert stored["features"] == feature_names(n_axes)
     network = membrane_network(n_axes)
     assert network.hidden.shape == (learn_membranes.UNITS, len(feature_names(n_axes)))
@@ -232,7 +233,7 @@ def test_the_networks_that_ship_were_learned_on_the_features_there_are(n_axes):
 
 
 def test_a_network_learned_on_other_features_is_refused(stored_networks):
-    networks = json.loads(evidence.NETWORKS.read_text())
+    networks = json.loads(NETWORKS.read_text())
     networks["3"]["features"].reverse()
     stored_networks(networks)
     membrane_network(2)
