@@ -39,8 +39,8 @@ from connectome.volume import Volume
 
 PHANTOM = "phantom://neuropil"
 # Measured peaks, of the run and the processes that draw for it together.
-BYTES_PER_VOXEL = 70
-BASE_BYTES = 450e6
+BYTES_PER_VOXEL = 95
+BASE_BYTES = 400e6
 
 
 @dataclass(frozen=True, eq=False)
