@@ -12,13 +12,15 @@ def enclosed(
     first: np.ndarray,
     second: np.ndarray,
     contact: np.ndarray,
-    open_surface: np.ndarray,
+    open_area: np.ndarray,
     least_share: float,
 ) -> np.ndarray:
     """Find regions most of whose surface is contact with one larger region.
 
     A mitochondrion or a vacuole has membranes of its own, so no boundary speaks for joining it
-    to its cell. But nothing else surrounds it. O(E log E) time for E contacts.
+    to its cell. But nothing else surrounds it. An axon that its neighbour wraps is surrounded,
+    too; it is told apart by going on beyond the stack at both ends. O(E log E) time for E
+    contacts.
 
     Parameters
     ----------
@@ -28,8 +30,8 @@ def enclosed(
         Regions in contact; pairs may repeat and then add up.
     contact : ndarray of float, shape (E,)
         Area of every contact.
-    open_surface : ndarray of float, shape (N,)
-        Area where a region ends at what was not imaged: what lies there is not known.
+    open_area : ndarray of float, shape (3, 2, N)
+        Area towards what was not imaged, below and above along each axis.
     least_share : float
         Share of the surface, the open one included, that one neighbour must have.
 
@@ -43,13 +45,15 @@ def enclosed(
     keys, which = np.unique(inner.astype(np.int64) * n + outer, return_inverse=True)
     area = np.bincount(which, np.tile(contact, 2), minlength=keys.size)
     inner, outer = np.divmod(keys, n)
-    surface = np.bincount(inner, area, minlength=n) + open_surface
+    surface = np.bincount(inner, area, minlength=n) + open_area.sum(axis=(0, 1))
+    passes_through = (open_area > 0).all(axis=1).any(axis=0)
     within = (area >= least_share * surface[inner]) & (volume[inner] < volume[outer])
+    within &= ~passes_through[inner]
     order = np.argsort(volume[inner[within]], kind="stable")
     return np.column_stack([outer[within], inner[within]])[order]
 
 
-def open_surfaces(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
+def open_faces(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
     """Sum up the surface of regions towards no region and towards the ends of the stack.
 
     Parameters
@@ -63,13 +67,15 @@ def open_surfaces(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) ->
 
     Returns
     -------
-    ndarray of float, shape (n_regions,)
+    ndarray of float, shape (3, 2, n_regions)
+        Below and above along each axis.
     """
-    total = np.zeros(n_regions)
-    for axis, area in enumerate(face_areas):
-        ends = [np.take(labels, end, axis).ravel() for end in (0, -1)]
-        for a, b in (both_sides(axis), both_sides(axis)[::-1]):
-            ends.append(labels[a][labels[b] == 0])
-        total += area * sum(np.bincount(end, minlength=n_regions) for end in ends)
-    total[0] = 0
-    return total
+    faces = np.zeros((3, 2, n_regions))
+    for axis in range(3):
+        low, high = both_sides(axis)
+        for side, (end, here, beyond) in enumerate([(0, high, low), (-1, low, high)]):
+            open_here = labels[here][labels[beyond] == 0]
+            for found in (np.take(labels, end, axis).ravel(), open_here):
+                faces[axis, side] += np.bincount(found, minlength=n_regions)
+    faces[..., 0] = 0
+    return faces * np.asarray(face_areas)[:, None, None]

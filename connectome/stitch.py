@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import ndimage
 
 from connectome.contacts import Contacts, overlapping, touching
 from connectome.contraction import Contraction, contract
-from connectome.enclosure import enclosed, open_surfaces
+from connectome.enclosure import enclosed, open_faces
 from connectome.params import StitchParams
 from connectome.volume import thin_sections
 
@@ -64,8 +63,8 @@ def stitch_pieces(
     pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
     then happen in one global order (see `connectome.contraction.contract`), so pieces that
     overlap across sections stay apart where membranes say so. What then still lies within a single
-    neurite is an organelle, and joined to it. Damaged thick sections, and blank
-    ones, are skipped and filled from their neighbours afterwards. O(V + E log E) time for V
+    neurite is an organelle, and joined to it. Damaged thick sections, and blank ones, are skipped and
+    filled from their neighbours afterwards; if all are damaged, all are used. O(V + E log E) time for V
     voxels and E touching pairs.
 
     Parameters
@@ -87,8 +86,10 @@ def stitch_pieces(
     """
     params = params or StitchParams()
     thin = thin_sections(voxel_size)
-    # Between thin sections neighbours have stood in for damaged ones, unless these are blank.
-    skipped = [z for z in damaged if not (thin and pieces[z].any())]
+    # Between thin sections neighbours have stood in for damaged ones.
+    skipped = [z for z in range(len(pieces)) if (z in damaged and not thin) or not pieces[z].any()]
+    if len(skipped) == len(pieces):
+        skipped = []  # poor evidence is better than none
     kept = pieces.copy()
     kept[skipped] = 0
     touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
@@ -102,7 +103,7 @@ def stitch_pieces(
     joined = _with_enclosed(joined, kept, size, contacts, across, voxel_size, params)
     labels, neurite = _in_order(kept, joined.root)
     return Stitched(
-        bridge_sections(labels, pieces > 0, skipped),
+        bridge_sections(labels, pieces > 0, [z for z in skipped if z in damaged]),
         contacts,
         across,
         pull,
@@ -132,18 +133,27 @@ def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[in
     """
     filled = labels.copy()
     sound = [z for z in range(len(labels)) if z not in set(damaged)]
-    for z in damaged if sound else ():
-        before = labels[max((s for s in sound if s < z), default=sound[0])]
+    for z in sorted(damaged) if sound else ():
+        before = filled[max((s for s in sound if s < z), default=sound[0])]
         after = labels[min((s for s in sound if s > z), default=sound[-1])]
-        agreed = (before == after) & (before > 0)
-        if not agreed.any():
-            agreed = before > 0
-        nearest = ndimage.distance_transform_edt(
-            ~agreed, return_distances=False, return_indices=True
-        )
-        inside = tissue[z] if tissue[z].any() else (before > 0) | (after > 0)
-        filled[z] = np.where(inside, before[tuple(nearest)], 0)
+        filled[z] = _between(before, after, tissue[z])
+        sound.append(z)  # the next of a row goes on from here
     return filled
+
+
+def _between(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Grow what two sections agree upon over the tissue between; the rest is as before, or after.
+
+    Neurites grow along the tissue, so that none comes out in two parts; and through what was not
+    imaged of it where they are on both sides.
+    """
+    from skimage.segmentation import watershed
+
+    agreed = np.where(before == after, before, 0)
+    rest = np.where(before > 0, before, after)
+    inside = inside | (agreed > 0) if inside.any() else rest > 0
+    grown = watershed(np.zeros(inside.shape, np.uint8), agreed, mask=inside)
+    return np.where(inside & (grown == 0), rest, grown)
 
 
 def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts, np.ndarray]:
@@ -183,15 +193,20 @@ def _with_enclosed(joined, pieces, size, contacts, across, voxel_size, params) -
     """Join what lies within one neurite to it, whatever its boundary looks like."""
     z, y, x = voxel_size
     faces = np.array([y * x, z * x, z * y])
+    in_section = faces.mean() if thin_sections(voxel_size) else faces[1]
     root = joined.root
     apart = root[contacts.first] != root[contacts.second]
     first, second = root[contacts.first[apart]], root[contacts.second[apart]]
+
+    def together(of_pieces):
+        return np.bincount(root, of_pieces, minlength=root.size)
+
     joins = enclosed(
-        np.bincount(root, size, minlength=root.size),
+        together(size),
         first,
         second,
-        (contacts.size * np.where(across, faces[0], faces[1]))[apart],
-        np.bincount(root, open_surfaces(pieces, faces, root.size), minlength=root.size),
+        (contacts.size * np.where(across, faces[0], in_section))[apart],
+        np.apply_along_axis(together, 2, open_faces(pieces, faces, root.size)),
         params.least_enclosure,
     )
     return joined.extended(joins, np.zeros(len(joins)))
