@@ -62,10 +62,10 @@ def stitch_pieces(
     each that the other covers, more so where both show cytoplasm there. Shares, unlike the 200
     pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
     then happen in one global order (see `connectome.contraction.contract`), so pieces that
-    overlap across sections stay apart where membranes say so. What then still lies within a single
-    neurite is an organelle, and joined to it. Damaged thick sections, and blank ones, are skipped and
-    filled from their neighbours afterwards; if all are damaged, all are used. O(V + E log E) time for V
-    voxels and E touching pairs.
+    overlap across sections stay apart where membranes say so. What then still lies within a
+    single neurite is an organelle, and joined to it. Damaged thick sections, and blank ones, are
+    skipped and filled from their neighbours afterwards; if all are damaged, all are used.
+    O(V + E log E) time for V voxels and E touching pairs.
 
     Parameters
     ----------
