@@ -177,11 +177,12 @@ def aside(function, *arguments):
 # --- results ------------------------------------------------------------------------------------
 
 
-def applied(outdir: Path):
-    """Read the (Z, 2) shifts that a program applied."""
+def applied(outdir: Path, with_trend: bool = False):
+    """Read the (Z, 2) shifts that a program applied, or would have without setting a trend apart."""
     import numpy as np
 
-    return np.asarray(json.loads((outdir / layout.SHIFTS).read_text())["shifts"])
+    table = json.loads((outdir / layout.SHIFTS).read_text())
+    return np.asarray(table["shifts"]) + (np.asarray(table["trend"]) if with_trend else 0)
 
 
 def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
@@ -195,9 +196,9 @@ def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
     return np.load(outdir / layout.LABELS), true
 
 
-def left_over(original: Path, moved: Path, folder: Path) -> float:
+def left_over(original: Path, moved: Path, folder: Path, with_trend: bool = False) -> float:
     """Measure what two runs of the pipeline leave of the shifts between their stacks."""
-    return _left_over(applied(original), applied(moved), folder)
+    return _left_over(applied(original, with_trend), applied(moved, with_trend), folder)
 
 
 def left_over_by_reference(original: Path, moved: Path) -> float:

@@ -193,12 +193,15 @@ def jitter(bench: Bench, case: Case, name: str) -> list[Row]:
         displaced = aside(prepare_moved, case, sigma)
         # Alignment comes before all that; the quickest way to neurites will do.
         bench.ours(displaced, OURS, "--segmentation", "watershed")
-        ours = aside(left_over, case.folder / OURS, displaced.folder / OURS, displaced.folder)
+        folders = (case.folder / OURS, displaced.folder / OURS, displaced.folder)
         reference = ()
         if bench.with_reference:
             reference = (aside(left_over_by_reference, case.folder, displaced.folder),)
         title = f"{name}, added jitter of {sigma:g} px: RMS px left"
-        rows.append(Row(title, (most,), reference, (ours,)))
+        rows.append(Row(title, (most,), reference, (aside(left_over, *folders),)))
+        # Part of the jitter is taken for trend where one is kept: this is registration alone.
+        registered = aside(left_over, *folders, True)
+        rows.append(Row(f"{name}, the same with the trend taken out", (), (), (registered,)))
     return rows
 
 
