@@ -178,7 +178,7 @@ def aside(function, *arguments):
 
 
 def applied(outdir: Path, with_trend: bool = False):
-    """Read the (Z, 2) shifts that a program applied, or would have without setting a trend apart."""
+    """Read the (Z, 2) shifts that a program applied, or would have with the trend it left alone."""
     import numpy as np
 
     table = json.loads((outdir / layout.SHIFTS).read_text())
