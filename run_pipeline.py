@@ -16,6 +16,7 @@ from connectome.params import (
     PRESETS,
     PUBLIC_BOSS_HOST,
     PUBLIC_BOSS_TOKEN,
+    AlignParams,
     RunConfig,
     Source,
 )
@@ -133,6 +134,14 @@ def _parser() -> commandline.Parser:
     )
     work.add_argument("--no-align", action="store_true", help="the stack is aligned already")
     work.add_argument(
+        "--align-model",
+        choices=("translation", "rigid", "affine", "auto"),
+        default=AlignParams.model,
+        help="what each section may be taken through: a shift, a rotation too, or any linear map;"
+        " auto takes more only if patches of neighbouring sections then lie clearly closer"
+        " (default: %(default)s)",
+    )
+    work.add_argument(
         "--segmentation",
         choices=("agglomerate", "watershed"),
         default="agglomerate",
@@ -195,6 +204,7 @@ def _config(args) -> RunConfig:
         save_minimal=args.save_minimal,
         aligned_dtype=args.aligned_dtype,
         threads=args.threads,
+        align_params=AlignParams(model=args.align_model),
     )
 
 

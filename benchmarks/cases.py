@@ -186,13 +186,16 @@ def applied(outdir: Path, with_trend: bool = False):
 
 
 def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
-    """Read a program's labels, and the true ones carried through the shifts that it applied."""
+    """Read a program's labels, and the true ones moved as it moved the sections."""
     import numpy as np
 
     from connectome.align import apply_shifts
 
+    moves = json.loads((outdir / layout.SHIFTS).read_text())
     with np.load(case.folder / "stack.npz") as archive:
-        true = apply_shifts(archive[truth], applied(outdir), order=0)
+        true = apply_shifts(
+            archive[truth], moves["shifts"], order=0, matrices=moves.get("matrices")
+        )
     return np.load(outdir / layout.LABELS), true
 
 

@@ -1,18 +1,20 @@
 """Bring sections into register by translation, leaving the tissue the way it runs.
 
 The sign, which is easy to get wrong: a shift (dy, dx) found here is the one to *apply*, so
-``scipy.ndimage.shift(section, shift)`` is the aligned section.
+``scipy.ndimage.shift(section, shift)`` is the aligned section. Where sections are turned or
+stretched too, each is first taken through its matrix about the middle of the image, then shifted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from scipy import linalg, ndimage
 
+from connectome.deformation import Match, mapping, match, translation, warped
 from connectome.params import AlignParams
 from connectome.progress import Progress, map_sections, map_stacks, silent
 from connectome.registration import (
@@ -51,6 +53,9 @@ STIFFNESS = 10.0 ** np.arange(-3, 10, 0.25)
 # A trend that takes up more of the jitter than this is not told.
 MOST_ERROR_PX = 2.0
 FLOOR_PX = 0.01  # of the jitter: no registration is better
+MODELS = "translation", "rigid", "affine"
+# A model is taken for the one before it if its patches lie this much closer together.
+GAIN = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +76,16 @@ class Alignment:
         How the tissue leans on the whole, (dy, dx) in pixels, of mean zero: to straighten it too,
         sections would have to move by ``shifts + trend``. Zero where it cannot be told from
         jitter; the shifts then straighten the tissue.
+    matrices : ndarray of float, shape (Z, 2, 2), optional
+        What turns and stretches each section about the middle of the image, on (y, x), before it
+        is shifted. None where sections are only shifted.
     """
 
     shifts: np.ndarray
     confidence: np.ndarray
     damaged: tuple[int, ...]
     trend: np.ndarray
+    matrices: np.ndarray | None = None
 
 
 def estimate_alignment(
@@ -87,7 +96,7 @@ def estimate_alignment(
     threads: int = 1,
     progress: Progress = silent,
 ) -> Alignment:
-    """Find the translation that takes the jitter from every section.
+    """Find the translation, or more, that takes the jitter from every section.
 
     Each section is registered with the next, to the pixel by cross-correlation (see
     `registration`); damaged sections are bridged. All sections are then put where the steps
@@ -98,6 +107,14 @@ def estimate_alignment(
     to jitter and a slow trend; the trend is left in the stack as far as the path tells it from
     jitter (see `slow_trend`). O(V log A) time for V voxels in sections of area A.
 
+    A rigid or an affine model starts from there. Patches of each section are found again in the
+    next (see `deformation.match`), what turns and stretches one onto the other is chained along
+    the stack, and again the slow trend is the tissue's; shifts are then refined anew. ``auto``
+    measures how far patches lie from the same ones in the next section, beyond the slow trend:
+    the median of each pair, and the mean of these. It takes rotations only if they leave less
+    than 0.7 times what translation does, and affine maps only if they leave less than 0.7 times
+    what the model chosen so far does.
+
     Parameters
     ----------
     sections : ndarray, shape (Z, Y, X)
@@ -107,7 +124,7 @@ def estimate_alignment(
     blank : sequence of int
         Sections known to hold nothing.
     params : AlignParams, optional
-        How sections are smoothed before they are compared.
+        How sections are smoothed before they are compared, and what they may be taken through.
     threads : int
         Pairs of sections registered at a time.
     progress : callable
@@ -116,14 +133,18 @@ def estimate_alignment(
     Returns
     -------
     Alignment
-        Shifts, confidence, damaged sections and trend.
+        Shifts, confidence, damaged sections and trend; matrices if need be.
     """
-    sigma = in_plane_px((params or AlignParams()).smoothing_nm, voxel_size)
+    params = params or AlignParams()
+    sigma = in_plane_px(params.smoothing_nm, voxel_size)
     smooth = list(map_sections(lambda section: smoothed(section, sigma), sections, threads))
     usable = [z for z in range(len(sections)) if z not in set(blank)]
     sound, links = _sound_sections(smooth, usable, threads, progress)
     path, fits = _refined(smooth, sound, links, threads)
-    return _placed(len(sections), sound, path, fits)
+    shifted = _placed(len(sections), sound, path, fits)
+    if params.model == "translation" or len(sound) < 2:
+        return shifted
+    return _deformed(smooth, sound, path, shifted, params.model, threads)
 
 
 def apply_shifts(
@@ -132,8 +153,9 @@ def apply_shifts(
     order: int = 3,
     threads: int = 1,
     progress: Progress = silent,
+    matrices: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Move every section by its shift.
+    """Move every section by its shift, and turn and stretch it first if it has a matrix.
 
     Parameters
     ----------
@@ -147,6 +169,8 @@ def apply_shifts(
         Sections moved at a time.
     progress : callable
         Told of each moved section.
+    matrices : ndarray of float, shape (Z, 2, 2), optional
+        As in `Alignment`.
 
     Returns
     -------
@@ -156,19 +180,26 @@ def apply_shifts(
     """
     low, high = sections.min(), sections.max()
 
-    def placed(section, shift):
-        if not np.any(shift):
+    def placed(section, shift, matrix=None):
+        if matrix is not None:
+            result = warped(section, mapping(matrix, shift), order, 0.0)
+        elif np.any(shift):
+            result = ndimage.shift(section, shift, order=order)
+        else:
             return section
-        result = ndimage.shift(section, shift, order=order)
         return result if order == 0 else np.clip(result, min(low, 0), high)
 
-    return map_stacks(
-        placed, sections, np.asarray(shifts, float), threads=threads, progress=progress
-    )
+    moves = [np.asarray(shifts, float)] + ([] if matrices is None else [np.asarray(matrices)])
+    return map_stacks(placed, sections, *moves, threads=threads, progress=progress)
 
 
-def carry_points(places: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Carry places (z, y, x) of the cutout as imaged through the shifts of their sections.
+def carry_points(
+    places: np.ndarray,
+    shifts: np.ndarray,
+    matrices: np.ndarray | None = None,
+    shape: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Carry places (z, y, x) of the cutout as imaged to where their sections were moved.
 
     Parameters
     ----------
@@ -176,6 +207,10 @@ def carry_points(places: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         Voxel coordinates; z may lie between sections.
     shifts : ndarray of float, shape (Z, 2)
         (dy, dx) in pixels.
+    matrices : ndarray of float, shape (Z, 2, 2), optional
+        As in `Alignment`.
+    shape : tuple of int, optional
+        (Y, X) of a section, in whose middle matrices leave everything as it is.
 
     Returns
     -------
@@ -184,8 +219,16 @@ def carry_points(places: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """
     sections = np.arange(len(shifts))
     moved = np.array(places, float)
+
+    def between(numbers):
+        return np.interp(moved[:, 0], sections, numbers)
+
+    if matrices is not None:
+        middle = (np.array(shape) - 1) / 2
+        turns = [[between(numbers) for numbers in row] for row in np.moveaxis(matrices, 0, 2)]
+        moved[:, 1:] = np.einsum("ijn,nj->ni", turns, moved[:, 1:] - middle) + middle
     for axis in (0, 1):
-        moved[:, axis + 1] += np.interp(moved[:, 0], sections, shifts[:, axis])
+        moved[:, axis + 1] += between(shifts[:, axis])
     return moved
 
 
@@ -194,7 +237,9 @@ def simulated_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, sigma_px, (n_sections, 2))
 
 
-def slow_trend(path: np.ndarray, sound: Sequence[int]) -> np.ndarray:
+def slow_trend(
+    path: np.ndarray, sound: Sequence[int], most_error: float = MOST_ERROR_PX
+) -> np.ndarray:
     """Tell the slow trend of a path from its jitter.
 
     A path is a smooth curve and independent jitter (a discrete smoothing spline; Hodrick and
@@ -208,10 +253,12 @@ def slow_trend(path: np.ndarray, sound: Sequence[int]) -> np.ndarray:
 
     Parameters
     ----------
-    path : ndarray of float, shape (Z, 2)
-        (dy, dx) in pixels.
+    path : ndarray of float, shape (Z, N)
+        (dy, dx), or the like, in pixels.
     sound : sequence of int
         Sections whose place is known.
+    most_error : float
+        How much of the jitter, in pixels, a trend may take up.
 
     Returns
     -------
@@ -236,7 +283,7 @@ def slow_trend(path: np.ndarray, sound: Sequence[int]) -> np.ndarray:
         error = np.sqrt(jitter * 2 * (1 + n * stiffness**-0.25 / np.sqrt(8)) / n)
         best = min(best, (unlikely, curve, error), key=lambda each: each[0])
     _, curve, error = best
-    return curve - curve.mean(axis=0) if error <= MOST_ERROR_PX else np.zeros_like(path)
+    return curve - curve.mean(axis=0) if error <= most_error else np.zeros_like(path)
 
 
 def _banded(known: np.ndarray, stiffness: float) -> np.ndarray:
@@ -394,3 +441,88 @@ def _placed(n_sections: int, sound: list[int], path, fits) -> Alignment:
     confidence[sound] = np.maximum(np.append(fits, 0), np.append(0, fits))
     trend = slow_trend(shifts, sound)
     return Alignment(shifts - trend, confidence, damaged, trend)
+
+
+def _deformed(smooth, sound, path, shifted: Alignment, model: str, threads) -> Alignment:
+    """Turn and stretch sound sections onto each other, from where translation puts them."""
+    starts = [translation(step) for step in np.diff(path, axis=0)]
+
+    def matched(i):
+        fixed, moving = (smooth[z] for z in sound[i : i + 2])
+        return match(fixed, moving, starts[i], "rigid" if model == "rigid" else "affine")
+
+    matches = list(map_sections(matched, range(len(starts)), threads))
+    slow, jitter = _turned(matches, sound, len(shifted.shifts), smooth[0].shape)
+    if model == "auto":
+        model = _least_needed(matches, sound, slow, jitter)
+    if model == "translation":
+        return shifted
+    matrices = linalg.expm(_share(jitter, model))
+    steps = _steps(matches, sound, matrices)
+    links = {
+        pair: Link(step, one.fit)
+        for pair, step, one in zip(pairwise(sound), steps, matches, strict=True)
+    }
+
+    def turned(z):
+        return warped(smooth[z], mapping(matrices[z], np.zeros(2)), 1, np.nan)
+
+    # The whole view tells shifts better than patches do.
+    images = list(map_sections(turned, range(len(smooth)), threads))
+    path, fits = _refined(images, sound, links, threads)
+    return replace(_placed(len(matrices), sound, path, fits), matrices=matrices)
+
+
+def _least_needed(matches: list[Match], sound, slow, jitter) -> str:
+    """Choose the simplest model that brings patches of neighbouring sections together."""
+    left = {
+        each: _apart(matches, sound, linalg.expm(slow + _share(jitter, each))) for each in MODELS
+    }
+    chosen = MODELS[0]
+    for each in MODELS[1:]:
+        if left[each] < GAIN * left[chosen]:
+            chosen = each
+    return chosen
+
+
+def _turned(matches: list[Match], sound, n_sections: int, shape) -> tuple[np.ndarray, np.ndarray]:
+    """Add up how sections are turned and stretched; tell what is slow from what is jitter.
+
+    Both are logarithms of matrices (Z, 2, 2), as these add up.
+    """
+    turned = [np.eye(2)]
+    for one in matches:
+        turned.append(turned[-1] @ one.placed[:2, :2])
+    # In pixels at the typical distance from the middle, as shifts are.
+    distance = np.sqrt(np.square(shape).sum() / 12)
+    logs = distance * np.array([linalg.logm(matrix).real.ravel() for matrix in turned])
+    sections = np.arange(n_sections)
+    logs = np.column_stack([np.interp(sections, sound, column) for column in logs.T])
+    logs -= logs.mean(axis=0)
+    # Mistaken for jitter, a slow stretch would grow along the stack: what may be slow stays.
+    slow = slow_trend(logs, sound, most_error=np.inf)
+    return slow.reshape(-1, 2, 2) / distance, (logs - slow).reshape(-1, 2, 2) / distance
+
+
+def _share(logs: np.ndarray, model: str) -> np.ndarray:
+    """Keep of the logarithms of matrices what a model allows: nothing, rotation, everything."""
+    if model == "translation":
+        return 0 * logs
+    return logs if model == "affine" else (logs - logs.transpose(0, 2, 1)) / 2
+
+
+def _steps(matches: list[Match], sound, matrices) -> np.ndarray:
+    """Return the shifts between sections, each seen in a frame that is itself turned."""
+    return np.array([matrices[z] @ m.placed[:2, 2] for z, m in zip(sound, matches, strict=False)])
+
+
+def _apart(matches: list[Match], sound, matrices) -> float:
+    """Measure how far apart patches that show the same lie once sections are in place, in px."""
+    apart = [
+        np.median(np.hypot(*(m.here @ matrices[a].T - (m.there @ matrices[b].T + step)).T))
+        for m, (a, b), step in zip(
+            matches, pairwise(sound), _steps(matches, sound, matrices), strict=True
+        )
+        if len(m.here)
+    ]
+    return float(np.mean(apart)) if apart else 0.0

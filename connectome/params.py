@@ -83,15 +83,19 @@ class PreprocessParams:
 
 @dataclass(frozen=True)
 class AlignParams:
-    """Translation of each section onto its neighbours.
+    """How each section is brought onto its neighbours.
 
     Parameters
     ----------
     smoothing_nm : float
         Width of the Gaussian that keeps noise from being registered with noise.
+    model : {"translation", "rigid", "affine", "auto"}
+        What a section may be taken through; the last decides from the stack (see
+        `align.estimate_alignment`).
     """
 
     smoothing_nm: float = 10.0
+    model: str = "translation"
 
 
 @dataclass(frozen=True)

@@ -236,12 +236,13 @@ class _Job:
         with self.log.stage("align") as counts, self.bar("align", cutout) as tell:
             found = self.estimate(preprocessed, cutout, blank, tell)
             if not self.config.align:
-                found = replace(found, shifts=np.zeros_like(found.shifts))
-            aligned = align.apply_shifts(preprocessed, found.shifts, threads=threads)
-            tissue = align.apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
-            truth = _carried(truth, found.shifts)
+                found = replace(found, shifts=np.zeros_like(found.shifts), matrices=None)
+            moves = {"shifts": found.shifts, "matrices": found.matrices}
+            aligned = align.apply_shifts(preprocessed, **moves, threads=threads)
+            tissue = align.apply_shifts(tissue.astype(np.uint8), **moves, order=0) > 0
+            truth = _carried(truth, **moves, shape=tissue.shape[1:])
             counts["damaged"] = len(found.damaged)
-        self.tell_alignment(found)
+        self.tell_alignment(found, tissue.shape[1:])
         return Prepared(cutout, preprocessed, aligned, tissue, found, truth)
 
     def preprocess(self, cutout: Volume, tell: Progress = silent):
@@ -412,6 +413,8 @@ class _Job:
             "trend": found.trend.tolist(),
             "source": prepared.cutout.source,
         }
+        if found.matrices is not None:
+            content["matrices"] = found.matrices.tolist()
         if prepared.truth.shifts is not None:
             content["true_shifts"] = np.asarray(prepared.truth.shifts).tolist()
         layout.write_json(folder / layout.SHIFTS, content)
@@ -430,10 +433,14 @@ class _Job:
         """Show how many sections are done."""
         return self.console.bar(name, len(volume.data))
 
-    def tell_alignment(self, found: align.Alignment) -> None:
+    def tell_alignment(self, found: align.Alignment, shape: tuple[int, int]) -> None:
         """Say how far sections were moved, and which could not be used."""
         if self.config.align:
             said = f"sections moved by up to {np.abs(found.shifts).max():.1f} px"
+            if found.matrices is not None:
+                corner = np.array(shape) / 2
+                bent = np.abs((found.matrices - np.eye(2)) @ corner).max()
+                said += f", their corners by up to {bent:.1f} px more"
             if found.trend.any():
                 said += f"; a slow trend of {np.abs(found.trend).max():.1f} px is the tissue's"
         else:
@@ -446,15 +453,20 @@ class _Job:
             )
 
 
-def _carried(truth: Truth, shifts: np.ndarray) -> Truth:
-    """Carry true labels and synapses through the shifts of their sections."""
+def _carried(
+    truth: Truth,
+    shifts: np.ndarray,
+    matrices: np.ndarray | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Truth:
+    """Carry true labels and synapses to where their sections were moved."""
     labels, table = truth.labels, truth.synapses
     if labels is not None:
-        labels = align.apply_shifts(labels, shifts, order=0)
+        labels = align.apply_shifts(labels, shifts, order=0, matrices=matrices)
     if table is not None:
         table = table.copy()
-        places = align.carry_points(table[["z", "y", "x"]].to_numpy(float), shifts)
-        table[["z", "y", "x"]] = places
+        places = table[["z", "y", "x"]].to_numpy(float)
+        table[["z", "y", "x"]] = align.carry_points(places, shifts, matrices, shape)
     return Truth(labels, table, truth.shifts)
 
 

@@ -13,7 +13,9 @@ from connectome.align import (
     simulated_shifts,
     slow_trend,
 )
+from connectome.deformation import carried, mapping, warped
 from connectome.evaluate import alignment_rms
+from connectome.params import AlignParams
 
 SIZE = (30.0, 8.0, 8.0)
 MARGIN = 64
@@ -482,3 +484,135 @@ def test_simulated_shifts_are_seeded_and_as_wide_as_asked():
     np.testing.assert_array_equal(shifts, simulated_shifts(5000, 2.0, seed=3))
     assert (shifts != simulated_shifts(5000, 2.0, seed=4)).any()
     assert shifts.std() == pytest.approx(2.0, rel=0.05)
+
+
+# --- turned and stretched sections --------------------------------------------------------------
+
+TURNS = ("rigid", 1.0, 0.0), ("affine", 1.0, 0.01)
+
+
+def random_maps(n_sections, degrees, scale, seed=7):
+    """Draw turns and stretches about the middle, and shifts of 1 px, as maps (Z, 3, 3)."""
+    rng = np.random.default_rng(seed)
+    angles, sizes = np.deg2rad(rng.normal(0, degrees, n_sections)), rng.normal(1, scale, n_sections)
+    cos, sin = sizes * np.cos(angles), sizes * np.sin(angles)
+    turns = np.moveaxis(np.array([[cos, -sin], [sin, cos]]), 2, 0)
+    shifts = rng.normal(0, 1, (n_sections, 2))
+    return np.array([mapping(*each) for each in zip(turns, shifts, strict=True)])
+
+
+def deformed(sections, maps):
+    """Take sections through maps; what comes into view is their mirror image."""
+    wide = np.pad(sections, [(0, 0), (32, 32), (32, 32)], mode="reflect")
+    moved = [warped(section, each, 3, 0.0) for section, each in zip(wide, maps, strict=True)]
+    return np.stack(moved)[:, 32:-32, 32:-32]
+
+
+def applied(found):
+    matrices = np.eye(2)[None] if found.matrices is None else found.matrices
+    matrices = np.broadcast_to(matrices, (len(found.shifts), 2, 2))
+    return np.array([mapping(*each) for each in zip(matrices, found.shifts, strict=True)])
+
+
+def apart_at_corners(maps, others, shape):
+    """Measure by how much neighbouring sections miss each other at their corners, RMS px."""
+    corners = np.array([(y, x) for y in (-0.5, 0.5) for x in (-0.5, 0.5)]) * shape
+    miss = [carried(corners, a) - carried(corners, b) for a, b in zip(maps, others, strict=True)]
+    return float(np.sqrt((np.diff(miss, axis=0) ** 2).sum(axis=-1).mean()))
+
+
+def aligned_by(model, sections, size):
+    return estimate_alignment(sections, size, params=AlignParams(model=model), threads=2)
+
+
+@pytest.mark.parametrize(("model", "degrees", "scale"), TURNS)
+def test_turned_and_stretched_real_sections_are_brought_back(real, model, degrees, scale):
+    raw, size = real("fib25_dev.npz", np.s_[:24])
+    maps = random_maps(len(raw), degrees, scale)
+    sections, shape = deformed(raw, maps), raw.shape[1:]
+    true = np.broadcast_to(np.eye(3), maps.shape)
+    by_shifts = apart_at_corners(
+        applied(aligned_by("translation", sections, size)) @ maps, true, shape
+    )
+    assert by_shifts > 3
+    for chosen in (model, "auto"):
+        found = aligned_by(chosen, sections, size)
+        assert apart_at_corners(applied(found) @ maps, true, shape) < 0.8
+    # Where only rotations were added, nothing more is taken out.
+    stretched = np.abs(np.linalg.det(found.matrices) - 1).max() > 1e-6
+    assert stretched == (model == "affine")
+
+
+def test_turned_serial_sections_are_brought_back(real):
+    raw, size = real("isbi_dev.npz", np.s_[:12])
+    maps = random_maps(len(raw), 1.0, 0.0)
+    own = applied(aligned_by("rigid", raw, size))
+    found = applied(aligned_by("rigid", deformed(raw, maps), size))
+    assert apart_at_corners(found @ maps, own, raw.shape[1:]) < 2.5
+
+
+def test_auto_stays_with_translation_where_sections_are_only_shifted(real):
+    raw, size = real("fib25_dev.npz", np.s_[:16])
+    for sigma in (0.0, 1.0):
+        sections = mirrored(raw, simulated_shifts(len(raw), sigma, seed=7))
+        found, plain = (aligned_by(model, sections, size) for model in ("auto", "translation"))
+        assert found.matrices is None
+        np.testing.assert_array_equal(found.shifts, plain.shifts)
+
+
+@pytest.mark.parametrize("model", ["rigid", "affine"])
+def test_a_stack_in_register_is_hardly_turned(real, model):
+    raw, size = real("fib25_dev.npz", np.s_[:24])
+    corner = np.array(raw.shape[1:]) / 2
+    found = aligned_by(model, raw, size)
+    moved = (found.matrices - np.eye(2)) @ corner + found.shifts
+    assert np.sqrt((moved**2).sum(axis=1).mean()) < 0.5
+
+
+def test_damaged_sections_are_turned_as_their_neighbours_are(real):
+    raw, size = real("fib25_dev.npz", np.s_[:12])
+    sections = deformed(raw, random_maps(12, 1.0, 0.0))
+    sections[4] = sections[8] = 0
+    params = AlignParams(model="rigid")
+    found = estimate_alignment(sections, size, blank=[4, 8], params=params)
+    assert found.damaged == (4, 8)
+    angles = np.arctan2(found.matrices[:, 1, 0], found.matrices[:, 0, 0])
+    np.testing.assert_allclose(angles[[4, 8]], (angles[[3, 7]] + angles[[5, 9]]) / 2, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("model", ["rigid", "affine", "auto"])
+@pytest.mark.parametrize("shape", [(1, 80, 80), (2, 16, 16), (3, 64, 17), (3, 70, 90)])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_any_model_takes_small_and_flat_stacks(model, shape, noise):
+    sections = (0.5 + noise * np.random.default_rng(0).uniform(-1, 1, shape)).astype(np.float32)
+    found = aligned_by(model, sections, SIZE)
+    assert np.isfinite(applied(found)).all()
+    assert np.isfinite(found.confidence).all()
+    if not noise:
+        np.testing.assert_allclose(applied(found), np.broadcast_to(np.eye(3), (shape[0], 3, 3)))
+
+
+def test_matrices_of_identity_move_as_shifts_alone_do(sections):
+    turns = np.broadcast_to(np.eye(2), (len(sections), 2, 2))
+    for order in (0, 3):
+        plain, turned = (
+            apply_shifts(sections, MOVES, order, matrices=matrices) for matrices in (None, turns)
+        )
+        np.testing.assert_allclose(plain, turned, atol=1e-5)
+
+
+@given(st.integers(0, 999))
+@settings(max_examples=30)
+def test_points_go_where_a_labelled_dot_is_turned_to(seed):
+    rng = np.random.default_rng(seed)
+    maps = random_maps(3, 5.0, 0.02, seed)
+    turns, shifts = maps[:, :2, :2], maps[:, :2, 2]
+    places = np.column_stack([np.arange(3), rng.integers(12, 30, (3, 2))])
+    dots = np.zeros((3, 40, 50), np.int32)
+    for z, y, x in places:
+        dots[z, y - 3 : y + 4, x - 3 : x + 4] = 1
+    moved = apply_shifts(dots, shifts, order=0, matrices=turns)
+    middles = [np.argwhere(section).mean(axis=0) for section in moved]
+    expected = carry_points(places, shifts, turns, (40, 50))[:, 1:]
+    np.testing.assert_allclose(expected, middles, atol=0.6)

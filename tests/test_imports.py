@@ -26,7 +26,7 @@ FLOORS = {
     "stages": [
         ["fetch"],
         ["preprocess"],
-        ["align", "registration"],
+        ["align", "registration", "deformation"],
         ["evidence"],
         ["segment"],
         ["stitch", "contraction", "enclosure"],

@@ -18,7 +18,7 @@ from connectome.align import apply_shifts, carry_points
 from connectome.console import Console
 from connectome.errors import DataError, UsageError
 from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
-from connectome.params import RunConfig, Source
+from connectome.params import AlignParams, RunConfig, Source
 from connectome.phantom import make_phantom
 
 SIZE = (30.0, 8.0, 8.0)
@@ -198,6 +198,28 @@ def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outd
     assert scores == evaluation["synapses"]
     rms = alignment_rms(shifts, truth.shifts)
     assert rms == pytest.approx(evaluation["alignment"]["rms_px"])
+
+
+def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
+    evaluation = run(tmp_path, align_params=AlignParams(model="affine"))
+    content = json.loads((tmp_path / layout.SHIFTS).read_text())
+    assert "matrices" not in json.loads((outdir / layout.SHIFTS).read_text())
+    assert np.shape(content["matrices"]) == (len(content["shifts"]), 2, 2)
+    moves = [np.array(content[name]) for name in ("shifts", "matrices")]
+    preprocessed = layout.read_volume(tmp_path / layout.PREPROCESSED).data
+    aligned = layout.read_volume(tmp_path / layout.ALIGNED["float16"]).data
+    expected = apply_shifts(preprocessed, moves[0], matrices=moves[1])
+    np.testing.assert_allclose(expected, aligned, atol=1e-3)
+    truth = make_phantom(SHAPE, seed=7).truth
+    true_labels = apply_shifts(truth.labels, moves[0], order=0, matrices=moves[1])
+    labels = layout.read_volume(tmp_path / layout.LABELS).data
+    assert evaluation["segmentation"] == pytest.approx(segmentation_scores(labels, true_labels))
+    true = truth.synapses.copy()
+    true[["z", "y", "x"]] = carry_points(true[["z", "y", "x"]].to_numpy(), *moves, SHAPE[1:])
+    candidates = pd.read_csv(tmp_path / layout.SYNAPSES)
+    found = synapse_scores(candidates, true, SIZE)
+    for limit, score in evaluation["synapses"].items():
+        assert score == pytest.approx(found[limit])
 
 
 def test_figures_can_be_opened(outdir):

@@ -27,7 +27,8 @@ PUBLISHED_FLAGS = [
 ]
 NEW_FLAGS = [
     *("--simulate_misalignment", "--resolution", "--origin", "--voxel_size", "--ground_truth"),
-    *("--no-align", "--segmentation", "--threads", "--dry_run", "--quiet", "--debug", "--version"),
+    *("--no-align", "--align-model", "--segmentation", "--threads", "--dry_run"),
+    *("--quiet", "--debug", "--version"),
     *("--boss_host", "--boss_token"),
 ]
 
