@@ -5,7 +5,8 @@ Usage: python benchmarks/learn_membranes.py [--out connectome/membrane_networks.
 Phantoms of many voxel sizes, blurs, noises and contrasts are imaged, and a small network learns
 to tell membrane from the rest by the features of `connectome.features`: one network for features
 within sections, one for features in 3D. No real tissue is used, so every real volume is a test.
-The same seeds give the same networks; it takes a minute or two.
+The same seeds give the same networks; it takes a minute or two, and scikit-learn, which comes with
+`requirements-dev.txt`.
 """
 
 from __future__ import annotations
