@@ -13,7 +13,7 @@ import numpy as np
 from connectome.features import feature_names, reach, standardised, voxel_features
 from connectome.network import membrane_network
 from connectome.progress import Progress, map_sections, map_stacks, silent
-from connectome.volume import thin_sections
+from connectome.volume import sound_around, thin_sections
 
 OUTLIER = 3.0  # standard deviations: what lies further out says no more
 BLOCK_ROWS = 64  # rows looked at together where sections are thin
@@ -78,8 +78,7 @@ def _stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
     """Replace damaged sections by what lies between the nearest sound ones."""
     sound = [z for z in range(len(image)) if z not in set(damaged)]
     for z in damaged if sound else ():
-        before = max((s for s in sound if s < z), default=sound[0])
-        after = min((s for s in sound if s > z), default=sound[-1])
+        before, after = sound_around(z, sound)
         weight = (z - before) / (after - before) if after != before else 0.0
         image[z] = (1 - weight) * image[before] + weight * image[after]
 

@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import EllipseCollection, PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from PIL import Image
 from scipy import sparse
 from scipy.cluster import hierarchy
@@ -633,6 +633,11 @@ def _draw_graph_keys(figure: Figure, norm: Normalize) -> None:
     score = style.panel(figure, (123.0, 78.0, 52.0, 2.0))
     bar = figure.colorbar(ScalarMappable(norm, EDGE_COLOURS), cax=score, orientation="horizontal")
     bar.set_label("summed score of a connection")
+    if isinstance(norm, LogNorm):
+        # By default every digit has a tick, and their labels overlap.
+        narrow = norm.vmax <= 100 * norm.vmin
+        bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if narrow else (1,)))
+        bar.minorticks_off()
     bar.ax.xaxis.set_major_formatter("{x:g}")
     share = style.panel(figure, (131.0, 92.0, 36.0, 2.0))
     bar = figure.colorbar(

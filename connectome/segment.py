@@ -93,9 +93,8 @@ def _without_noise(basins, landscape, axes, least_prominence) -> np.ndarray:
     joined = _join_by_prominence(
         top.tolist(), group[first][order], group[second][order], height[order], least_prominence
     )
-    group = joined[group]
-    group[group == group[0]] = -1  # outside the tissue
-    _, numbers = np.unique(group, return_inverse=True)
+    # Basin 0, outside the tissue, touches none: it is the first group, and stays 0.
+    _, numbers = np.unique(joined[group], return_inverse=True)
     return numbers.astype(np.int32)[basins]
 
 

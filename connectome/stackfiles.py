@@ -141,7 +141,9 @@ def open_stack(uri: str, kind: Kind = EM) -> Stack:
     if not path.exists():
         near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
         raise DataError(
-            f"there is no {path}", "nothing was read", str(path.with_name(near[0])) if near else ""
+            f"there is no {path}",
+            "nothing was read",
+            str(path.with_name(near[0])) if near else "the path of a stack, or phantom://neuropil",
         )
     with _reading(uri):
         stack = opener(path, name, kind)

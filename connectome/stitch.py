@@ -12,7 +12,7 @@ from connectome.contacts import Contacts, overlapping, touching
 from connectome.contraction import Contraction, contract
 from connectome.enclosure import enclosed, open_faces
 from connectome.params import StitchParams
-from connectome.volume import thin_sections
+from connectome.volume import sound_around, thin_sections
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,15 +128,14 @@ def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[in
     Returns
     -------
     ndarray of int32, shape (Z, Y, X)
-        Ids that the sections before and after agree upon stay in place; the rest goes to the
-        nearest of them.
+        Ids that the sections before and after agree upon stay in place and grow over the tissue
+        between; where they cannot, ids are those before, or else after.
     """
     filled = labels.copy()
     sound = [z for z in range(len(labels)) if z not in set(damaged)]
     for z in sorted(damaged) if sound else ():
-        before = filled[max((s for s in sound if s < z), default=sound[0])]
-        after = labels[min((s for s in sound if s > z), default=sound[-1])]
-        filled[z] = _between(before, after, tissue[z])
+        before, after = sound_around(z, sound)
+        filled[z] = _between(filled[before], filled[after], tissue[z])
         sound.append(z)  # the next of a row goes on from here
     return filled
 
@@ -223,5 +222,4 @@ def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndar
     lookup = np.zeros(root.size, np.int32)
     lookup[root[order[np.sort(first)]]] = np.arange(1, first.size + 1)
     neurite = lookup[root]
-    neurite[0] = 0
     return neurite[pieces], neurite

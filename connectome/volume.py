@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,3 +107,23 @@ def thin_sections(voxel_size: tuple[float, float, float]) -> bool:
     """
     section, *pixel = voxel_size
     return bool(section <= min(THIN_NM, 2 * min(pixel)))
+
+
+def sound_around(section: int, sound: Sequence[int]) -> tuple[int, int]:
+    """Find the sound sections nearest to a damaged one, before and after it.
+
+    Parameters
+    ----------
+    section : int
+        The damaged section.
+    sound : sequence of int
+        Sections to choose from, at least one.
+
+    Returns
+    -------
+    before, after : int
+        Beyond an end of the stack, the only one there is, twice.
+    """
+    before = max((z for z in sound if z < section), default=None)
+    after = min((z for z in sound if z > section), default=before)
+    return (after if before is None else before), after

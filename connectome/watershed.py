@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from connectome.contacts import pair_keys
 from connectome.params import WatershedParams
 from connectome.progress import Progress, map_stacks, silent
 from connectome.volume import in_plane_px
@@ -95,8 +96,9 @@ def join_overlaps(
     size = int(counts.sum()) + 1  # 0 is nobody, and stays by itself
 
     both = (unique[:-1] > 0) & (unique[1:] > 0)
-    # One number per pair: sorting pairs as rows would be sixty times slower.
-    keys, overlap = np.unique(unique[:-1][both] * size + unique[1:][both], return_counts=True)
+    keys, overlap = np.unique(
+        pair_keys(unique[:-1][both], unique[1:][both], size), return_counts=True
+    )
     enough = overlap * np.prod(voxel_size[1:]) >= params.least_overlap_nm2
     links = np.divmod(keys[enough], size)
     graph = coo_array((np.ones(enough.sum(), bool), links), shape=(size, size))

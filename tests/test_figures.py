@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +20,16 @@ from PIL import Image
 
 from connectome import style
 from connectome.errors import DataError
-from connectome.figures import _arrows, figure1, figure2, figure3, figure4, write_figure
+from connectome.figures import (
+    _arrows,
+    _draw_graph_keys,
+    _weight_norm,
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    write_figure,
+)
 from connectome.volume import Volume
 
 SOURCE = "phantom://neuropil?seed=7"
@@ -424,3 +433,16 @@ def test_a_failed_write_leaves_the_previous_files(tmp_path):
     with pytest.raises((AttributeError, RuntimeError)):
         write_figure(broken, tmp_path / "figure")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("low", [0.0002, 0.004, 0.015, 0.05])
+def test_the_numbers_under_the_shades_of_connections_do_not_overlap(low):
+    figure = style.page(120.0)
+    _draw_graph_keys(figure, _weight_norm(np.array([low, 0.2])))
+    FigureCanvasAgg(figure).draw()
+    shades = figure.axes[0].xaxis
+    boxes = [tick.label1.get_window_extent() for tick in shades.get_major_ticks()]
+    boxes += [tick.label1.get_window_extent() for tick in shades.get_minor_ticks()]
+    seen = sorted((box.x0, box.x1) for box in boxes if box.width > 1)
+    assert len(seen) >= 2
+    assert all(right <= left for (_, right), (left, _) in pairwise(seen))

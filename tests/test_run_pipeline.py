@@ -265,7 +265,9 @@ def wait_for(condition, process):
     "reached",
     [
         "preprocess",
-        "synapses",  # figures are being drawn by then
+        # Figures are being drawn by then, and seconds of work lie ahead: a run that is over cannot
+        # be interrupted.
+        "stitch",
     ],
 )
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -276,7 +278,7 @@ def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_p
         (outdir / name).write_bytes(b"earlier")
     before = contents(outdir)
     process = subprocess.Popen(
-        command(*PHANTOM, "--cutout", 192, 192, 48, "--outdir", outdir, "--threads", 2),
+        command(*PHANTOM, "--cutout", 256, 256, 48, "--outdir", outdir, "--threads", 2),
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

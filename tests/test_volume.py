@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from connectome.errors import DataError
-from connectome.volume import Volume, in_plane_px
+from connectome.volume import Volume, in_plane_px, sound_around
 
 SIZE = (30.0, 8.0, 4.0)
 DATA = np.zeros((2, 3, 5), np.uint8)
@@ -50,3 +50,9 @@ def test_contents_of_another_shape_are_refused_with_both():
 
 def test_lengths_become_pixels():
     np.testing.assert_array_equal(in_plane_px(24, SIZE), (3, 6))
+
+
+def test_the_sound_sections_around_a_damaged_one():
+    assert sound_around(3, [0, 2, 5, 7]) == (2, 5)
+    assert sound_around(0, [1, 4]) == (1, 1)
+    assert sound_around(9, [1, 4]) == (4, 4)
