@@ -390,6 +390,7 @@ NAMED_HUBS = 15
 MATRIX_SIZE = 24  # rows that can be named at 6 pt
 GRAPH_MM = 104.0
 LABEL_MM = (1.3, 2.3)  # width of a letter and height of a line at 6 pt
+NAME_GAP_MM = 0.4  # between a name and its dot, or another name
 BEND = 0.16  # of an arrow's length: opposite arrows bow apart
 EDGE_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
 
@@ -579,9 +580,11 @@ def _draw_names(
     taken = np.concatenate([place - radius[:, None], place + radius[:, None]], axis=1)
     for spot, reach, name in zip(place, radius, names, strict=True):
         size = np.array([LABEL_MM[0] * len(name), LABEL_MM[1]])
-        centres = spot + sides * (reach + 0.4 + size / 2)
+        centres = spot + sides * (reach + NAME_GAP_MM + size / 2)
         centres = np.clip(centres, size / 2, GRAPH_MM - size / 2)
-        boxes = np.concatenate([centres - size / 2, centres + size / 2], axis=1)
+        # Two names in a row without a gap would read as one number.
+        room = size / 2 + [NAME_GAP_MM, 0]
+        boxes = np.concatenate([centres - room, centres + room], axis=1)
         overlap = np.minimum(boxes[:, None, 2:], taken[:, 2:]) - np.maximum(
             boxes[:, None, :2], taken[:, :2]
         )
