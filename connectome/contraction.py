@@ -96,7 +96,11 @@ class Contraction:
 
 
 def contract(
-    n_regions: int, first: np.ndarray, second: np.ndarray, pull: np.ndarray
+    n_regions: int,
+    first: np.ndarray,
+    second: np.ndarray,
+    pull: np.ndarray,
+    anchors: np.ndarray | None = None,
 ) -> Contraction:
     """Join regions in one global order, the strongest pull first, until none is left.
 
@@ -113,14 +117,19 @@ def contract(
         The two regions of each edge; pairs may repeat and then add up.
     pull : ndarray of float, shape (E,)
         Signed strength.
+    anchors : ndarray of int, shape (N,), optional
+        What is known of regions: those of one number are joined first, with infinite pull, and
+        those of two numbers never; 0 where nothing is known.
 
     Returns
     -------
     Contraction
         The regions that belong together, and the joins that made it so.
     """
+    anchors = np.zeros(n_regions, int) if anchors is None else anchors
+    edges = zip(*_with_known(anchors, first, second, pull), strict=True)
     neighbours: list[dict[int, float]] = [{} for _ in range(n_regions)]
-    for a, b, strength in zip(first.tolist(), second.tolist(), pull.tolist(), strict=True):
+    for a, b, strength in edges:
         neighbours[a][b] = neighbours[b][a] = neighbours[a].get(b, 0.0) + strength
     queue = [
         (-strength, a, b)
@@ -130,18 +139,31 @@ def contract(
     ]
     heapq.heapify(queue)
     parent = list(range(n_regions))
+    known = anchors.tolist()
     joins, pulls = [], []
     while queue:
         strength, a, b = heapq.heappop(queue)
         # An entry is out of date when its edge has gone or has changed since it was queued.
         if neighbours[a].get(b) != -strength:
             continue
+        if known[a] and known[b] and known[a] != known[b]:
+            continue
         keep, drop = (a, b) if len(neighbours[a]) >= len(neighbours[b]) else (b, a)
         parent[drop] = keep
+        known[keep] = known[keep] or known[drop]
         joins.append((keep, drop))
         pulls.append(-strength)
         _absorb(neighbours, keep, drop, queue)
     return Contraction(_roots(parent), np.array(joins, int).reshape(-1, 2), np.array(pulls))
+
+
+def _with_known(anchors, first, second, pull) -> tuple[list, list, list]:
+    """Add an edge of infinite pull from each region of a number to the next of that number."""
+    order = np.argsort(anchors, kind="stable")
+    order = order[np.count_nonzero(anchors == 0) :]
+    same = np.flatnonzero(anchors[order[1:]] == anchors[order[:-1]])
+    ends = ((first, order[same]), (second, order[same + 1]), (pull, np.full(same.size, np.inf)))
+    return tuple(np.concatenate(pair).tolist() for pair in ends)
 
 
 def _absorb(neighbours, keep: int, drop: int, queue: list) -> None:

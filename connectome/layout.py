@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,12 +26,15 @@ ALIGNED = {
     "float16": "data/em_aligned_float16_zyx.npy",
     "float32": "data/em_aligned_float32_zyx.npy",
 }
+PROBABILITY = "data/neurite_prob_f16_zyx.npy"
 LABELS = "data/neurite_labels_i32_zyx.npy"
+TRUE_LABELS = "data/true_labels_i32_zyx.npy"
 SEGMENTS = "tables/segments.csv"
 MERGE_LOG = "tables/merge_log.csv"
 SYNAPSES = "tables/synapse_candidates.csv"
 NODES = "tables/graph_node_stats.csv"
 EDGES = "tables/graph_edges.csv"
+TRUE_SYNAPSES = "tables/true_synapses.csv"
 SHIFTS = "tables/alignment_shifts.json"
 EVALUATION = "tables/evaluation.json"
 FIGURES = {
@@ -41,6 +44,21 @@ FIGURES = {
     4: "figures/Figure4_alignment_shifts",
 }
 RUN_LOG = "runs/pipeline_runs.sqlite"
+MODELS = "runs/models"
+
+# A person's work.
+CORRECTED = "data/neurite_labels_corrected_i32_zyx.npy"
+PROOFREAD = "tables/proofread_slices.json"
+REVIEWED = "tables/synapses_reviewed.csv"
+
+# What each refiner makes: "rf", the random forest, and "unet".
+REFINED_PROBABILITY = {kind: f"data/neurite_prob_{kind}_f16_zyx.npy" for kind in ("rf", "unet")}
+REFINED_LABELS = {kind: f"data/neurite_labels_{kind}_i32_zyx.npy" for kind in ("rf", "unet")}
+REFINED_METRICS = {kind: f"tables/{kind}_metrics.json" for kind in ("rf", "unet")}
+REFINED_FIGURE = {
+    "rf": "figures/Figure_rf_feature_importances",
+    "unet": "figures/Figure_unet_training_curve",
+}
 
 
 def sidecar(path: Path) -> Path:
@@ -51,11 +69,11 @@ def sidecar(path: Path) -> Path:
 # What the main job owns. When a run does not make one of these anew, a leftover of an earlier
 # run would describe other tissue than its neighbours do, so publishing removes it. Corrections
 # and refined labels are a person's work and are not on this list.
-_ARRAYS = (CUTOUT, PREPROCESSED, *ALIGNED.values(), LABELS)
+_ARRAYS = (CUTOUT, PREPROCESSED, *ALIGNED.values(), PROBABILITY, LABELS, TRUE_LABELS)
 PUBLISHED = (
     *_ARRAYS,
     *(str(sidecar(Path(name))) for name in _ARRAYS),
-    *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, SHIFTS, EVALUATION),
+    *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, SHIFTS, EVALUATION),
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 
@@ -150,7 +168,7 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def staged(outdir: Path, run_id: str) -> Iterator[Path]:
+def staged(outdir: Path, run_id: str, owned: Collection[str] = PUBLISHED) -> Iterator[Path]:
     """Collect a run's files in a private folder and publish them together at the end.
 
     Parameters
@@ -159,13 +177,15 @@ def staged(outdir: Path, run_id: str) -> Iterator[Path]:
         The output folder, created if need be.
     run_id : str
         Names the private folder, so that two runs never share one.
+    owned : collection of str
+        What a run of this kind makes; the main job's files unless told otherwise.
 
     Yields
     ------
     Path
         Folder to write into, with the same names as under ``outdir``. When the block ends
-        well its files replace those under ``outdir`` and stale ones go; when it does not,
-        ``outdir`` stays as it was.
+        well its files replace those under ``outdir`` and stale ones of ``owned`` go; when it does
+        not, ``outdir`` stays as it was.
     """
     stage = outdir / "runs" / f".{run_id}.partial"
     stage.mkdir(parents=True)
@@ -175,7 +195,7 @@ def staged(outdir: Path, run_id: str) -> Iterator[Path]:
         for name in sorted(made):
             (outdir / name).parent.mkdir(parents=True, exist_ok=True)
             (stage / name).replace(outdir / name)
-        for name in PUBLISHED:
+        for name in owned:
             if name not in made:
                 (outdir / name).unlink(missing_ok=True)
     finally:

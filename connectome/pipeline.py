@@ -23,9 +23,7 @@ from connectome import (
     layout,
     preprocess,
     runlog,
-    segment,
     segments,
-    stitch,
     synapses,
     watershed,
 )
@@ -34,6 +32,7 @@ from connectome.drawing import FigurePress
 from connectome.errors import SourceUnreachable, UsageError
 from connectome.params import DEFAULT_CUTOUT, RunConfig
 from connectome.progress import Progress, silent
+from connectome.road import to_neurites
 from connectome.truth import Truth
 from connectome.volume import Volume
 
@@ -129,13 +128,17 @@ def describe_plan(config: RunConfig, plan: fetch.CutoutPlan) -> str:
 
 def files_written(config: RunConfig) -> list[str]:
     """List the files a run leaves, relative to the output folder."""
+    is_phantom = config.source.uri.startswith("phantom:")
     arrays = [layout.ALIGNED[config.aligned_dtype], layout.LABELS]
+    tables = [layout.SEGMENTS, layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS]
     if not config.save_minimal:
         arrays = [layout.CUTOUT, layout.PREPROCESSED, *arrays]
-    tables = [layout.SEGMENTS, layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS]
+        arrays += [layout.TRUE_LABELS] * bool(config.ground_truth or is_phantom)
     if config.segmentation == "agglomerate":
+        arrays += [layout.PROBABILITY] * (not config.save_minimal)
         tables.append(layout.MERGE_LOG)
-    if config.ground_truth or config.simulate_sigma_px or config.source.uri.startswith("phantom:"):
+    tables += [layout.TRUE_SYNAPSES] * is_phantom
+    if config.ground_truth or config.simulate_sigma_px or is_phantom:
         tables.append(layout.EVALUATION)
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
     arrays = [name for path in arrays for name in (path, str(layout.sidecar(Path(path))))]
@@ -195,16 +198,19 @@ class _Job:
             prepared = self.prepare(plan)
             cutout, aligned = prepared.cutout, prepared.aligned
             self.draw_alignment(press, prepared)
-            labels, tables = self.reconstruct(prepared)
+            arrays, tables = self.reconstruct(prepared)
+            labels = arrays[layout.LABELS]
             press.draw(1, cutout, prepared.preprocessed, aligned, labels)
             candidates = self.find_synapses(prepared, labels)
             press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source)
             wiring, nodes, edges = self.connect(candidates)
             tables |= {layout.SYNAPSES: candidates, layout.NODES: nodes, layout.EDGES: edges}
+            if prepared.truth.synapses is not None:
+                tables[layout.TRUE_SYNAPSES] = prepared.truth.synapses
             press.draw(3, wiring, cutout.source)
             evaluation = self.evaluate(prepared, labels, candidates)
             with self.log.stage("save"):
-                self.save_arrays(folder, prepared, labels)
+                self.save_arrays(folder, prepared, arrays)
                 self.save_tables(folder, prepared, tables)
                 if evaluation:
                     layout.write_json(folder / layout.EVALUATION, evaluation)
@@ -293,12 +299,12 @@ class _Job:
         )
         return cutout.with_data(moved), truth
 
-    def reconstruct(self, prepared: Prepared) -> tuple[np.ndarray, dict[str, pd.DataFrame]]:
-        """Take the aligned stack to neurite ids and what there is to tell of them."""
+    def reconstruct(self, prepared: Prepared) -> tuple[dict, dict[str, pd.DataFrame]]:
+        """Take the aligned stack to neurite ids and what there is to tell of them, by name."""
         roads = {"agglomerate": self.agglomerate, "watershed": self.watershed}
         return roads[self.config.segmentation](prepared)
 
-    def watershed(self, prepared: Prepared) -> tuple[np.ndarray, dict[str, pd.DataFrame]]:
+    def watershed(self, prepared: Prepared) -> tuple[dict, dict[str, pd.DataFrame]]:
         """Outline profiles and join them by overlap: the published baseline."""
         voxel_size, params = prepared.cutout.voxel_size, self.config.watershed_params
         with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
@@ -310,9 +316,10 @@ class _Job:
             labels = watershed.join_overlaps(profiles, voxel_size, params)
             counts["neurites"] = int(labels.max())
         self.console.say(f"neurites    {labels.max()} ids from {n_profiles} profiles (watershed)")
-        return labels, {layout.SEGMENTS: segments.segment_table(labels, voxel_size)}
+        table = segments.segment_table(labels, voxel_size)
+        return {layout.LABELS: labels}, {layout.SEGMENTS: table}
 
-    def agglomerate(self, prepared: Prepared) -> tuple[np.ndarray, dict[str, pd.DataFrame]]:
+    def agglomerate(self, prepared: Prepared) -> tuple[dict, dict[str, pd.DataFrame]]:
         """Rate membranes, and join small pieces by how their boundaries look and overlap."""
         voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
@@ -324,21 +331,21 @@ class _Job:
                 threads=self.config.threads,
                 progress=tell,
             )
-        with self.log.stage("segment") as counts:
-            pieces = segment.segment_stack(
-                probability, prepared.tissue, voxel_size, self.config.segment_params
-            )
-            counts["pieces"] = n_pieces = int(pieces.max())
-        with self.log.stage("stitch") as counts:
-            stitched = stitch.stitch_pieces(
-                pieces, probability, voxel_size, damaged, self.config.stitch_params
-            )
-            counts["neurites"] = n_neurites = int(stitched.labels.max())
+        found = to_neurites(
+            probability,
+            prepared.tissue,
+            voxel_size,
+            damaged,
+            self.log,
+            params=(self.config.segment_params, self.config.stitch_params),
+        )
         with self.log.stage("doubt"):
-            log = segments.merge_log(stitched, pieces, voxel_size)
-            table = segments.segment_table(stitched.labels, voxel_size, stitched, log)
+            log = segments.merge_log(found.stitched, found.pieces, voxel_size)
+            table = segments.segment_table(found.labels, voxel_size, found.stitched, log)
+        n_neurites, n_pieces = found.labels.max(), found.pieces.max()
         self.console.say(f"neurites    {n_neurites} ids from {n_pieces} pieces")
-        return stitched.labels, {layout.SEGMENTS: table, layout.MERGE_LOG: log}
+        arrays = {layout.LABELS: found.labels, layout.PROBABILITY: probability.astype(np.float16)}
+        return arrays, {layout.SEGMENTS: table, layout.MERGE_LOG: log}
 
     def find_synapses(self, prepared: Prepared, labels: np.ndarray) -> pd.DataFrame:
         """Find candidates; the density's place, its partners and a score."""
@@ -386,12 +393,17 @@ class _Job:
             self.log.metric(name, value)
         return evaluation and evaluation | {"source": prepared.cutout.source}
 
-    def save_arrays(self, folder: Path, prepared: Prepared, labels: np.ndarray) -> None:
+    def save_arrays(self, folder: Path, prepared: Prepared, found: dict) -> None:
         """Write the stacks, each with its place in the world."""
         cutout, dtype = prepared.cutout, self.config.aligned_dtype
-        arrays = {layout.ALIGNED[dtype]: prepared.aligned.astype(dtype), layout.LABELS: labels}
-        if not self.config.save_minimal:
+        arrays = {layout.ALIGNED[dtype]: prepared.aligned.astype(dtype)}
+        if self.config.save_minimal:
+            arrays[layout.LABELS] = found[layout.LABELS]
+        else:
             arrays |= {layout.CUTOUT: cutout.data, layout.PREPROCESSED: prepared.preprocessed}
+            arrays |= found
+            if prepared.truth.labels is not None:
+                arrays[layout.TRUE_LABELS] = prepared.truth.labels.astype(np.int32)
         for name, data in arrays.items():
             layout.write_volume(folder / name, cutout.with_data(data))
 

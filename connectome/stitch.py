@@ -53,6 +53,7 @@ def stitch_pieces(
     voxel_size: tuple[float, float, float],
     damaged: Sequence[int] = (),
     params: StitchParams | None = None,
+    anchors: np.ndarray | None = None,
 ) -> Stitched:
     """Join pieces into neurites.
 
@@ -79,12 +80,17 @@ def stitch_pieces(
         Sections whose own content means nothing.
     params : StitchParams, optional
         Where evidence turns from parting to joining, and the weight of overlap.
+    anchors : ndarray of int, shape (P,), optional
+        The neurite that a person says a piece belongs to, for every piece number
+        (`connectome.anchors.anchor_pieces`); 0 where nobody has. Pieces of one neurite are
+        joined, wherever they are, and those of two never.
 
     Returns
     -------
     Stitched
     """
     params = params or StitchParams()
+    anchors = np.zeros(int(pieces.max()) + 1, int) if anchors is None else anchors
     thin = thin_sections(voxel_size)
     # Between thin sections neighbours have stood in for damaged ones.
     skipped = [z for z in range(len(pieces)) if (z in damaged and not thin) or not pieces[z].any()]
@@ -99,8 +105,9 @@ def stitch_pieces(
         [_boundary_pull(touch, size, thin, params), _overlap_pull(overlap, share, thin, params)]
     )
     across = np.arange(pull.size) >= touch.size.size
-    joined = contract(size.size, contacts.first, contacts.second, pull)
-    joined = _with_enclosed(joined, kept, size, contacts, across, voxel_size, params)
+    joined = contract(size.size, contacts.first, contacts.second, pull, anchors)
+    free = np.bincount(joined.root, anchors, minlength=size.size) == 0
+    joined = _with_enclosed(joined, kept, size, contacts, across, free, voxel_size, params)
     labels, neurite = _in_order(kept, joined.root)
     return Stitched(
         bridge_sections(labels, pieces > 0, [z for z in skipped if z in damaged]),
@@ -188,8 +195,11 @@ def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params) -> n
     return pull * np.sqrt(overlap.size)
 
 
-def _with_enclosed(joined, pieces, size, contacts, across, voxel_size, params) -> Contraction:
-    """Join what lies within one neurite to it, whatever its boundary looks like."""
+def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, params) -> Contraction:
+    """Join what lies within one neurite to it, whatever its boundary looks like.
+
+    Unless a person has said what it is: then it is not ``free``.
+    """
     z, y, x = voxel_size
     faces = np.array([y * x, z * x, z * y])
     in_section = faces.mean() if thin_sections(voxel_size) else faces[1]
@@ -208,6 +218,7 @@ def _with_enclosed(joined, pieces, size, contacts, across, voxel_size, params) -
         np.apply_along_axis(together, 2, open_faces(pieces, faces, root.size)),
         params.least_enclosure,
     )
+    joins = joins[free[joins[:, 1]]]
     return joined.extended(joins, np.zeros(len(joins)))
 
 

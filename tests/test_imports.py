@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "ground": [
         [
-            *("__init__", "errors", "params", "volume", "truth", "layout", "tones"),
+            *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
             *("commandline", "progress", "retry", "contacts", "features", "network"),
         ],
     ],
@@ -29,7 +29,7 @@ FLOORS = {
         ["align", "registration", "deformation"],
         ["evidence"],
         ["segment"],
-        ["stitch", "contraction", "enclosure"],
+        ["stitch", "anchors", "contraction", "enclosure"],
         ["watershed"],
         ["segments"],
         ["synapses"],
@@ -38,7 +38,7 @@ FLOORS = {
         ["evaluate"],
         ["runlog"],
     ],
-    "conductor": [["console", "drawing", "pipeline"]],
+    "conductor": [["console", "drawing", "road", "pipeline"]],
     "scripts": [["run_pipeline"]],
 }
 FLOOR_OF = {

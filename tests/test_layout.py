@@ -112,8 +112,9 @@ def test_stale_files_of_an_earlier_run_go(tmp_path):
 
 def test_everything_a_run_can_publish_is_known_to_be_its_own():
     arrays = [layout.CUTOUT, layout.PREPROCESSED, *layout.ALIGNED.values(), layout.LABELS]
+    arrays += [layout.PROBABILITY, layout.TRUE_LABELS]
     tables = [layout.SEGMENTS, layout.MERGE_LOG, layout.SYNAPSES, layout.NODES, layout.EDGES]
-    tables += [layout.SHIFTS, layout.EVALUATION]
+    tables += [layout.SHIFTS, layout.EVALUATION, layout.TRUE_SYNAPSES]
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
     beside = [name.replace(".npy", ".json") for name in arrays]
     assert set(layout.PUBLISHED) == {*arrays, *beside, *tables, *figures}

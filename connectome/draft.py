@@ -1,0 +1,209 @@
+"""What a run left in its output folder, read again: the draft that people and refiners work on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from connectome import layout
+from connectome.errors import DataError, UsageError
+from connectome.truth import Truth
+from connectome.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """The aligned EM of a run, its neurites, and what is known of them.
+
+    Parameters
+    ----------
+    outdir : Path
+        Folder they were read from.
+    aligned : Volume of float32
+        Preprocessed and aligned EM in [0, 1].
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite ids of the main job; 0 outside the tissue.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        Where ``aligned`` shows tissue.
+    damaged : tuple of int
+        Sections that were bridged.
+    truth : Truth
+        Carried into the aligned frame; empty where none is known.
+    """
+
+    outdir: Path
+    aligned: Volume
+    labels: np.ndarray
+    tissue: np.ndarray
+    damaged: tuple[int, ...]
+    truth: Truth
+
+
+@dataclass(frozen=True, eq=False)
+class Proofread:
+    """Sections that a person has gone through from edge to edge.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (Z, Y, X)
+        Corrected neurite ids, the same in every section of a neurite; 0 on membranes and outside
+        the tissue.
+    sections : tuple of int
+        In which ``labels`` can be believed, in ascending order.
+    """
+
+    labels: np.ndarray
+    sections: tuple[int, ...]
+
+
+def read_draft(outdir: Path) -> Draft:
+    """Read what the last run left.
+
+    Parameters
+    ----------
+    outdir : Path
+        Output folder of ``run_pipeline.py``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or no run has finished in it.
+    DataError
+        If files are missing, damaged or of different cutouts.
+    """
+    stored = [outdir / name for name in layout.ALIGNED.values() if (outdir / name).exists()]
+    if not stored:
+        raise UsageError(
+            f"{outdir} holds no aligned stack: no {layout.ALIGNED['float16']}",
+            "there is nothing to work on",
+            f"run_pipeline.py --outdir {outdir}",
+        )
+    aligned = layout.read_volume(stored[0])
+    aligned = aligned.with_data(aligned.data.astype(np.float32))
+    labels = _fitting(layout.read_volume(outdir / layout.LABELS).data, aligned, layout.LABELS)
+    shifts = _read_json(outdir / layout.SHIFTS)
+    # Preprocessing leaves nothing but the outside at 0, next to a stray voxel of the tissue.
+    tissue = (aligned.data > 0) | (labels > 0)
+    damaged = tuple(shifts.get("damaged_sections", ()))
+    return Draft(outdir, aligned, labels, tissue, damaged, _read_truth(outdir, aligned))
+
+
+def read_proofread(draft: Draft) -> Proofread | None:
+    """Read which sections were proofread, and as what; None where nobody has begun.
+
+    The corrected labels may come from any program. They need no sidecar: an array of the draft's
+    shape lies where the draft does.
+
+    Raises
+    ------
+    DataError
+        If one of the two files is there without the other, the labels are not whole numbers from
+        0 or of another shape, or a section lies outside the stack.
+    """
+    table, path = draft.outdir / layout.PROOFREAD, draft.outdir / layout.CORRECTED
+    if not table.exists():
+        return None
+    listed = _read_json(table).get("slices")
+    n_sections = len(draft.labels)
+    if not isinstance(listed, list) or not all(type(z) is int for z in listed):
+        raise DataError(
+            f'{table} has no list of section numbers under "slices"',
+            "it is unknown which sections can be believed",
+            'write {"slices": [z, ...]}',
+        )
+    if outside := [z for z in listed if not 0 <= z < n_sections]:
+        raise DataError(
+            f"{table} names section {outside[0]}, and the stack has {n_sections}, counted from 0",
+            "the corrections seem to belong to another cutout",
+        )
+    if not listed:
+        return None
+    return Proofread(read_labels(path, draft.aligned), tuple(sorted(set(listed))))
+
+
+def read_labels(path: Path, aligned: Volume) -> np.ndarray:
+    """Read ids of a stack: of the same place by their sidecar, or else of the same shape.
+
+    Returns
+    -------
+    ndarray of int32, shape (Z, Y, X)
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is no array of ids from 0 of the stack's shape, or the file
+        beside it names another place.
+    """
+    if not path.exists():
+        raise DataError(f"there is no {path}", "its neurite ids are needed", "napari_proofread.py")
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    _fitting(labels, aligned, path)
+    _check_place(path, aligned)
+    if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
+        raise DataError(
+            f"{path} holds {labels.dtype} from {labels.min()} to {labels.max()}",
+            "neurite ids are whole numbers from 0 to 2147483647",
+        )
+    return labels.astype(np.int32)
+
+
+def read_probability(draft: Draft) -> np.ndarray | None:
+    """Read the untrained neurite probability, float32 (Z, Y, X); None where none was saved."""
+    path = draft.outdir / layout.PROBABILITY
+    if not path.exists():
+        return None
+    stored = layout.read_volume(path).data
+    return _fitting(stored, draft.aligned, path).astype(np.float32)
+
+
+def _read_truth(outdir: Path, aligned: Volume) -> Truth:
+    """Read what a run knew to be true, in the aligned frame already."""
+    labels, table = outdir / layout.TRUE_LABELS, outdir / layout.TRUE_SYNAPSES
+    return Truth(
+        read_labels(labels, aligned) if labels.exists() else None,
+        pd.read_csv(table) if table.exists() else None,
+    )
+
+
+def _fitting(array: np.ndarray, aligned: Volume, name: str | Path) -> np.ndarray:
+    if array.shape != aligned.shape:
+        raise DataError(
+            f"{name} has shape {array.shape}, and the aligned stack {aligned.shape}",
+            "they belong to different cutouts",
+            "run_pipeline.py, or move the file away",
+        )
+    return array
+
+
+def _check_place(path: Path, aligned: Volume) -> None:
+    """Refuse an array whose sidecar, where it has one, tells of another place."""
+    beside = layout.sidecar(path)
+    if not beside.exists():
+        return
+    stored = _read_json(beside)
+    place = {"origin": list(aligned.origin), "source": aligned.source}
+    for key, here in place.items():
+        if stored.get(key, here) != here:
+            raise DataError(
+                f"{path} belongs to {key} {stored[key]}, and the aligned stack to {here}",
+                "ids would be laid over other tissue than they were drawn on",
+                f"run_pipeline.py as before, another --outdir, or move {path.name} away",
+            )
+
+
+def _read_json(path: Path) -> dict:
+    """Read a dictionary."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is no JSON object")
+    return content

@@ -1,0 +1,80 @@
+"""The one road from a probability map to neurites, whoever made the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from connectome import anchors, segment, stitch
+from connectome.draft import Proofread
+from connectome.params import SegmentParams, StitchParams
+from connectome.runlog import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Neurites:
+    """Neurites, and how they came to be.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite ids; those that a person gave in proofread sections hold throughout the stack.
+    pieces : ndarray of int32, shape (Z, Y, X)
+        What they were joined from.
+    stitched : Stitched
+        What spoke for and against every join; with ids of its own where sections are proofread.
+    """
+
+    labels: np.ndarray
+    pieces: np.ndarray
+    stitched: stitch.Stitched
+
+
+def to_neurites(
+    probability: np.ndarray,
+    tissue: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    damaged: Sequence[int],
+    log: Run,
+    proofread: Proofread | None = None,
+    params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
+) -> Neurites:
+    """Divide the tissue up by a probability map and join the pieces.
+
+    Parameters
+    ----------
+    probability : ndarray of float, shape (Z, Y, X)
+        Neurite probability in [0, 1].
+    tissue : ndarray of bool, shape (Z, Y, X)
+        What is to be divided up.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    damaged : sequence of int
+        Sections whose own content means nothing, but for proofread ones.
+    log : Run
+        Told of the stages "segment" and "stitch".
+    proofread : Proofread, optional
+        Sections that stay as a person left them. Ids that are the same there are one neurite in
+        the whole stack, and those that differ are never joined.
+    params : tuple of SegmentParams and StitchParams
+        Of the two stages.
+
+    Returns
+    -------
+    Neurites
+    """
+    known = None
+    with log.stage("segment") as counts:
+        pieces = segment.segment_stack(probability, tissue, voxel_size, params[0])
+        if proofread:
+            said = (proofread.labels, proofread.sections)
+            pieces, known = anchors.anchor_pieces(pieces, *said, voxel_size)
+            damaged = [z for z in damaged if z not in proofread.sections]
+        counts["pieces"] = int(pieces.max())
+    with log.stage("stitch") as counts:
+        stitched = stitch.stitch_pieces(pieces, probability, voxel_size, damaged, params[1], known)
+        labels = anchors.named_as(stitched.labels, *said) if proofread else stitched.labels
+        counts["neurites"] = int(stitched.labels.max())
+    return Neurites(labels, pieces, stitched)
