@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from connectome.progress import Progress
+from connectome.runlog import Stage
 
 
 class Console:
@@ -31,6 +32,13 @@ class Console:
         """Print something the user should know, on the error stream, even when quiet."""
         lines = textwrap.wrap(text, 96, subsequent_indent="      ")
         print("note: " + "\n".join(lines), file=sys.stderr, flush=True)
+
+    def tell_timings(self, stages: Sequence[Stage]) -> None:
+        """Say how long the stages of a run took, and its peak memory."""
+        parts = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in stages)
+        total = sum(stage.seconds for stage in stages)
+        peak = max((stage.peak_mb or 0 for stage in stages), default=0)
+        self.say(f"\n{total:.1f} s ({parts}); peak memory {peak:.0f} MB")
 
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator[Progress]:

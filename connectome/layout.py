@@ -161,6 +161,24 @@ def read_volume(path: Path) -> Volume:
     return volume
 
 
+def read_shifts(outdir: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read how the main job moved sections.
+
+    Returns
+    -------
+    shifts : ndarray of float, shape (Z, 2)
+        (dy, dx) in pixels.
+    matrices : ndarray of float, shape (Z, 2, 2), or None
+        What sections were taken through besides.
+    """
+    try:
+        stored = json.loads((outdir / SHIFTS).read_text())
+        shifts, matrices = np.asarray(stored["shifts"], float), stored.get("matrices")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise DataError(f"{outdir / SHIFTS} cannot be read: {error!r}") from error
+    return shifts, None if matrices is None else np.asarray(matrices, float)
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
     with path.open("rb") as file:

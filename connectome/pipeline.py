@@ -175,7 +175,7 @@ def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dic
             evaluation = job.run(folder)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
             log.artefacts(files)
-    console.say(_timings(log.summary))
+    console.tell_timings(log.summary)
     if evaluation:
         console.say(evaluate.format_table(evaluation) + "\n")
     console.say(f"results are in {outdir}/ (run {log.run_id})")
@@ -336,7 +336,7 @@ class _Job:
             prepared.tissue,
             voxel_size,
             damaged,
-            self.log,
+            self.log.stage,
             params=(self.config.segment_params, self.config.stitch_params),
         )
         with self.log.stage("doubt"):
@@ -505,10 +505,3 @@ def _check_memory(plan: fetch.CutoutPlan) -> None:
             "the run would end without a result",
             "--preset medium, or a smaller --cutout X Y Z",
         )
-
-
-def _timings(stages: Sequence[runlog.Stage]) -> str:
-    parts = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in stages)
-    total = sum(stage.seconds for stage in stages)
-    peak = max((stage.peak_mb or 0 for stage in stages), default=0)
-    return f"\n{total:.1f} s ({parts}); peak memory {peak:.0f} MB"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,13 @@ import numpy as np
 from connectome import anchors, segment, stitch
 from connectome.draft import Proofread
 from connectome.params import SegmentParams, StitchParams
-from connectome.runlog import Run
+
+Stage = Callable[[str], AbstractContextManager[dict]]
+
+
+def unlogged(_name: str) -> AbstractContextManager[dict]:
+    """Stand in for the log where nobody keeps one."""
+    return nullcontext({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +44,7 @@ def to_neurites(
     tissue: np.ndarray,
     voxel_size: tuple[float, float, float],
     damaged: Sequence[int],
-    log: Run,
+    stage: Stage = unlogged,
     proofread: Proofread | None = None,
     params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
 ) -> Neurites:
@@ -53,8 +60,8 @@ def to_neurites(
         (z, y, x) in nm.
     damaged : sequence of int
         Sections whose own content means nothing, but for proofread ones.
-    log : Run
-        Told of the stages "segment" and "stitch".
+    stage : callable
+        Opens a stage in the log, as `connectome.runlog.Run.stage` does: "segment" and "stitch".
     proofread : Proofread, optional
         Sections that stay as a person left them. Ids that are the same there are one neurite in
         the whole stack, and those that differ are never joined.
@@ -66,14 +73,14 @@ def to_neurites(
     Neurites
     """
     known = None
-    with log.stage("segment") as counts:
+    with stage("segment") as counts:
         pieces = segment.segment_stack(probability, tissue, voxel_size, params[0])
         if proofread:
             said = (proofread.labels, proofread.sections)
             pieces, known = anchors.anchor_pieces(pieces, *said, voxel_size)
             damaged = [z for z in damaged if z not in proofread.sections]
         counts["pieces"] = int(pieces.max())
-    with log.stage("stitch") as counts:
+    with stage("stitch") as counts:
         stitched = stitch.stitch_pieces(pieces, probability, voxel_size, damaged, params[1], known)
         labels = anchors.named_as(stitched.labels, *said) if proofread else stitched.labels
         counts["neurites"] = int(stitched.labels.max())

@@ -16,6 +16,7 @@ FLOORS = {
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
             *("commandline", "progress", "retry", "contacts", "features", "network"),
+            *("training", "models"),
         ],
     ],
     "sources": [
@@ -38,7 +39,7 @@ FLOORS = {
         ["evaluate"],
         ["runlog"],
     ],
-    "conductor": [["console", "drawing", "road", "pipeline"]],
+    "conductor": [["console", "drawing", "road", "pipeline", "refine"]],
     "scripts": [["run_pipeline"]],
 }
 FLOOR_OF = {

@@ -1,0 +1,96 @@
+"""Trained models on disk: numbers and a description, and nothing that could run as a program.
+
+A model is one ``.npz``: its weights, and a JSON text that says what it is and what it may be used
+on. Pickles are neither written nor read, so a model from a stranger is safe to open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from connectome.errors import DataError, UsageError
+from connectome.layout import atomic_path
+
+META = "meta"
+# A model sees lengths in nm; what was imaged more than this much coarser or finer looks different.
+LARGEST_RATIO = 1.5
+
+
+def write_model(path: Path, meta: dict, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a model.
+
+    Parameters
+    ----------
+    path : Path
+        Target, ending in ``.npz``.
+    meta : dict
+        Fit for JSON; ``kind``, ``features`` and ``voxel_size_nm`` are checked by `check_model`.
+    arrays : mapping of str to ndarray
+        Weights, by names other than ``meta``.
+    """
+    text = np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **{META: text}, **arrays)
+
+
+def read_model(path: Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """Read a model.
+
+    Returns
+    -------
+    meta, arrays
+        As they were written.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    DataError
+        If it is no model, or one of another kind.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no model {path}", remedy="a file of runs/models/")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        meta = json.loads(arrays.pop(META).tobytes())
+        found = meta["kind"]
+    except (ValueError, KeyError, TypeError, OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no model of ours: {error}") from error
+    if found != kind:
+        raise DataError(
+            f"{path.name} is a model of kind {found}, not {kind}", "it cannot be used here"
+        )
+    return meta, arrays
+
+
+def check_model(
+    meta: dict, features: list[str], voxel_size: tuple[float, float, float], name: str
+) -> None:
+    """Refuse a model that was trained on other features or at another voxel size.
+
+    Raises
+    ------
+    DataError
+        Naming both, and what could be done.
+    """
+    if list(meta["features"]) != list(features):
+        raise DataError(
+            f"{name} was trained on other features: {', '.join(meta['features'])}",
+            f"this stack is described by {', '.join(features)}",
+            "train a model here, without --apply",
+        )
+    ratios = np.asarray(voxel_size, float) / np.asarray(meta["voxel_size_nm"], float)
+    if max(ratios.max(), (1 / ratios).max()) > LARGEST_RATIO:
+        trained, here = (
+            " x ".join(f"{n:g}" for n in s) for s in (meta["voxel_size_nm"], voxel_size)
+        )
+        raise DataError(
+            f"{name} was trained at {trained} nm per voxel (Z Y X), and this stack has {here}",
+            "membranes would look to it like something else",
+            "train a model here, without --apply, or fetch the cutout at another --resolution",
+        )

@@ -1,0 +1,194 @@
+"""Refine a draft: learn from what a person corrected, judge the whole stack anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from connectome import align, evaluate, evidence, layout, models, runlog, stackfiles
+from connectome.console import Console
+from connectome.draft import Draft, Proofread, read_draft, read_probability, read_proofread
+from connectome.errors import DataError
+from connectome.road import to_neurites, unlogged
+from connectome.training import Learned, Material
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """What a refiner is told.
+
+    Parameters
+    ----------
+    kind : {"rf", "unet"}
+        Which refiner it is.
+    outdir : str
+        Output folder of the run to refine.
+    ground_truth : str, optional
+        Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
+    seed : int
+        Of every random choice.
+    threads : int
+        Cores to use.
+    params : object
+        The refiner's own parameters, a frozen dataclass.
+    """
+
+    kind: str
+    outdir: str
+    ground_truth: str | None
+    seed: int
+    threads: int
+    params: object
+
+
+Learner = Callable[[Material, RefineConfig, Console], Learned]
+
+
+def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequence[str]) -> dict:
+    """Learn, judge every voxel, and take the judgement to neurites.
+
+    Parameters
+    ----------
+    config : RefineConfig
+        What to do.
+    learn : callable
+        The refiner: takes the material, this configuration and the console.
+    console : Console
+        Whom to tell.
+    command : sequence of str
+        The command line, for the log.
+
+    Returns
+    -------
+    dict
+        The metrics, as saved.
+    """
+    outdir = Path(config.outdir)
+    draft = read_draft(outdir)
+    proofread = read_proofread(draft)
+    truth = _true_labels(draft, config.ground_truth)
+    place = (draft.aligned.source, draft.aligned.shape[::-1])
+    settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
+    with runlog.record(outdir, settings, *place, command) as log:
+        with log.stage("evidence"):
+            material = _material(draft, proofread, config.threads)
+        with log.stage("learn"):
+            learned = learn(material, config, console)
+        labels = _labels(draft, proofread, learned.probability, log.stage)
+        metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
+        if truth is not None:
+            with log.stage("evaluate"):
+                metrics["scores"] = _scores(draft, labels, truth, proofread, log)
+        with layout.staged(outdir, log.run_id, owned=()) as folder:
+            with log.stage("save"):
+                _save(folder, config, draft, learned, labels, metrics, log.run_id)
+            files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+            log.artefacts(files)
+    _tell(console, config, metrics, labels, log)
+    return metrics
+
+
+def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Material:
+    """Gather what there is to learn from."""
+    voxel_size = draft.aligned.voxel_size
+    rated = read_probability(draft)
+    if rated is None:
+        rated = evidence.neurite_probability(
+            draft.aligned.data, draft.tissue, voxel_size, draft.damaged, threads
+        )
+
+    def to_labels(probability: np.ndarray, held_back: Sequence[int] = ()) -> np.ndarray:
+        return _labels(draft, _without(proofread, held_back), probability)
+
+    return Material(
+        draft.aligned.data,
+        draft.tissue,
+        voxel_size,
+        draft.damaged,
+        rated,
+        draft.labels,
+        proofread,
+        to_labels,
+    )
+
+
+def _without(proofread: Proofread | None, sections: Sequence[int]) -> Proofread | None:
+    """Leave some proofread sections out."""
+    kept = tuple(z for z in proofread.sections if z not in set(sections)) if proofread else ()
+    return Proofread(proofread.labels, kept) if kept else None
+
+
+def _labels(draft: Draft, proofread, probability: np.ndarray, stage=unlogged) -> np.ndarray:
+    """Take a probability map the road to neurites."""
+    place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
+    return to_neurites(probability, *place, stage, proofread).labels
+
+
+def _true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
+    """Read what is true, of the whole source or the cutout, and carry it along the alignment."""
+    if path is None:
+        return draft.truth.labels
+    stack = stackfiles.open_stack(path, stackfiles.LABELS)
+    shape = draft.aligned.shape
+    corner = (0, 0, 0) if stack.shape == shape else draft.aligned.origin
+    if any(c + n > whole for c, n, whole in zip(corner, shape, stack.shape, strict=True)):
+        raise DataError(
+            f"{stack.uri} has shape {stack.shape}, and the cutout {shape} at {corner} (Z, Y, X)",
+            "labels cannot be laid over the image",
+            "labels of the whole source, or of exactly this cutout",
+        )
+    shifts, matrices = layout.read_shifts(draft.outdir)
+    return align.apply_shifts(stack.read(corner, shape), shifts, order=0, matrices=matrices)
+
+
+def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> dict:
+    """Score the sections nobody has proofread, before and after."""
+    known = set(proofread.sections) if proofread else set()
+    rest = [z for z in range(len(labels)) if z not in known]
+    if not truth[rest].any():
+        return {}
+    scores = {
+        name: evaluate.segmentation_scores(found[rest], truth[rest])
+        for name, found in (("before", draft.labels), ("after", labels))
+    }
+    for name in ("are", "voi"):
+        log.metric(f"segmentation/{name}", scores["after"][name])
+    return scores | {"sections": len(rest)}
+
+
+def _save(folder: Path, config: RefineConfig, draft: Draft, learned: Learned, labels, metrics, run):
+    """Write the map, the neurites, the metrics, the model and the figure."""
+    from connectome import refine_figures
+
+    kind, here = config.kind, draft.aligned
+    stacks = {
+        layout.REFINED_PROBABILITY[kind]: learned.probability.astype(np.float16),
+        layout.REFINED_LABELS[kind]: labels,
+    }
+    for name, stack in stacks.items():
+        layout.write_volume(folder / name, here.with_data(stack))
+    layout.write_json(folder / layout.REFINED_METRICS[kind], metrics | {"source": here.source})
+    if learned.arrays:
+        models.write_model(
+            folder / layout.MODELS / f"{kind}_{run}.npz", learned.meta, learned.arrays
+        )
+    figure = getattr(refine_figures, f"{kind}_figure")(metrics, here.source)
+    refine_figures.write_figure(figure, folder / layout.REFINED_FIGURE[kind])
+
+
+def _tell(console: Console, config: RefineConfig, metrics: dict, labels, log) -> None:
+    """Say what came of it, and what to do next."""
+    scores = metrics.get("scores")
+    if scores:
+        console.say(f"on the {scores['sections']} sections that nobody has proofread:")
+        for name in ("before", "after"):
+            are, voi = scores[name]["are"], scores[name]["voi"]
+            console.say(f"  {name:<7} ARE {are:.3f}   VOI {voi:.2f} bits")
+    console.tell_timings(log.summary)
+    console.say(
+        f"results are in {config.outdir}/ (run {log.run_id}); next:"
+        f" rebuild_graph_and_figures.py --outdir {config.outdir} --labels {config.kind}"
+    )
