@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from connectome.correction import Correction
+from connectome.errors import ConnectomeError, DataError
+from connectome.params import SynapseParams
+from connectome.voxelruns import Box, VoxelRuns, find_runs, unpacked
 
-Box = tuple[slice, slice, slice]
+PAINTING = ("paint", "fill", "erase", "new")
+VERDICTS = {"accept": "accepted", "reject": "rejected", "unreview": ""}
+REVIEW = {"verdict": "", "swapped": False, "reviewer": "", "time": ""}  # of a synapse nobody saw
+_TOOLS = {verdict: tool for tool, verdict in VERDICTS.items()}
 
 
 class Change(NamedTuple):
@@ -28,8 +39,14 @@ class Change(NamedTuple):
     correction: Correction | None
 
 
+NOTHING = Change(None, None)
+
+
 class Proofreading:
     """Labels, synapses and sections under correction.
+
+    Every edit takes time and memory in proportion to the box of the neurite it is about, is told
+    to the listener before the next can begin, and is taken back if the listener fails.
 
     Parameters
     ----------
@@ -38,22 +55,23 @@ class Proofreading:
     probability : ndarray of float, shape (Z, Y, X), or callable
         Neurite probability, or what computes it when it is first needed: by a split.
     tissue : ndarray of bool, shape (Z, Y, X)
-    voxel_size : tuple of float
-        (z, y, x) in nm.
+        Where there is something to fill.
     synapses : DataFrame, optional
-        Candidates. Gains the columns ``verdict`` ("", "accepted" or "rejected"), ``swapped``,
-        ``reviewer`` and ``time``.
+        Candidates. The columns ``verdict`` ("", "accepted" or "rejected"), ``swapped``,
+        ``reviewer`` and ``time`` are added where they are missing.
     sections : iterable of int
         Proofread already.
     user : str
         Who is at work.
     tell : callable
-        Told of each `Correction`, at once.
+        Told of each `Correction`.
 
     Attributes
     ----------
     labels, synapses, sections
         As they are now.
+    tell, user
+        May be exchanged at any time.
     """
 
     def __init__(
@@ -61,46 +79,524 @@ class Proofreading:
         labels: np.ndarray,
         probability: np.ndarray | Callable[[], np.ndarray],
         tissue: np.ndarray,
-        voxel_size: tuple[float, float, float],
         synapses: pd.DataFrame | None = None,
         sections: Iterable[int] = (),
         user: str = "",
         tell: Callable[[Correction], None] = lambda correction: None,
-    ): ...
+    ):
+        self.labels = np.ascontiguousarray(labels, np.int32)
+        self.synapses = _reviewable(synapses)
+        self.sections = set(sections)
+        self.user = user
+        self.tell = tell
+        self._evidence = probability
+        self._tissue = tissue
+        self._boxes = _boxes(self.labels)
+        self._highest = max(self._boxes, default=0)
+        self._done: list[tuple[_Edit, Correction]] = []
+        self._undone: list[tuple[_Edit, Correction]] = []
 
-    def merge(self, keep: int, other: int, place=None) -> Change:
-        """Make all of ``other`` a part of ``keep``."""
-
-    def split(self, neurite: int, seeds: np.ndarray, section: int | None = None, place=None):
-        """Divide a neurite between seeds by watershed on the evidence.
-
-        seeds: (Z, Y, X), each number above 0 a group; with one number only, its connected pieces
-        are the groups. The first group keeps the id.
-        """
-
-    def paint(self, voxels, neurite: int, tool: str = "paint", before=None) -> Change:
-        """Give voxels to a neurite; 0 erases. Change(None, None) if they have that id."""
-
-    def erase(self, voxels, before=None) -> Change:
-        """Give voxels to nobody."""
-
-    def fill(self, place: tuple[int, int, int], neurite: int) -> Change:
-        """Give the connected profile at a place, in its section, to a neurite."""
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """Neurite probability, computed when it is first asked for."""
+        return self._evidence() if callable(self._evidence) else self._evidence
 
     def new_id(self) -> int:
-        """Return an id that no neurite has had; the same until it is used."""
+        """Return an id that no neurite has had so far: the same one until it is used."""
+        return self._highest + 1
+
+    def merge(self, keep: int, other: int, place: Sequence[int] | None = None) -> Change:
+        """Make all of one neurite a part of another.
+
+        Parameters
+        ----------
+        keep, other : int
+            The id that stays, and the one that goes.
+        place : sequence of int, optional
+            (z, y, x) where the person saw it.
+
+        Raises
+        ------
+        ConnectomeError
+            If they are the same, or one of them is no neurite.
+        """
+        self._check_neurite(keep)
+        runs = self._merging(keep, other)
+        return self._do(
+            _Relabelling(runs), self._made("merge", (keep, other), place, runs.n_voxels)
+        )
+
+    def split(
+        self,
+        neurite: int,
+        seeds: np.ndarray,
+        section: int | None = None,
+        place: Sequence[int] | None = None,
+    ) -> Change:
+        """Divide a neurite between seeds, by watershed on the neurite probability.
+
+        Parameters
+        ----------
+        neurite : int
+            Id of what is divided.
+        seeds : ndarray of int, shape (Z, Y, X)
+            Marks above 0; those beyond the neurite do not count. Marks of one number are one
+            group; where all have the same number, each connected stroke is a group. What the
+            first group reaches keeps the id, and what none reaches; others get new ids.
+        section : int, optional
+            Divide the profiles in this section only.
+        place : sequence of int, optional
+            (z, y, x) where the person saw it.
+
+        Raises
+        ------
+        ConnectomeError
+            If there are fewer than two groups in the neurite.
+        """
+        from skimage.segmentation import watershed
+
+        box = self._box_of(neurite)
+        if section is not None:
+            self._check_section(section)
+            box = (slice(section, section + 1), *box[1:])
+        inside = self.labels[box] == neurite
+        groups = _groups(np.where(inside, np.asarray(seeds)[box], 0))
+        if groups.max() < 2:
+            raise ConnectomeError(
+                f"neurite {neurite} has {groups.max()} of the two seeds a split needs",
+                "nothing was divided",
+                "paint one stroke into each of its parts",
+            )
+        parts = watershed(-self.probability[box], groups, mask=inside)
+        places = np.flatnonzero(parts > 1)
+        ids = parts.reshape(-1)[places] + (self._highest - 1)
+        runs = find_runs(places, neurite, ids, box, self.labels.shape)
+        split = (neurite, *range(self.new_id(), self.new_id() + int(groups.max()) - 1))
+        return self._do(_Relabelling(runs), self._made("split", split, place, runs, runs.packed()))
+
+    def paint(
+        self,
+        voxels: Sequence[np.ndarray],
+        neurite: int,
+        tool: str = "paint",
+        before: np.ndarray | None = None,
+    ) -> Change:
+        """Give voxels to a neurite; to nobody with id 0.
+
+        Parameters
+        ----------
+        voxels : sequence of three ndarray of int, shape (N,)
+            Indices along (z, y, x).
+        neurite : int
+            Id to give.
+        tool : {"paint", "fill", "erase", "new"}
+            Name for the log; id 0 is logged as "erase".
+        before : ndarray of int, shape (N,), optional
+            Ids the voxels had, if ``labels`` has been changed already. Of a voxel named several
+            times the first counts.
+
+        Returns
+        -------
+        Change
+            Without a correction if all voxels had that id.
+
+        Raises
+        ------
+        ConnectomeError
+            If voxels lie outside the stack, or the id is not from 0 to 2147483647.
+        """
+        if not 0 <= neurite <= np.iinfo(np.int32).max:
+            raise ConnectomeError(
+                f"{neurite} is no neurite id", remedy="a whole number from 1 to 2147483647"
+            )
+        runs = self._painting(voxels, neurite, before)
+        if not runs.n_voxels:
+            return NOTHING
+        tool = tool if neurite else "erase"
+        place = np.unravel_index(runs.starts[0], self.labels.shape)
+        correction = self._made(tool, (neurite,), place, runs.n_voxels, runs.packed())
+        return self._do(_Relabelling(runs), correction)
+
+    def erase(self, voxels: Sequence[np.ndarray], before: np.ndarray | None = None) -> Change:
+        """Give voxels to nobody; see `paint`."""
+        return self.paint(voxels, 0, before=before)
+
+    def fill(self, place: Sequence[int], neurite: int) -> Change:
+        """Give the profile at a place to a neurite.
+
+        Parameters
+        ----------
+        place : sequence of int
+            (z, y, x). What is connected with it in its section and has the same id is filled; of
+            what belongs to nobody only the tissue.
+        neurite : int
+            Id to give.
+
+        Raises
+        ------
+        ConnectomeError
+            If the place is outside the stack, has that id, or belongs to nobody and is no tissue.
+        """
+        z, y, x = place = self._checked_place(place)
+        old = self.labels[place]
+        if old == neurite:
+            raise ConnectomeError(
+                f"this profile is neurite {neurite} already",
+                remedy="choose another id to fill with",
+            )
+        if not old and not self._tissue[place]:
+            raise ConnectomeError("there is no tissue here", "nothing was filled")
+        same = self.labels[z] == old
+        profiles, _ = ndimage.label(same if old else same & self._tissue[z])
+        rows, columns = np.nonzero(profiles == profiles[y, x])
+        return self.paint((np.full_like(rows, z), rows, columns), neurite, "fill")
 
     def review(self, row: int, verdict: str) -> Change:
-        """Judge a synapse: "accepted", "rejected", or "" for neither."""
+        """Judge a synapse.
+
+        Parameters
+        ----------
+        row : int
+            Its row in ``synapses``.
+        verdict : {"accepted", "rejected", ""}
+            The last for a synapse that nobody has judged.
+        """
+        now = self._checked_row(row)
+        if now["verdict"] == verdict:
+            return NOTHING
+        correction = self._made(_TOOLS[verdict], (row,), _place_of(now))
+        return self._do(self._reviewing(correction), correction)
 
     def swap(self, row: int) -> Change:
-        """Swap pre_id and post_id of a synapse, in the table at once."""
+        """Swap pre- and postsynaptic neurite of a synapse, given by its row in ``synapses``.
+
+        Of several postsynaptic neurites the first becomes the presynaptic one; the others stay.
+        """
+        correction = self._made("swap", (row,), _place_of(self._checked_row(row)))
+        return self._do(self._reviewing(correction), correction)
 
     def mark(self, section: int, done: bool = True) -> Change:
         """Say that a section is proofread from edge to edge, or that it is not."""
+        self._check_section(section)
+        if (section in self.sections) == done:
+            return NOTHING
+        correction = self._made("mark" if done else "unmark", (section,), None)
+        return self._do(_Marking(section, done), correction)
 
     def undo(self) -> Change | None:
-        """Take back the last edit; None where there is none. correction.tool is "undo"."""
+        """Take back the last edit; None where there is none.
+
+        The correction has ids and place of what was taken back, and its tool in the payload.
+        """
+        return self._turn("undo", self._done, self._undone)
 
     def redo(self) -> Change | None:
-        """Do again what was taken back last; None where there is nothing."""
+        """Do again what was last taken back; None where there is nothing."""
+        return self._turn("redo", self._undone, self._done)
+
+    def repeat(self, correction: Correction) -> None:
+        """Do again what a log tells; without a word to the listener.
+
+        Raises
+        ------
+        DataError
+            If it changes other voxels or synapses than it did: the labels are not those it was
+            made on.
+        """
+        tell, self.tell = self.tell, lambda again: None
+        try:
+            changed = self._repeated(correction)
+        except ConnectomeError as error:
+            raise _does_not_fit(correction, str(error)) from error
+        finally:
+            self.tell = tell
+        if changed != correction.voxel_delta:
+            raise _does_not_fit(correction, f"{changed} voxels changed")
+
+    def _repeated(self, correction: Correction) -> int:
+        """Do again what a log tells; return how many voxels changed."""
+        tool, ids = correction.tool, correction.ids
+        if tool in ("undo", "redo"):
+            change = self.undo() if tool == "undo" else self.redo()
+            return change.correction.voxel_delta if change else -1
+        if tool == "merge":
+            edit = _Relabelling(self._merging(*ids))
+        elif tool == "split" or tool in PAINTING:
+            edit = _Relabelling(unpacked(correction.payload, self.labels))
+        elif tool in VERDICTS or tool == "swap":
+            if _place_of(self._checked_row(ids[0])) != correction.place:
+                raise DataError("another synapse is in its row")
+            edit = self._reviewing(correction)
+        else:
+            edit = _Marking(ids[0], done=tool == "mark")
+        self._do(edit, correction)
+        return edit.n_voxels
+
+    def _merging(self, keep: int, other: int) -> VoxelRuns:
+        if keep == other:
+            raise ConnectomeError(
+                f"both are neurite {keep}", "there is nothing to merge", "pick two neurites"
+            )
+        box = self._box_of(other)
+        places = np.flatnonzero(self.labels[box] == other)
+        return find_runs(places, other, keep, box, self.labels.shape)
+
+    def _painting(self, voxels, neurite, before) -> VoxelRuns:
+        shape = self.labels.shape
+        try:
+            places, first = np.unique(np.ravel_multi_index(voxels, shape), return_index=True)
+        except ValueError as error:
+            raise ConnectomeError(f"voxels lie outside the stack of {shape}") from error
+        old = self.labels.reshape(-1)[places] if before is None else np.asarray(before)[first]
+        differ = old != neurite
+        everywhere = tuple(slice(0, n) for n in shape)
+        return find_runs(places[differ], old[differ], neurite, everywhere, shape)
+
+    def _reviewing(self, correction: Correction) -> _Reviewing:
+        row = correction.ids[0]
+        now = {str(key): value for key, value in self.synapses.iloc[row].items()}
+        after = dict(now)
+        if correction.tool == "swap":
+            after |= _swapped(now) | {"swapped": not now["swapped"]}
+        else:
+            after["verdict"] = VERDICTS[correction.tool]
+        seen = bool(after["verdict"] or after["swapped"])
+        after["reviewer"] = correction.user if seen else ""
+        after["time"] = correction.time if seen else ""
+        return _Reviewing(row, now, after)
+
+    def _made(
+        self,
+        tool: str,
+        ids: Iterable[int],
+        place: Sequence[int] | None,
+        n_voxels: int = 0,
+        payload: bytes = b"",
+    ) -> Correction:
+        """Put down what is done, with time and user."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        place = None if place is None else tuple(map(int, place))
+        return Correction(tool, tuple(map(int, ids)), place, n_voxels, payload, time, self.user)
+
+    def _do(self, edit: _Edit, correction: Correction) -> Change:
+        """Carry out a new edit: what was taken back before cannot be done again."""
+        self._carry_out(edit.apply, edit.revert, correction)
+        self._done.append((edit, correction))
+        self._undone.clear()
+        return Change(edit.box, correction)
+
+    def _turn(self, tool: str, taken: list, given: list) -> Change | None:
+        """Undo or redo: carry the last edit of one pile over to the other."""
+        if not taken:
+            return None
+        edit, what = taken[-1]
+        acts = (edit.revert, edit.apply) if tool == "undo" else (edit.apply, edit.revert)
+        payload = json.dumps({"tool": what.tool}).encode()
+        correction = self._made(tool, what.ids, what.place, edit.n_voxels, payload)
+        self._carry_out(*acts, correction)
+        given.append(taken.pop())
+        return Change(edit.box, correction)
+
+    def _carry_out(self, act: Callable, back: Callable, correction: Correction) -> None:
+        """Act and tell of it; neither, if telling fails."""
+        act(self)
+        try:
+            self.tell(correction)
+        except BaseException:
+            back(self)
+            raise
+
+    def _box_of(self, neurite: int) -> Box:
+        self._check_neurite(neurite)
+        return self._boxes[neurite]
+
+    def _check_neurite(self, neurite: int) -> None:
+        box = self._boxes.get(neurite)
+        if box is None or not (self.labels[box] == neurite).any():
+            what = "belongs to nobody" if neurite == 0 else "is no neurite of this stack"
+            raise ConnectomeError(f"{neurite} {what}", remedy="pick a coloured neurite")
+
+    def _check_section(self, section: int) -> None:
+        if not 0 <= section < len(self.labels):
+            raise ConnectomeError(
+                f"there is no section {section}", remedy=f"one from 0 to {len(self.labels) - 1}"
+            )
+
+    def _checked_place(self, place: Sequence[int]) -> tuple[int, int, int]:
+        place = tuple(map(int, place))
+        if not all(0 <= p < n for p, n in zip(place, self.labels.shape, strict=True)):
+            raise ConnectomeError(f"{place} lies outside the stack of {self.labels.shape}")
+        return place
+
+    def _checked_row(self, row: int) -> pd.Series:
+        if not 0 <= row < len(self.synapses):
+            raise ConnectomeError(
+                f"there is no synapse {row}", remedy=f"the table has {len(self.synapses)} rows"
+            )
+        return self.synapses.iloc[row]
+
+    def _grow(self, neurite: int, box: Box) -> None:
+        """Let the box of a neurite reach around another one; boxes never shrink."""
+        known = self._boxes.get(neurite, box)
+        self._boxes[neurite] = tuple(
+            slice(min(a.start, b.start), max(a.stop, b.stop))
+            for a, b in zip(known, box, strict=True)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Relabelling:
+    """Voxels that change their ids."""
+
+    runs: VoxelRuns
+
+    @property
+    def box(self) -> Box:
+        return self.runs.box()
+
+    @property
+    def n_voxels(self) -> int:
+        return self.runs.n_voxels
+
+    def apply(self, state: Proofreading) -> None:
+        self.runs.write(state.labels, self.runs.new)
+        for neurite in np.unique(self.runs.new[self.runs.new > 0]).tolist():
+            state._grow(neurite, self.runs.box(self.runs.new == neurite))
+
+    def revert(self, state: Proofreading) -> None:
+        # Boxes never shrink: what had these voxels reaches around them still.
+        self.runs.write(state.labels, self.runs.old)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reviewing:
+    """What is said of a synapse, by column."""
+
+    row: int
+    before: dict
+    after: dict
+
+    box = None
+    n_voxels = 0
+
+    def apply(self, state: Proofreading) -> None:
+        self._put(state, self.after)
+
+    def revert(self, state: Proofreading) -> None:
+        self._put(state, self.before)
+
+    def _put(self, state: Proofreading, values: dict) -> None:
+        for column, value in values.items():
+            state.synapses.at[self.row, column] = value
+
+
+@dataclass(frozen=True, eq=False)
+class _Marking:
+    """A section that is proofread now, or is not any more."""
+
+    section: int
+    done: bool
+
+    box = None
+    n_voxels = 0
+
+    def apply(self, state: Proofreading) -> None:
+        (state.sections.add if self.done else state.sections.discard)(self.section)
+
+    def revert(self, state: Proofreading) -> None:
+        (state.sections.discard if self.done else state.sections.add)(self.section)
+
+
+_Edit = _Relabelling | _Reviewing | _Marking
+
+
+def partners_now(
+    synapses: pd.DataFrame,
+    before: np.ndarray,
+    after: np.ndarray,
+    voxel_size: tuple[float, float, float],
+) -> pd.DataFrame:
+    """Name the partners of synapses by the ids that their tissue has now.
+
+    Parameters
+    ----------
+    synapses : DataFrame
+        Columns ``z``, ``y``, ``x``, ``pre_id``, ``post_id`` and perhaps ``post_ids``, of the
+        labels before.
+    before, after : ndarray of int, shape (Z, Y, X)
+        Labels of the same stack.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+
+    Returns
+    -------
+    DataFrame
+        Each id became what most of its voxels around the synapse are now; one that has none
+        there, or belongs to nobody now, is as it was.
+    """
+    table = synapses.copy()
+    reach = [int(SynapseParams().partner_nm // length) for length in voxel_size]
+    for row, place in enumerate(table[["z", "y", "x"]].to_numpy(int)):
+        around = tuple(slice(max(0, p - r), p + r + 1) for p, r in zip(place, reach, strict=True))
+        was, now = before[around], after[around]
+        if np.array_equal(was, now):
+            continue
+        for column in ("pre_id", "post_id"):
+            table.at[row, column] = _successor(table.at[row, column], was, now)
+        if "post_ids" in table:
+            listed = [_successor(int(i), was, now) for i in table.at[row, "post_ids"].split(";")]
+            table.at[row, "post_ids"] = ";".join(map(str, dict.fromkeys(listed)))
+    return table
+
+
+def _successor(neurite: int, was: np.ndarray, now: np.ndarray) -> int:
+    """Return the id that most voxels of a neurite have now."""
+    heirs, n_voxels = np.unique(now[(was == neurite) & (now > 0)], return_counts=True)
+    return int(heirs[n_voxels.argmax()]) if heirs.size else int(neurite)
+
+
+def _reviewable(synapses: pd.DataFrame | None) -> pd.DataFrame:
+    """Copy the candidates, with columns for what a person says of them."""
+    table = pd.DataFrame(columns=["z", "y", "x"]) if synapses is None else synapses
+    table = table.reset_index(drop=True)
+    for column, unseen in REVIEW.items():
+        if column not in table:
+            table[column] = unseen
+    return table.astype({"post_ids": str} if "post_ids" in table else {})
+
+
+def _swapped(row: dict) -> dict:
+    """Return pre- and postsynaptic ids of a synapse in each other's places."""
+    pre, post = row["pre_id"], row["post_id"]
+    ids = {"pre_id": post, "post_id": pre}
+    if "post_ids" in row:
+        listed = row["post_ids"].split(";")
+        ids["post_ids"] = ";".join(str(pre) if one == str(post) else one for one in listed)
+    return ids
+
+
+def _place_of(synapse: pd.Series) -> tuple[int, int, int]:
+    return tuple(int(synapse[axis]) for axis in "zyx")
+
+
+def _does_not_fit(correction: Correction, why: str) -> DataError:
+    return DataError(
+        f"a logged {correction.tool} of {correction.time} cannot be made again: {why}",
+        "the labels it was made on are not these",
+    )
+
+
+def _groups(marks: np.ndarray) -> np.ndarray:
+    """Count groups of seeds from 1: by their marks, or by strokes where all marks are alike."""
+    values = np.unique(marks[marks > 0])
+    if values.size == 1:
+        strokes, _ = ndimage.label(marks, np.ones((3, 3, 3)))
+        return strokes
+    return np.where(marks > 0, np.searchsorted(values, marks) + 1, 0).astype(np.int32)
+
+
+def _boxes(labels: np.ndarray) -> dict[int, Box]:
+    """Find the box around every neurite; ids may have gaps of any width."""
+    ranks, ids = pd.factorize(labels.reshape(-1))
+    boxes = ndimage.find_objects(ranks.reshape(labels.shape).astype(np.int32) + 1)
+    return {i: box for i, box in zip(ids.tolist(), boxes, strict=True) if i}

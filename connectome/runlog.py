@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from connectome import __version__, commandline, layout
+from connectome.correction import Correction
 from connectome.errors import ConnectomeError, UsageError
 from connectome.params import PUBLIC_BOSS_TOKEN
 
@@ -55,6 +56,11 @@ CREATE TABLE IF NOT EXISTS metrics (
 CREATE TABLE IF NOT EXISTS artefacts (
     run_id TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (run_id, path)
+);
+CREATE TABLE IF NOT EXISTS corrections (
+    run_id TEXT NOT NULL, position INTEGER NOT NULL, time TEXT NOT NULL, user TEXT NOT NULL,
+    tool TEXT NOT NULL, ids_json TEXT NOT NULL, z INTEGER, y INTEGER, x INTEGER,
+    voxel_delta INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (run_id, position)
 );
 """
 
@@ -103,6 +109,10 @@ class PastRun:
         In the order they ended.
     metrics : dict
         Value by name; None for one that is not a number.
+    config : dict
+        Its parameters; empty for a run of the proof of concept.
+    n_corrections : int
+        Rows it has in the table of corrections.
     """
 
     run_id: str
@@ -114,6 +124,8 @@ class PastRun:
     error: str
     stages: tuple[Stage, ...]
     metrics: dict[str, float | None]
+    config: dict
+    n_corrections: int
 
 
 class Run:
@@ -132,6 +144,7 @@ class Run:
         self.summary: list[Stage] = []
         self._outdir = outdir
         self._began = time.perf_counter()
+        self._n_corrections = 0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict]:
@@ -178,6 +191,16 @@ class Run:
             for name, path in files.items()
         ]
         self._write("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?, ?)", rows)
+
+    def correction(self, made: Correction) -> None:
+        """Log what a person did; it is on disk when this returns."""
+        place = made.place or (None, None, None)
+        row = (
+            *(self.run_id, self._n_corrections, made.time, made.user, made.tool),
+            *(json.dumps(made.ids), *place, made.voxel_delta, made.payload),
+        )
+        self._write("INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        self._n_corrections += 1
 
     def source(self, dataset_uri: str, cutout_xyz: tuple[int, int, int]) -> None:
         """Correct what the run is about, when the source or size is other than was asked."""
@@ -303,7 +326,7 @@ def history(outdir: Path) -> list[PastRun]:
     with _connected(path) as log:
         rows = log.execute(
             "SELECT run_id, created_at, status, pid, host, dataset_uri, cutout_x, cutout_y,"
-            " cutout_z, seconds, error FROM runs LEFT JOIN run_status USING (run_id)"
+            " cutout_z, seconds, error, meta_json FROM runs LEFT JOIN run_status USING (run_id)"
             " ORDER BY created_at, runs.rowid"
         ).fetchall()
         stages = log.execute(
@@ -311,6 +334,9 @@ def history(outdir: Path) -> list[PastRun]:
             " ORDER BY run_id, position"
         ).fetchall()
         metrics = log.execute("SELECT run_id, name, value FROM metrics").fetchall()
+        n_corrections = dict(
+            log.execute("SELECT run_id, COUNT(*) FROM corrections GROUP BY run_id").fetchall()
+        )
     return [
         PastRun(
             run_id,
@@ -322,8 +348,24 @@ def history(outdir: Path) -> list[PastRun]:
             error or "",
             tuple(Stage(*s, json.loads(counts)) for of, *s, counts in stages if of == run_id),
             {name: value for of, name, value in metrics if of == run_id},
+            json.loads(document)["config"] if status else {},
+            n_corrections.get(run_id, 0),
         )
-        for run_id, created_at, status, pid, host, source, *cutout, seconds, error in rows
+        for run_id, created_at, status, pid, host, source, *cutout, seconds, error, document in rows
+    ]
+
+
+def corrections(outdir: Path, run_id: str) -> list[Correction]:
+    """Read what a person did in a run, in the order it was done."""
+    with _connected(Path(outdir) / layout.RUN_LOG) as log:
+        rows = log.execute(
+            "SELECT tool, ids_json, z, y, x, voxel_delta, payload, time, user FROM corrections"
+            " WHERE run_id = ? ORDER BY position",
+            (run_id,),
+        ).fetchall()
+    return [
+        Correction(tool, tuple(json.loads(ids)), None if z is None else (z, y, x), *rest)
+        for tool, ids, z, y, x, *rest in rows
     ]
 
 
@@ -343,7 +385,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _table(runs: Sequence[PastRun]) -> str:
     """Lay out runs as text; why a run did not finish stands on a line of its own."""
-    titles = ("run", "began (UTC)", "status", "seconds", "ARE", "VOI", "cutout X Y Z", "source")
+    titles = (
+        *("run", "began (UTC)", "status", "seconds", "ARE", "VOI", "corrections"),
+        *("cutout X Y Z", "source"),
+    )
     cells = [
         (
             run.run_id,
@@ -352,13 +397,14 @@ def _table(runs: Sequence[PastRun]) -> str:
             _number(run.seconds, 1),
             _number(run.metrics.get("segmentation/are"), 3),
             _number(run.metrics.get("segmentation/voi"), 2),
+            str(run.n_corrections or "-"),
             " ".join(map(str, run.cutout_xyz)),
             run.source,
         )
         for run in runs
     ]
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    sides = ("<", "<", "<", ">", ">", ">", "<", "<")
+    sides = ("<", "<", "<", ">", ">", ">", ">", "<", "<")
     layouts = [f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)]
     template = "  ".join(layouts)
     lines = [template.format(*titles).rstrip()]
