@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,8 @@ class Correction:
     payload: bytes
     time: str
     user: str
+
+
+def now() -> str:
+    """Return the time as corrections tell it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

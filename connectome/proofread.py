@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,9 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from connectome.correction import Correction
+from connectome.correction import Correction, now
 from connectome.errors import ConnectomeError, DataError
-from connectome.params import SynapseParams
 from connectome.voxelruns import Box, VoxelRuns, find_runs, unpacked
 
 PAINTING = ("paint", "fill", "erase", "new")
@@ -172,7 +170,9 @@ class Proofreading:
         ids = parts.reshape(-1)[places] + (self._highest - 1)
         runs = find_runs(places, neurite, ids, box, self.labels.shape)
         split = (neurite, *range(self.new_id(), self.new_id() + int(groups.max()) - 1))
-        return self._do(_Relabelling(runs), self._made("split", split, place, runs, runs.packed()))
+        return self._do(
+            _Relabelling(runs), self._made("split", split, place, runs.n_voxels, runs.packed())
+        )
 
     def paint(
         self,
@@ -261,10 +261,10 @@ class Proofreading:
         verdict : {"accepted", "rejected", ""}
             The last for a synapse that nobody has judged.
         """
-        now = self._checked_row(row)
-        if now["verdict"] == verdict:
+        synapse = self._checked_row(row)
+        if synapse["verdict"] == verdict:
             return NOTHING
-        correction = self._made(_TOOLS[verdict], (row,), _place_of(now))
+        correction = self._made(_TOOLS[verdict], (row,), _place_of(synapse))
         return self._do(self._reviewing(correction), correction)
 
     def swap(self, row: int) -> Change:
@@ -354,16 +354,16 @@ class Proofreading:
 
     def _reviewing(self, correction: Correction) -> _Reviewing:
         row = correction.ids[0]
-        now = {str(key): value for key, value in self.synapses.iloc[row].items()}
-        after = dict(now)
+        before = {str(column): self.synapses.at[row, column] for column in self.synapses}
+        after = dict(before)
         if correction.tool == "swap":
-            after |= _swapped(now) | {"swapped": not now["swapped"]}
+            after |= _swapped(before) | {"swapped": not before["swapped"]}
         else:
             after["verdict"] = VERDICTS[correction.tool]
         seen = bool(after["verdict"] or after["swapped"])
         after["reviewer"] = correction.user if seen else ""
         after["time"] = correction.time if seen else ""
-        return _Reviewing(row, now, after)
+        return _Reviewing(row, before, after)
 
     def _made(
         self,
@@ -374,9 +374,8 @@ class Proofreading:
         payload: bytes = b"",
     ) -> Correction:
         """Put down what is done, with time and user."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
         place = None if place is None else tuple(map(int, place))
-        return Correction(tool, tuple(map(int, ids)), place, n_voxels, payload, time, self.user)
+        return Correction(tool, tuple(map(int, ids)), place, n_voxels, payload, now(), self.user)
 
     def _do(self, edit: _Edit, correction: Correction) -> Change:
         """Carry out a new edit: what was taken back before cannot be done again."""
@@ -510,58 +509,12 @@ class _Marking:
 _Edit = _Relabelling | _Reviewing | _Marking
 
 
-def partners_now(
-    synapses: pd.DataFrame,
-    before: np.ndarray,
-    after: np.ndarray,
-    voxel_size: tuple[float, float, float],
-) -> pd.DataFrame:
-    """Name the partners of synapses by the ids that their tissue has now.
-
-    Parameters
-    ----------
-    synapses : DataFrame
-        Columns ``z``, ``y``, ``x``, ``pre_id``, ``post_id`` and perhaps ``post_ids``, of the
-        labels before.
-    before, after : ndarray of int, shape (Z, Y, X)
-        Labels of the same stack.
-    voxel_size : tuple of float
-        (z, y, x) in nm.
-
-    Returns
-    -------
-    DataFrame
-        Each id became what most of its voxels around the synapse are now; one that has none
-        there, or belongs to nobody now, is as it was.
-    """
-    table = synapses.copy()
-    reach = [int(SynapseParams().partner_nm // length) for length in voxel_size]
-    for row, place in enumerate(table[["z", "y", "x"]].to_numpy(int)):
-        around = tuple(slice(max(0, p - r), p + r + 1) for p, r in zip(place, reach, strict=True))
-        was, now = before[around], after[around]
-        if np.array_equal(was, now):
-            continue
-        for column in ("pre_id", "post_id"):
-            table.at[row, column] = _successor(table.at[row, column], was, now)
-        if "post_ids" in table:
-            listed = [_successor(int(i), was, now) for i in table.at[row, "post_ids"].split(";")]
-            table.at[row, "post_ids"] = ";".join(map(str, dict.fromkeys(listed)))
-    return table
-
-
-def _successor(neurite: int, was: np.ndarray, now: np.ndarray) -> int:
-    """Return the id that most voxels of a neurite have now."""
-    heirs, n_voxels = np.unique(now[(was == neurite) & (now > 0)], return_counts=True)
-    return int(heirs[n_voxels.argmax()]) if heirs.size else int(neurite)
-
-
 def _reviewable(synapses: pd.DataFrame | None) -> pd.DataFrame:
     """Copy the candidates, with columns for what a person says of them."""
     table = pd.DataFrame(columns=["z", "y", "x"]) if synapses is None else synapses
     table = table.reset_index(drop=True)
     for column, unseen in REVIEW.items():
-        if column not in table:
-            table[column] = unseen
+        table[column] = table[column].fillna(unseen) if column in table else unseen
     return table.astype({"post_ids": str} if "post_ids" in table else {})
 
 

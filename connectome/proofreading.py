@@ -1,58 +1,482 @@
-"""A proofreading session on an output folder: begun, logged, saved, recovered, replayed."""
+"""A proofreading session on an output folder: begun, logged, saved, taken up again, replayed.
+
+The log is the autosave: every correction is in it before the next can be made. A session that
+ended without saving, or died, is gone through again correction by correction when the next one
+takes it up; in the same way all that was ever saved can be made again from the draft.
+"""
 
 from __future__ import annotations
 
+import getpass
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from connectome.draft import Draft
-from connectome.proofread import Proofreading
+from connectome import layout, reviews, runlog
+from connectome.correction import Correction, now
+from connectome.draft import Draft, read_draft, read_labels, read_probability, read_proofread
+from connectome.errors import DataError, UsageError
+from connectome.evidence import neurite_probability
+from connectome.proofread import REVIEW, VERDICTS, Proofreading
+
+JOB = "proofreading"  # how the configuration of a run says what kind it is
+NAMES = {
+    "baseline": layout.LABELS,
+    "corrected": layout.CORRECTED,
+    **layout.REFINED_LABELS,
+}
+SETTLING = ("save", "discard")  # nothing before one of these is unsaved
+REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
+TEXTS = ("verdict", "reviewer", "time")
 
 
 class Unsaved(NamedTuple):
-    """Corrections that a session left without saving them."""
+    """Corrections that the last session left without saving them.
+
+    Parameters
+    ----------
+    run_id : str
+        The session.
+    n_corrections : int
+        Since it last saved.
+    time, user : str
+        Of the last one.
+    """
 
     run_id: str
     n_corrections: int
-    time: str  # of the last one, UTC, ISO 8601
+    time: str
     user: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What a session starts from.
+
+    Parameters
+    ----------
+    name : str
+        File of the labels, relative to the output folder if it lies there.
+    labels : ndarray of int32, shape (Z, Y, X)
+    sections : list of int
+        Proofread already.
+    reviewed : list of dict
+        Rows of synapses somebody has looked at, with ids of ``labels``.
+    """
+
+    name: str
+    labels: np.ndarray
+    sections: list[int]
+    reviewed: list[dict]
+
+    def config(self) -> dict:
+        """Return it as what the run log keeps."""
+        return {
+            "labels": self.name,
+            "sha256": _content_sha256(self.labels),
+            "sections": self.sections,
+            "reviewed": self.reviewed,
+        }
+
+
 class Session:
-    """Made by `open_session`; also a context manager that closes itself."""
+    """Proofreading that is logged, and can be saved; made by `open_session`.
 
-    outdir: Path
-    draft: Draft
-    proofreading: Proofreading
-    started_from: str  # the label file, relative to outdir where it lies in it
-    recovered: int  # corrections taken up from a session that did not save them
-    n_unsaved: int  # corrections since the last save
+    As a context manager it closes itself; an error that ends it is then in the log.
 
-    def save(self) -> tuple[Path, ...]:
-        """Write the three files of a person's work."""
+    Attributes
+    ----------
+    outdir : Path
+        Output folder.
+    draft : Draft
+        Aligned EM and what else the run left.
+    proofreading : Proofreading
+        Labels, synapses and sections as they are now. Ids of synapses are those of the labels the
+        session started from; `synapses_now` has the present ones.
+    started_from : str
+        File of the labels, relative to ``outdir`` if it lies there.
+    recovered : int
+        Corrections taken up from a session that did not save them.
+    n_unsaved : int
+        Corrections since the last save.
+    """
 
-    def discard(self) -> None:
-        """Say that what was not saved is not wanted: it will not be offered again."""
+    def __init__(
+        self,
+        draft: Draft,
+        start: _Start,
+        proofreading: Proofreading,
+        config: dict,
+        command: Sequence[str],
+        recovered: int,
+    ):
+        self.outdir = draft.outdir
+        self.draft = draft
+        self.proofreading = proofreading
+        self.started_from = start.name
+        self.recovered = self.n_unsaved = recovered
+        self._first_labels = start.labels
+        self._stack = ExitStack()
+        place = (draft.aligned.source, draft.aligned.shape[::-1])
+        self._log = self._stack.enter_context(runlog.record(self.outdir, config, *place, command))
+        proofreading.tell = self._write_down
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._stack.__exit__(*error)
 
     def close(self) -> None:
-        """End the session in the run log, without saving."""
+        """End the session. What was not saved is offered to the next one."""
+        self._stack.close()
+
+    def discard(self) -> None:
+        """End the session. What was not saved is not wanted and will not be offered."""
+        self._settle("discard", {})
+        self.close()
+
+    def save(self) -> tuple[Path, ...]:
+        """Write labels, proofread sections and reviewed synapses: all of them, or none.
+
+        Returns
+        -------
+        tuple of Path
+            The three files.
+        """
+        names = (layout.CORRECTED, layout.PROOFREAD, layout.REVIEWED)
+        labels = self.draft.aligned.with_data(self.proofreading.labels)
+        with layout.staged(self.outdir, self._log.run_id, owned=()) as folder:
+            layout.write_volume(folder / layout.CORRECTED, labels)
+            layout.write_json(folder / layout.PROOFREAD, self._sections())
+            with layout.atomic_path(folder / layout.REVIEWED) as path:
+                self.synapses_now().to_csv(path, index=False)
+            self._log.artefacts({name: folder / name for name in names})
+        self._settle("save", {"sha256": _content_sha256(labels.data)})
+        return tuple(self.outdir / name for name in names)
 
     def synapses_now(self) -> pd.DataFrame:
-        """Return the synapses with the ids their partners have now, after merges and splits."""
+        """Return the synapses with the ids that their partners have now.
 
+        Synapses whose partners have become one neurite, or have gone, are left out.
+        """
+        state = self.proofreading
+        return _renamed(state.synapses, self._first_labels, state.labels, self.draft)
 
-def unsaved(outdir: Path) -> Unsaved | None:
-    """Tell what the last session, if it is over, left unsaved."""
+    def _sections(self) -> dict:
+        aligned = self.draft.aligned
+        return {
+            "slices": sorted(self.proofreading.sections),
+            "source": aligned.source,
+            "origin": list(aligned.origin),
+            "voxel_size_nm": list(aligned.voxel_size),
+            "based_on": self.started_from,
+        }
+
+    def _write_down(self, correction: Correction) -> None:
+        self._log.correction(correction)
+        self.n_unsaved += 1
+
+    def _settle(self, tool: str, what: dict) -> None:
+        user, payload = self.proofreading.user, json.dumps(what).encode()
+        self._log.correction(Correction(tool, (), None, 0, payload, now(), user))
+        self.n_unsaved = 0
 
 
 def open_session(
-    outdir: Path, labels: str = "auto", user: str | None = None, recover: bool = True, command=()
+    outdir: Path,
+    labels: str = "auto",
+    user: str | None = None,
+    recover: bool = True,
+    command: Sequence[str] = (),
 ) -> Session:
-    """Begin; labels: auto (corrected, else baseline), baseline, corrected, rf, unet or a path."""
+    """Begin to proofread what a run left.
+
+    Parameters
+    ----------
+    outdir : Path
+        Output folder of the run.
+    labels : str
+        What to begin with: ``baseline``, ``corrected``, ``rf``, ``unet`` or the path of an array;
+        ``auto`` takes corrected labels where there are any, those of the main job otherwise.
+    user : str, optional
+        Who is at work; the name the system knows by default.
+    recover : bool
+        Take up the last session where it left off, if it did not save (see `unsaved`), whatever
+        ``labels`` says.
+    command : sequence of str
+        The command line, for the log.
+
+    Raises
+    ------
+    UsageError, DataError
+        If there is no run, its files or the labels cannot be used, or what was not saved cannot
+        be done again.
+    """
+    draft = read_draft(Path(outdir))
+    user = user or _user_name()
+    log = _SessionLog(draft.outdir)
+    left = log.unsaved() if recover else None
+    if left:
+        root, made = log.lineage(left.run_id)
+        start, config = log.start_of(root, draft), {"continues": left.run_id}
+    else:
+        start, made = _chosen(draft, labels), []
+        config = start.config()
+        log.keep(start, config["sha256"])
+    proofreading = _repeated(draft, start, made, user)
+    config |= {"job": JOB, "user": user}
+    return Session(draft, start, proofreading, config, command, left.n_corrections if left else 0)
+
+
+def unsaved(outdir: Path) -> Unsaved | None:
+    """Tell what the last session left unsaved; None where that is nothing, or it still runs."""
+    return _SessionLog(Path(outdir)).unsaved()
 
 
 def replay(outdir: Path) -> np.ndarray:
-    """Make the saved labels again from the draft, correction by correction."""
+    """Make the labels that were saved last again: from the draft, correction by correction.
+
+    Returns
+    -------
+    ndarray of int32, shape (Z, Y, X)
+        What was saved, to the byte.
+
+    Raises
+    ------
+    UsageError
+        If nothing was saved.
+    DataError
+        If what a session began with is not there any more, or something else comes out.
+    """
+    draft = read_draft(Path(outdir))
+    log = _SessionLog(draft.outdir)
+    if not log.saves:
+        raise UsageError(
+            f"no session has saved anything in {outdir}",
+            "there is nothing to replay",
+            f"napari_proofread.py --outdir {outdir}",
+        )
+    return log.saved(log.saves[-1], draft)
+
+
+class _Save(NamedTuple):
+    """A save in the log: of which session, after how many of its own rows, of what content."""
+
+    run_id: str
+    n_rows: int
+    sha256: str
+
+
+class _SessionLog:
+    """All sessions that were logged in an output folder, oldest first."""
+
+    def __init__(self, outdir: Path):
+        self._outdir = outdir
+        self._runs: dict[str, runlog.PastRun] = {}
+        if (outdir / layout.RUN_LOG).exists():
+            runs = runlog.history(outdir)
+            self._runs = {run.run_id: run for run in runs if run.config.get("job") == JOB}
+        self._rows = {run_id: runlog.corrections(outdir, run_id) for run_id in self._runs}
+        self.saves = [
+            _Save(run_id, n, json.loads(row.payload)["sha256"])
+            for run_id, rows in self._rows.items()
+            for n, row in enumerate(rows)
+            if row.tool == "save"
+        ]
+
+    def unsaved(self) -> Unsaved | None:
+        """Tell what the last session left."""
+        if not self._runs:
+            return None
+        last = list(self._runs.values())[-1]
+        _, made = self.lineage(last.run_id)
+        settled = max((n for n, row in enumerate(made, 1) if row.tool in SETTLING), default=0)
+        left = made[settled:]
+        if last.status == "running" or not left:
+            return None
+        return Unsaved(last.run_id, len(left), left[-1].time, left[-1].user)
+
+    def lineage(self, run_id: str) -> tuple[runlog.PastRun, list[Correction]]:
+        """Find the session that a session, by taking up others, began as; and all corrections."""
+        run, rows = self._runs[run_id], self._rows[run_id]
+        while earlier := run.config.get("continues"):
+            run, rows = self._runs[earlier], self._rows[earlier] + rows
+        return run, rows
+
+    def saved(self, save: _Save, draft: Draft) -> np.ndarray:
+        """Make labels that were saved again."""
+        root, rows = self.lineage(save.run_id)
+        n_later = len(self._rows[save.run_id]) - save.n_rows
+        start = self.start_of(root, draft, anew=True)
+        labels = _repeated(draft, start, rows[: len(rows) - n_later]).labels
+        if _content_sha256(labels) != save.sha256:
+            raise DataError(
+                f"the log of session {save.run_id} gives other labels than it saved",
+                "the log was changed, or was written by another version",
+            )
+        return labels
+
+    def start_of(self, root: runlog.PastRun, draft: Draft, anew: bool = False) -> _Start:
+        """Find what a session started from; made anew from the draft where the log allows."""
+        config = root.config
+        labels = self._labels_of(root, draft, anew)
+        return _Start(config["labels"], labels, config["sections"], config["reviewed"])
+
+    def _labels_of(self, root: runlog.PastRun, draft: Draft, anew: bool) -> np.ndarray:
+        name, sha256 = root.config["labels"], root.config["sha256"]
+        before = list(self._runs)[: list(self._runs).index(root.run_id)]
+        saves = [each for each in self.saves if each.sha256 == sha256 and each.run_id in before]
+        if saves and anew:
+            return self.saved(saves[-1], draft)
+        if (kept := self._kept(sha256)).exists():
+            with np.load(kept) as archive:
+                return archive["labels"]
+        if (path := self._outdir / name).exists():
+            labels = read_labels(path, draft.aligned)
+            if _content_sha256(labels) == sha256:
+                return labels
+        if saves:
+            return self.saved(saves[-1], draft)
+        raise DataError(
+            f"{path} is not what session {root.run_id} started from",
+            "its corrections were made on other labels and cannot be made again on these",
+            "run_pipeline.py as before, or begin without what was not saved",
+        )
+
+    def keep(self, start: _Start, sha256: str) -> None:
+        """Keep labels that neither the main job nor a session made: they may be overwritten."""
+        kept = self._kept(sha256)
+        logged = sha256 in {save.sha256 for save in self.saves}
+        if start.name != layout.LABELS and not logged and not kept.exists():
+            with layout.atomic_path(kept) as path:
+                np.savez_compressed(path, labels=start.labels)
+
+    def _kept(self, sha256: str) -> Path:
+        return self._outdir / "runs" / f"labels_{sha256[:16]}.npz"
+
+
+def _chosen(draft: Draft, labels: str) -> _Start:
+    """Find the labels that are meant, and what was said of them already."""
+    corrected = draft.outdir / layout.CORRECTED
+    if labels == "auto":
+        labels = "corrected" if corrected.exists() else "baseline"
+    path = draft.outdir / NAMES[labels] if labels in NAMES else Path(labels).expanduser()
+    if not path.exists():
+        raise UsageError(f"there are no such labels: no {path}", remedy="--labels baseline")
+    ids = read_labels(path, draft.aligned)
+    proofread = read_proofread(draft) if corrected.exists() else None
+    # A section of other labels is proofread only if it is as a person left it.
+    sections = [
+        z
+        for z in (proofread.sections if proofread else ())
+        if (ids[z] == proofread.labels[z]).all()
+    ]
+    inside = path.resolve().is_relative_to(draft.outdir.resolve())
+    name = path.resolve().relative_to(draft.outdir.resolve()) if inside else path.resolve()
+    return _Start(name.as_posix(), ids, sections, _reviewed(draft, ids))
+
+
+def _reviewed(draft: Draft, labels: np.ndarray) -> list[dict]:
+    """Read the synapses that somebody has looked at, with partners as the labels call them."""
+    path = draft.outdir / layout.REVIEWED
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, dtype={"post_ids": str} | dict.fromkeys(TEXTS, str))
+    if missing := [name for name in REVIEW_COLUMNS if name not in table]:
+        raise DataError(
+            f"{path} has no column {missing[0]}",
+            "what was said of synapses cannot be taken over",
+            "move the file away",
+        )
+    table[table.columns.intersection(TEXTS)] = table[table.columns.intersection(TEXTS)].fillna("")
+    table["verdict"] = (
+        table["verdict"].str.lower().where(lambda said: said.isin(VERDICTS.values()), "")
+    )
+    if "post_ids" in table:
+        table["post_ids"] = table["post_ids"].fillna(table["post_id"].astype(str))
+    swapped = table["swapped"].astype(bool) if "swapped" in table else False
+    seen = table[(table["verdict"] != "") | swapped]
+    corrected = draft.outdir / layout.CORRECTED
+    theirs = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
+    return json.loads(_renamed(seen, theirs, labels, draft).to_json(orient="records"))
+
+
+def _synapses(draft: Draft, start: _Start) -> pd.DataFrame:
+    """Read the candidates and lay over them what somebody has said."""
+    path = draft.outdir / layout.SYNAPSES
+    table = pd.DataFrame(columns=["z", "y", "x", "pre_id", "post_id"])
+    if path.exists():
+        table = pd.read_csv(path, dtype={"post_ids": str}).drop(columns=REVIEW, errors="ignore")
+    candidates = _renamed(table, _labels_of_candidates(draft), start.labels, draft)
+    rows: dict[tuple, dict] = {}
+    for row in [*candidates.to_dict("records"), *start.reviewed]:
+        place = tuple(round(row[axis]) for axis in "zyx")
+        rows[place] = rows.get(place, {}) | row
+    return pd.DataFrame(list(rows.values())) if rows else table
+
+
+def _labels_of_candidates(draft: Draft) -> np.ndarray:
+    """Read the labels whose ids the table of candidates has."""
+    used = draft.outdir / layout.GRAPH_LABELS
+    if not used.exists():
+        return draft.labels
+    path = draft.outdir / json.loads(used.read_text())["labels"]
+    return read_labels(path, draft.aligned) if path.exists() else draft.labels
+
+
+def _renamed(table: pd.DataFrame, before, after, draft: Draft) -> pd.DataFrame:
+    """Name partners of synapses as other labels do; where they are the same, as they are."""
+    if np.array_equal(before, after):
+        return table.copy()
+    return reviews.in_other_labels(table, before, after, draft.aligned.voxel_size)
+
+
+def _repeated(
+    draft: Draft, start: _Start, made: Iterable[Correction], user: str = ""
+) -> Proofreading:
+    """Do again what was done from a start."""
+    proofreading = Proofreading(
+        start.labels.copy(),
+        partial(_probability, draft),
+        draft.tissue,
+        _synapses(draft, start),
+        start.sections,
+        user,
+    )
+    for correction in made:
+        if correction.tool not in SETTLING:
+            proofreading.repeat(correction)
+    return proofreading
+
+
+def _probability(draft: Draft) -> np.ndarray:
+    """Read the neurite probability, or compute it where the run did not keep it."""
+    saved = read_probability(draft)
+    if saved is not None:
+        return saved
+    aligned = draft.aligned
+    return neurite_probability(
+        aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, os.cpu_count() or 1
+    )
+
+
+def _content_sha256(labels: np.ndarray) -> str:
+    """Return the SHA-256 of ids: the same for every file that holds them."""
+    return hashlib.sha256(np.ascontiguousarray(labels, "<i4")).hexdigest()
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container may have a user without a name
+        return "unknown"
