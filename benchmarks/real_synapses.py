@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from connectome import layout  # noqa: E402
 from connectome.align import apply_shifts  # noqa: E402
-from connectome.evaluate import MATCH_DISTANCES_NM, match_points  # noqa: E402
+from connectome.evaluate import MATCH_DISTANCES_NM  # noqa: E402
+from connectome.matching import match_points  # noqa: E402
 
 STACKS = ("isbi_dev", "vnc_dev")
 

@@ -75,9 +75,9 @@ def named_as(labels: np.ndarray, corrected: np.ndarray, sections: Sequence[int])
     """
     known = corrected[list(sections)]
     inside = known > 0
-    n_names = int(labels.max()) + 1
-    taken = np.unique(known[inside])
-    names = np.zeros(n_names, np.int32)
-    names[1:] = np.setdiff1d(np.arange(1, n_names + taken.size), taken)[: n_names - 1]
+    names = np.zeros(int(labels.max()) + 1, np.int32)
     names[labels[list(sections)][inside]] = known[inside]
+    taken, unnamed = np.unique(known[inside]), np.flatnonzero(names == 0)[1:]
+    free = np.setdiff1d(np.arange(1, 1 + taken.size + unnamed.size), taken)
+    names[unnamed] = free[: unnamed.size]
     return names[labels]

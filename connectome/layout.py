@@ -37,6 +37,8 @@ EDGES = "tables/graph_edges.csv"
 TRUE_SYNAPSES = "tables/true_synapses.csv"
 SHIFTS = "tables/alignment_shifts.json"
 EVALUATION = "tables/evaluation.json"
+CHANGES = "tables/rebuild_changes.csv"
+GRAPH_LABELS = "tables/graph_labels.json"
 FIGURES = {
     1: "figures/Figure1_EM_preprocess_align_segment",
     2: "figures/Figure2_synapse_candidates_overlay",
@@ -74,6 +76,7 @@ PUBLISHED = (
     *_ARRAYS,
     *(str(sidecar(Path(name))) for name in _ARRAYS),
     *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, SHIFTS, EVALUATION),
+    *(CHANGES, GRAPH_LABELS),
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 
@@ -19,12 +18,10 @@ from connectome import (
     evaluate,
     evidence,
     fetch,
-    graph,
     layout,
     preprocess,
     runlog,
     segments,
-    synapses,
     watershed,
 )
 from connectome.console import Console
@@ -35,6 +32,7 @@ from connectome.progress import Progress, silent
 from connectome.road import to_neurites
 from connectome.truth import Truth
 from connectome.volume import Volume
+from connectome.wiring import Wiring, flat, score, wire
 
 PHANTOM = "phantom://neuropil"
 # Measured peaks, of the run and the processes that draw for it together.
@@ -201,13 +199,13 @@ class _Job:
             arrays, tables = self.reconstruct(prepared)
             labels = arrays[layout.LABELS]
             press.draw(1, cutout, prepared.preprocessed, aligned, labels)
-            candidates = self.find_synapses(prepared, labels)
+            wiring = self.wire(prepared, labels)
+            candidates = wiring.candidates
             press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source)
-            wiring, nodes, edges = self.connect(candidates)
-            tables |= {layout.SYNAPSES: candidates, layout.NODES: nodes, layout.EDGES: edges}
+            press.draw(3, wiring.diagram, cutout.source)
+            tables |= wiring.tables
             if prepared.truth.synapses is not None:
                 tables[layout.TRUE_SYNAPSES] = prepared.truth.synapses
-            press.draw(3, wiring, cutout.source)
             evaluation = self.evaluate(prepared, labels, candidates)
             with self.log.stage("save"):
                 self.save_arrays(folder, prepared, arrays)
@@ -245,6 +243,8 @@ class _Job:
                 found = replace(found, shifts=np.zeros_like(found.shifts), matrices=None)
             moves = {"shifts": found.shifts, "matrices": found.matrices}
             aligned = align.apply_shifts(preprocessed, **moves, threads=threads)
+            # All that follows can then be done again from the file, and comes out the same.
+            aligned = aligned.astype(self.config.aligned_dtype).astype(np.float32)
             tissue = align.apply_shifts(tissue.astype(np.uint8), **moves, order=0) > 0
             truth = _carried(truth, **moves, shape=tissue.shape[1:])
             counts["damaged"] = len(found.damaged)
@@ -347,49 +347,29 @@ class _Job:
         arrays = {layout.LABELS: found.labels, layout.PROBABILITY: probability.astype(np.float16)}
         return arrays, {layout.SEGMENTS: table, layout.MERGE_LOG: log}
 
-    def find_synapses(self, prepared: Prepared, labels: np.ndarray) -> pd.DataFrame:
-        """Find candidates; the density's place, its partners and a score."""
-        with self.log.stage("synapses") as counts, self.bar("synapses", prepared.cutout) as tell:
-            candidates = synapses.find_synapses(
-                prepared.aligned,
-                labels,
-                prepared.cutout.voxel_size,
-                prepared.alignment.damaged,
-                self.config.synapse_params,
-                self.config.threads,
-                tell,
-            )
-            counts["candidates"] = len(candidates)
-        self.console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
-        return candidates
-
-    def connect(self, candidates: pd.DataFrame) -> tuple[nx.DiGraph, pd.DataFrame, pd.DataFrame]:
-        """Sum candidates into the wiring graph; describe its nodes and edges."""
-        with self.log.stage("graph") as counts:
-            wiring = graph.build_graph(candidates, self.config.graph_params)
-            nodes = graph.node_table(wiring)
-            edges = graph.edge_table(candidates, self.config.graph_params)
-            counts |= {"nodes": len(nodes), "edges": len(edges)}
-        self.console.say(f"graph       {len(nodes)} neurites, {len(edges)} connections")
-        return wiring, nodes, edges
+    def wire(self, prepared: Prepared, labels: np.ndarray) -> Wiring:
+        """Find synapse candidates and sum them into the wiring graph."""
+        return wire(
+            prepared.cutout.with_data(prepared.aligned),
+            labels,
+            prepared.alignment.damaged,
+            self.console,
+            self.log,
+            self.config.threads,
+            (self.config.synapse_params, self.config.graph_params),
+        )
 
     def evaluate(self, prepared: Prepared, labels, candidates) -> dict:
         """Score whatever truth is known."""
         truth = prepared.truth
-        evaluation = {}
         with self.log.stage("evaluate"):
-            if truth.labels is not None:
-                evaluation["segmentation"] = evaluate.segmentation_scores(labels, truth.labels)
-            if truth.synapses is not None:
-                evaluation["synapses"] = evaluate.synapse_scores(
-                    candidates, truth.synapses, prepared.cutout.voxel_size
-                )
+            evaluation = score(labels, candidates, truth, prepared.cutout.voxel_size)
             if truth.shifts is not None:
                 evaluation["alignment"] = {
                     "rms_px": evaluate.alignment_rms(prepared.alignment.shifts, truth.shifts),
                     "reference": self.reference,
                 }
-        for name, value in _flat(evaluation):
+        for name, value in flat(evaluation):
             self.log.metric(name, value)
         return evaluation and evaluation | {"source": prepared.cutout.source}
 
@@ -480,15 +460,6 @@ def _carried(
         places = table[["z", "y", "x"]].to_numpy(float)
         table[["z", "y", "x"]] = align.carry_points(places, shifts, matrices, shape)
     return Truth(labels, table, truth.shifts)
-
-
-def _flat(evaluation: dict, prefix: str = ""):
-    """Yield (path, number) for every score, such as ("synapses/200/f1", 0.5)."""
-    for key, value in evaluation.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}/")
-        elif not isinstance(value, str):
-            yield prefix + key, value
 
 
 def _check_memory(plan: fetch.CutoutPlan) -> None:

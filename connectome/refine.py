@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from connectome import align, evaluate, evidence, layout, models, runlog, stackfiles
+from connectome import evaluate, evidence, layout, models, runlog
 from connectome.console import Console
 from connectome.draft import Draft, Proofread, read_draft, read_probability, read_proofread
-from connectome.errors import DataError
+from connectome.known import true_labels
 from connectome.road import to_neurites, unlogged
 from connectome.training import Learned, Material
 
@@ -69,7 +69,7 @@ def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequ
     outdir = Path(config.outdir)
     draft = read_draft(outdir)
     proofread = read_proofread(draft)
-    truth = _true_labels(draft, config.ground_truth)
+    truth = true_labels(draft, config.ground_truth)
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
     with runlog.record(outdir, settings, *place, command) as log:
@@ -125,23 +125,6 @@ def _labels(draft: Draft, proofread, probability: np.ndarray, stage=unlogged) ->
     """Take a probability map the road to neurites."""
     place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
     return to_neurites(probability, *place, stage, proofread).labels
-
-
-def _true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
-    """Read what is true, of the whole source or the cutout, and carry it along the alignment."""
-    if path is None:
-        return draft.truth.labels
-    stack = stackfiles.open_stack(path, stackfiles.LABELS)
-    shape = draft.aligned.shape
-    corner = (0, 0, 0) if stack.shape == shape else draft.aligned.origin
-    if any(c + n > whole for c, n, whole in zip(corner, shape, stack.shape, strict=True)):
-        raise DataError(
-            f"{stack.uri} has shape {stack.shape}, and the cutout {shape} at {corner} (Z, Y, X)",
-            "labels cannot be laid over the image",
-            "labels of the whole source, or of exactly this cutout",
-        )
-    shifts, matrices = layout.read_shifts(draft.outdir)
-    return align.apply_shifts(stack.read(corner, shape), shifts, order=0, matrices=matrices)
 
 
 def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> dict:

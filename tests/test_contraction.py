@@ -118,3 +118,27 @@ def test_joins_decided_otherwise_come_last():
     assert more.step(first, second).tolist() == [0, 1, 2, 3, 3]
     # What was found before stays as it was.
     assert len(partition(found.root)) == 3
+
+
+@given(graphs(), st.data())
+@settings(deadline=None)
+def test_what_is_known_of_regions_holds(graph, data):
+    n_regions, edges = graph
+    known = data.draw(st.lists(st.integers(0, 3), min_size=n_regions, max_size=n_regions))
+    first, second, pull = np.array(edges).reshape(-1, 3).T
+    found = contract(n_regions, first.astype(int), second.astype(int), pull, np.array(known))
+    for group in partition(found.root):
+        assert len({known[region] for region in group} - {0}) <= 1
+    for number in set(known) - {0}:
+        of_it = [region for region in range(n_regions) if known[region] == number]
+        assert len({found.root[region] for region in of_it}) == 1
+
+
+def test_knowing_nothing_changes_nothing():
+    edges = [(0, 1, 2.0), (1, 2, -1.0), (0, 2, 0.5)]
+    first, second, pull = np.array(edges).T
+    first, second = first.astype(int), second.astype(int)
+    without = contract(3, first, second, pull)
+    with_zeros = contract(3, first, second, pull, np.zeros(3, int))
+    assert without.root.tolist() == with_zeros.root.tolist()
+    assert without.pull.tolist() == with_zeros.pull.tolist()

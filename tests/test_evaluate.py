@@ -15,7 +15,8 @@ from skimage.metrics import adapted_rand_error, variation_of_information
 
 from connectome import commandline, evaluate
 from connectome.errors import DataError
-from connectome.evaluate import alignment_rms, match_points, segmentation_scores, synapse_scores
+from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
+from connectome.matching import match_points
 
 ROOT = Path(__file__).parents[1]
 SIZE = (30.0, 8.0, 8.0)

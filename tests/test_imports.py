@@ -16,7 +16,7 @@ FLOORS = {
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
             *("commandline", "progress", "retry", "contacts", "features", "network"),
-            *("training", "models"),
+            *("training", "models", "matching"),
         ],
     ],
     "sources": [
@@ -35,12 +35,16 @@ FLOORS = {
         ["segments"],
         ["synapses"],
         ["graph"],
+        ["reviews"],
+        ["changes"],
         ["figures", "style", "colouring", "graph_layout"],
         ["evaluate"],
         ["runlog"],
     ],
-    "conductor": [["console", "drawing", "road", "pipeline", "refine"]],
-    "scripts": [["run_pipeline"]],
+    "conductor": [
+        ["console", "drawing", "road", "wiring", "known", "pipeline", "refine", "rebuild"]
+    ],
+    "scripts": [["run_pipeline"], ["rebuild_graph_and_figures"]],
 }
 FLOOR_OF = {
     module: floor

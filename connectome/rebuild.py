@@ -1,0 +1,257 @@
+"""Build the graph and the figures again, from labels that were refined or corrected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from connectome import changes, evaluate, layout, reviews, runlog
+from connectome.console import Console
+from connectome.draft import Draft, read_draft, read_labels
+from connectome.drawing import FigurePress
+from connectome.errors import DataError, UsageError
+from connectome.known import true_labels
+from connectome.wiring import Wiring, flat, score, wire
+
+BASELINE = "baseline"
+# In this order where two were written at the same moment.
+LABELS = {
+    "corrected": layout.CORRECTED,
+    "unet": layout.REFINED_LABELS["unet"],
+    "rf": layout.REFINED_LABELS["rf"],
+    BASELINE: layout.LABELS,
+}
+REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")
+
+
+@dataclass(frozen=True)
+class RebuildConfig:
+    """What a rebuild is told.
+
+    Parameters
+    ----------
+    outdir : str
+        Output folder of the run to build upon.
+    labels : str
+        ``auto``, a name of `LABELS`, or the path of an array of labels.
+    ground_truth : str, optional
+        Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
+    threads : int
+        Sections worked on at a time.
+    """
+
+    outdir: str
+    labels: str = "auto"
+    ground_truth: str | None = None
+    threads: int = 1
+
+
+def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()) -> dict:
+    """Find synapses, sum up the graph, draw and score again; tell what changed.
+
+    Parameters
+    ----------
+    config : RebuildConfig
+        What to do.
+    console : Console
+        Whom to tell.
+    command : sequence of str
+        The command line, for the log.
+
+    Returns
+    -------
+    dict
+        The evaluation, as in ``tables/evaluation.json``; empty where no truth is known.
+
+    Raises
+    ------
+    UsageError, DataError
+        If there is no run, or the labels are not there or do not fit it.
+    """
+    outdir = Path(config.outdir)
+    draft = read_draft(outdir)
+    path = _chosen(outdir, config.labels)
+    labels = read_labels(path, draft.aligned)
+    if not labels.any():
+        raise DataError(f"{path} holds no neurite", "there would be no graph", "--labels baseline")
+    draft = replace(
+        draft, truth=replace(draft.truth, labels=true_labels(draft, config.ground_truth))
+    )
+    before = _before(draft)
+    console.say(f"labels      {path}, {_n_ids(labels)} ids")
+    place = (draft.aligned.source, draft.aligned.shape[::-1])
+    settings = asdict(config) | {"labels_used": str(path)}
+    with (
+        runlog.record(outdir, settings, *place, command) as log,
+        layout.staged(outdir, log.run_id, owned=()) as folder,
+        FigurePress(folder, beside=config.threads > 1) as press,
+    ):
+        wiring = _wire(draft, labels, config, console, log)
+        _draw(press, draft, labels, wiring, console)
+        evaluation = _evaluate(draft, labels, wiring, log)
+        after = _after(labels, wiring, evaluation)
+        with log.stage("save"):
+            changed = changes.changes(before, after)
+            _save(folder, draft, path, wiring, evaluation, changed)
+        with log.stage("figures"):
+            press.finish()
+        log.artefacts({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
+    _tell(console, outdir, changed, evaluation, log)
+    return evaluation
+
+
+def _chosen(outdir: Path, wanted: str) -> Path:
+    """Find the labels that are meant; ``auto`` takes what was made last."""
+    if wanted == "auto":
+        there = [outdir / name for name in LABELS.values() if (outdir / name).exists()]
+        # The main job's labels are what everything else was made from.
+        made = [path for path in there if path != outdir / layout.LABELS]
+        return max(made, key=lambda path: path.stat().st_mtime_ns, default=outdir / layout.LABELS)
+    if wanted not in LABELS:
+        return Path(wanted).expanduser()
+    path = outdir / LABELS[wanted]
+    if not path.exists():
+        there = [name for name, stored in LABELS.items() if (outdir / stored).exists()]
+        raise UsageError(
+            f"there are no {wanted} labels: no {path}",
+            f"{outdir} has {', '.join(there)}",
+            f"--labels {there[0]}",
+        )
+    return path
+
+
+def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Wiring:
+    """Find synapses, but where a person has looked take that person's word."""
+
+    def amend(candidates: pd.DataFrame) -> pd.DataFrame:
+        reviewed = _reviewed(draft, labels)
+        if reviewed is None:
+            return candidates
+        told = reviews.override(candidates, reviewed, draft.aligned.voxel_size)
+        verdicts = reviewed["verdict"].value_counts()
+        console.say(
+            f"reviewed    {verdicts.get(reviews.ACCEPTED, 0)} synapses accepted,"
+            f" {verdicts.get(reviews.REJECTED, 0)} rejected by a person"
+        )
+        return told
+
+    aligned, damaged = draft.aligned, draft.damaged
+    return wire(aligned, labels, damaged, console, log, config.threads, amend=amend)
+
+
+def _reviewed(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
+    """Read the synapses a person looked at, with partners as these labels call them."""
+    path = draft.outdir / layout.REVIEWED
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, dtype={"post_ids": str, "verdict": str})
+    if missing := [name for name in REVIEW_COLUMNS if name not in table]:
+        raise DataError(
+            f"{path} has no column {missing[0]}",
+            "reviewed synapses cannot be taken over",
+            "napari_proofread.py, or move the file away",
+        )
+    table = table.dropna(subset=list(REVIEW_COLUMNS)).assign(verdict=table["verdict"].str.lower())
+    corrected = draft.outdir / layout.CORRECTED
+    # The window shows corrected labels where there are any, and reviews are in their ids.
+    shown = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
+    return reviews.in_other_labels(table, shown, labels, draft.aligned.voxel_size)
+
+
+def _before(draft: Draft) -> changes.Wired:
+    """Gather what the last graph was, as far as it is still there."""
+    outdir = draft.outdir
+    labels, tables = draft.labels, {}
+    if (outdir / layout.GRAPH_LABELS).exists():
+        used = json.loads((outdir / layout.GRAPH_LABELS).read_text())
+        path = outdir / used["labels"]
+        intact = path.exists() and layout.sha256(path) == used["sha256"]
+        labels = read_labels(path, draft.aligned) if intact else None
+    for name in (layout.SYNAPSES, layout.EDGES, layout.NODES):
+        path = outdir / name
+        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    edges = tables[layout.EDGES].reindex(columns=["pre_id", "post_id", "weight"])
+    counts = _counts(labels, *(tables[n] for n in (layout.SYNAPSES, layout.NODES, layout.EDGES)))
+    scores = {}
+    if (outdir / layout.EVALUATION).exists():
+        scores = dict(flat(json.loads((outdir / layout.EVALUATION).read_text())))
+    return changes.Wired(labels, edges, counts, scores)
+
+
+def _after(labels: np.ndarray, wiring: Wiring, evaluation: dict) -> changes.Wired:
+    counts = _counts(labels, wiring.candidates, wiring.nodes, wiring.edges)
+    return changes.Wired(labels, wiring.edges, counts, dict(flat(evaluation)))
+
+
+def _counts(labels: np.ndarray | None, candidates, nodes, edges) -> dict[str, int]:
+    counts = {} if labels is None else {"neurites": _n_ids(labels)}
+    return counts | {
+        "synapse candidates": len(candidates),
+        "neurites in the graph": len(nodes),
+        "connections": len(edges),
+    }
+
+
+def _n_ids(labels: np.ndarray) -> int:
+    return int(np.count_nonzero(pd.unique(labels.ravel())))
+
+
+def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Console) -> None:
+    """Draw what depends on neurites: Figures 1 to 3."""
+    aligned, source = draft.aligned, draft.aligned.source
+    if (draft.outdir / layout.CUTOUT).exists() and (draft.outdir / layout.PREPROCESSED).exists():
+        cutout = layout.read_volume(draft.outdir / layout.CUTOUT)
+        preprocessed = layout.read_volume(draft.outdir / layout.PREPROCESSED).data
+        press.draw(1, cutout, preprocessed, aligned.data, labels)
+    else:
+        console.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
+    press.draw(2, aligned.data, labels, wiring.candidates, aligned.voxel_size, source)
+    press.draw(3, wiring.diagram, source)
+
+
+def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:
+    """Score the new labels; what is known of the alignment stays true."""
+    with log.stage("evaluate"):
+        evaluation = score(labels, wiring.candidates, draft.truth, draft.aligned.voxel_size)
+    for name, value in flat(evaluation):
+        log.metric(name, value)
+    path = draft.outdir / layout.EVALUATION
+    former = json.loads(path.read_text()) if path.exists() else {}
+    if "alignment" in former:
+        evaluation["alignment"] = former["alignment"]
+    return evaluation and evaluation | {"source": draft.aligned.source}
+
+
+def _save(folder: Path, draft: Draft, path: Path, wiring: Wiring, evaluation, changed) -> None:
+    for name, table in (wiring.tables | {layout.CHANGES: changed}).items():
+        with layout.atomic_path(folder / name) as temporary:
+            table.assign(source=draft.aligned.source).to_csv(temporary, index=False)
+    if evaluation:
+        layout.write_json(folder / layout.EVALUATION, evaluation)
+    inside = path.resolve().is_relative_to(draft.outdir.resolve())
+    name = path.resolve().relative_to(draft.outdir.resolve()) if inside else path.resolve()
+    used = {"labels": str(name), "sha256": layout.sha256(path), "source": draft.aligned.source}
+    layout.write_json(folder / layout.GRAPH_LABELS, used)
+
+
+def _tell(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
+    """Say what changed, and where to read more."""
+    console.tell_timings(log.summary)
+    kinds = changed["kind"]
+    console.say("what changed against the graph before:")
+    for row in changed[kinds == "count"].itertuples():
+        console.say(f"  {row.item:<22} {row.before or '?':>6} -> {row.after}")
+    told = kinds.value_counts().to_dict()
+    console.say(
+        f"  {told.get('split', 0)} neurites split, {told.get('merged', 0)} joined from several;"
+        f" {told.get('gained', 0)} connections gained, {told.get('lost', 0)} lost"
+        f" ({layout.CHANGES})"
+    )
+    if evaluation:
+        console.say(evaluate.format_table(evaluation) + "\n")
+    console.say(f"results are in {outdir}/ (run {log.run_id})")

@@ -1,0 +1,125 @@
+"""From neurites to a wiring diagram and its scores: the end of the road, whoever found them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from connectome import evaluate, graph, layout, synapses
+from connectome.console import Console
+from connectome.params import GraphParams, SynapseParams
+from connectome.runlog import Run
+from connectome.truth import Truth
+from connectome.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """Synapse candidates, and the graph they sum up to.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        One row per synapse candidate.
+    diagram : networkx.DiGraph
+        Neurites and connections.
+    nodes, edges : DataFrame
+        The same as tables.
+    """
+
+    candidates: pd.DataFrame
+    diagram: nx.DiGraph
+    nodes: pd.DataFrame
+    edges: pd.DataFrame
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables by the names of their files."""
+        return {
+            layout.SYNAPSES: self.candidates,
+            layout.NODES: self.nodes,
+            layout.EDGES: self.edges,
+        }
+
+
+def wire(
+    aligned: Volume,
+    labels: np.ndarray,
+    damaged: Sequence[int],
+    console: Console,
+    log: Run,
+    threads: int = 1,
+    params: tuple[SynapseParams, GraphParams] = (SynapseParams(), GraphParams()),
+    amend: Callable[[pd.DataFrame], pd.DataFrame] = lambda candidates: candidates,
+) -> Wiring:
+    """Find synapse candidates and sum them into the wiring graph.
+
+    Parameters
+    ----------
+    aligned : Volume of float
+        Preprocessed and aligned EM.
+    labels : ndarray of int, shape (Z, Y, X)
+        Neurite ids; 0 outside the tissue.
+    damaged : sequence of int
+        Sections whose darkness means nothing.
+    console : Console
+        Whom to tell.
+    log : Run
+        Told of the stages "synapses" and "graph".
+    threads : int
+        Sections worked on at a time.
+    params : tuple of SynapseParams and GraphParams
+        Of the two stages.
+    amend : callable
+        Takes the candidates and returns those that count: where a person has a say.
+
+    Returns
+    -------
+    Wiring
+    """
+    with log.stage("synapses") as counts, console.bar("synapses", len(labels)) as tell:
+        place = (aligned.data, labels, aligned.voxel_size, damaged)
+        candidates = amend(synapses.find_synapses(*place, params[0], threads, tell))
+        counts["candidates"] = len(candidates)
+    console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
+    with log.stage("graph") as counts:
+        diagram = graph.build_graph(candidates, params[1])
+        nodes = graph.node_table(diagram)
+        edges = graph.edge_table(candidates, params[1])
+        counts |= {"nodes": len(nodes), "edges": len(edges)}
+    console.say(f"graph       {len(nodes)} neurites, {len(edges)} connections")
+    return Wiring(candidates, diagram, nodes, edges)
+
+
+def score(
+    labels: np.ndarray,
+    candidates: pd.DataFrame,
+    truth: Truth,
+    voxel_size: tuple[float, float, float],
+) -> dict:
+    """Score neurites and synapses, as far as the truth is known.
+
+    Returns
+    -------
+    dict
+        ``segmentation`` and ``synapses``, as in ``tables/evaluation.json``; empty without truth.
+    """
+    evaluation = {}
+    if truth.labels is not None:
+        evaluation["segmentation"] = evaluate.segmentation_scores(labels, truth.labels)
+    if truth.synapses is not None:
+        evaluation["synapses"] = evaluate.synapse_scores(candidates, truth.synapses, voxel_size)
+    return evaluation
+
+
+def flat(evaluation: dict, prefix: str = ""):
+    """Yield (path, number) for every score, such as ("synapses/200/f1", 0.5)."""
+    for key, value in evaluation.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}/")
+        elif not isinstance(value, str):
+            yield prefix + key, value

@@ -1,0 +1,62 @@
+"""Build synapses, graph and figures again, from refined or corrected neurites."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from connectome import commandline
+
+EXAMPLES = """\
+examples:
+  rebuild_graph_and_figures.py                              from what was made last
+  rebuild_graph_and_figures.py --labels rf                  from the forest's neurites
+  rebuild_graph_and_figures.py --labels my_labels.npy       from labels of your own
+
+reviewed synapses (tables/synapses_reviewed.csv) override detected ones
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and rebuild."""
+    args = _parser().parse_args(argv)
+    from connectome.console import Console
+    from connectome.rebuild import RebuildConfig, rebuild
+
+    config = RebuildConfig(args.outdir, args.labels, args.ground_truth, args.threads)
+    rebuild(config, Console(args.quiet), ["rebuild_graph_and_figures.py", *(argv or [])])
+
+
+def _parser() -> commandline.Parser:
+    parser = commandline.Parser(
+        prog="rebuild_graph_and_figures.py", description=__doc__, epilog=EXAMPLES
+    )
+    parser.add_argument(
+        "--outdir", default="outputs", metavar="DIR", help="of the run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--labels",
+        default="auto",
+        metavar="{auto,baseline,corrected,rf,unet,PATH}",
+        help="which neurites; auto takes what was made last of corrected, unet and rf, and else the"
+        " main job's (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ground_truth",
+        metavar="PATH",
+        help="labels of the source or the cutout, to score against",
+    )
+    parser.add_argument(
+        "--threads",
+        type=commandline.count,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="sections worked on at a time (default: %(default)s)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    return parser
+
+
+if __name__ == "__main__":
+    commandline.run(main, sys.argv[1:])

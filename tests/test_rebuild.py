@@ -1,0 +1,166 @@
+"""From refined or corrected labels to a graph: what is taken, what overrides, what is told."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from connectome import layout, pipeline, rebuild, runlog
+from connectome.console import Console
+from connectome.errors import DataError, UsageError
+from connectome.params import RunConfig, Source
+
+ROOT = Path(__file__).parents[1]
+QUIET = Console(quiet=True)
+SOURCE = Source(uri="phantom://neuropil?seed=7", cutout_xyz=(160, 160, 24), seed=7)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Leave a small run."""
+    folder = tmp_path_factory.mktemp("run")
+    pipeline.run(RunConfig(source=SOURCE, outdir=str(folder)), QUIET)
+    return folder
+
+
+@pytest.fixture
+def outdir(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "outputs"))
+
+
+def build(outdir, labels="auto", **more):
+    return rebuild.rebuild(rebuild.RebuildConfig(str(outdir), labels, **more), QUIET)
+
+
+def rows(outdir, name):
+    with (outdir / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def use_truth(outdir, name=layout.CORRECTED):
+    """Leave labels that know everything."""
+    shutil.copy(outdir / layout.TRUE_LABELS, outdir / name)
+
+
+def test_the_same_labels_give_the_same_graph_and_no_changes(outdir):
+    before = {name: (outdir / name).read_bytes() for name in (layout.EDGES, layout.NODES)}
+    build(outdir)
+    assert {name: (outdir / name).read_bytes() for name in before} == before
+    changed = rows(outdir, layout.CHANGES)
+    assert {row["kind"] for row in changed} == {"count", "score"}
+    assert {float(row["change"]) for row in changed} == {0.0}
+
+
+def test_better_labels_score_better_and_the_changes_say_so(outdir):
+    former = json.loads((outdir / layout.EVALUATION).read_text())
+    use_truth(outdir)
+    evaluation = build(outdir)
+    assert evaluation["segmentation"]["voi"] < 0.01 < former["segmentation"]["voi"]
+    assert json.loads((outdir / layout.EVALUATION).read_text()) == evaluation
+    assert evaluation["alignment"] == former["alignment"]
+    kinds = {row["kind"] for row in rows(outdir, layout.CHANGES)}
+    assert {"merged", "gained"} <= kinds or {"split", "gained"} <= kinds
+
+
+def test_auto_takes_what_was_made_last(outdir):
+    for second, name in enumerate((layout.REFINED_LABELS["rf"], layout.CORRECTED)):
+        use_truth(outdir, name)
+        os.utime(outdir / name, (second, second))
+    build(outdir)
+    assert json.loads((outdir / layout.GRAPH_LABELS).read_text())["labels"] == layout.CORRECTED
+    os.utime(outdir / layout.REFINED_LABELS["rf"], (9, 9))
+    build(outdir)
+    used = json.loads((outdir / layout.GRAPH_LABELS).read_text())
+    assert used["labels"] == layout.REFINED_LABELS["rf"]
+
+
+def test_the_main_jobs_labels_are_one_choice_and_any_file_another(outdir, tmp_path):
+    use_truth(outdir)
+    build(outdir, "baseline")
+    assert json.loads((outdir / layout.GRAPH_LABELS).read_text())["labels"] == layout.LABELS
+    mine = tmp_path / "mine.npy"
+    np.save(mine, np.load(outdir / layout.TRUE_LABELS).astype(np.int64) * 1_000_003)
+    evaluation = build(outdir, str(mine))
+    assert evaluation["segmentation"]["are"] < 0.01
+
+
+def test_a_rebuild_is_a_run_of_its_own(outdir):
+    build(outdir)
+    first, second = runlog.history(outdir)
+    assert second.status == "finished" and second.run_id != first.run_id
+    assert [stage.name for stage in second.stages] == [
+        *("synapses", "graph", "evaluate", "save", "figures")
+    ]
+    assert second.metrics["segmentation/voi"] == pytest.approx(first.metrics["segmentation/voi"])
+
+
+def test_a_persons_word_on_synapses_overrides(outdir):
+    found = pd.read_csv(outdir / layout.SYNAPSES, dtype={"post_ids": str})
+    assert len(found) >= 2
+    found.assign(verdict=["rejected", "accepted"] + [""] * (len(found) - 2)).to_csv(
+        outdir / layout.REVIEWED, index=False
+    )
+    build(outdir)
+    told = pd.read_csv(outdir / layout.SYNAPSES, dtype={"post_ids": str})
+    assert len(told) == len(found) - 1
+    assert told.loc[0, "verdict"] == "accepted"
+    assert told.loc[0, ["z", "y", "x"]].tolist() == found.loc[1, ["z", "y", "x"]].tolist()
+
+
+def test_stacks_left_out_leave_figure_1_as_it_is(outdir):
+    (outdir / layout.CUTOUT).unlink()
+    figure = outdir / f"{layout.FIGURES[1]}.png"
+    before = figure.read_bytes()
+    build(outdir)
+    assert figure.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "problem"),
+    [
+        ("rf", UsageError, "no rf labels"),
+        ("nowhere.npy", DataError, r"nowhere\.npy"),
+        ("empty.npy", DataError, "no neurite"),
+    ],
+)
+def test_labels_that_cannot_be_used_leave_everything_as_it_was(outdir, labels, error, problem):
+    np.save(outdir / "empty.npy", np.zeros((24, 160, 160), np.int32))
+    before = {p: p.read_bytes() for p in outdir.rglob("*") if p.is_file()}
+    wanted = labels if labels == "rf" else str(outdir / labels)
+    with pytest.raises(error, match=problem):
+        build(outdir, wanted)
+    assert {p: p.read_bytes() for p in outdir.rglob("*") if p.is_file()} == before
+
+
+def test_a_failed_rebuild_overwrites_nothing(outdir):
+    (outdir / layout.REVIEWED).write_text("z,y,x\n1,2,3\n")
+    before = {name: (outdir / name).read_bytes() for name in (layout.EDGES, layout.SYNAPSES)}
+    with pytest.raises(DataError, match="pre_id"):
+        build(outdir)
+    assert {name: (outdir / name).read_bytes() for name in before} == before
+    assert runlog.history(outdir)[-1].status == "failed"
+
+
+def script(*arguments):
+    command = [sys.executable, str(ROOT / "rebuild_graph_and_figures.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_script_says_what_changed_and_where_it_is(outdir):
+    done = script("--outdir", str(outdir), "--labels=baseline")
+    assert done.returncode == 0, done.stderr
+    for said in ("what changed", "connections", "ARE", str(outdir)):
+        assert said in done.stdout
+
+
+def test_the_script_refuses_what_is_not_there(tmp_path):
+    done = script("--outdir", str(tmp_path))
+    assert done.returncode == 2
+    assert "run_pipeline.py" in done.stderr and "Traceback" not in done.stderr
