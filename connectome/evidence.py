@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connectome.features import feature_names, reach, standardised, voxel_features
+from connectome.features import stack_features, stand_in, standardised
 from connectome.network import membrane_network
-from connectome.progress import Progress, map_sections, map_stacks, silent
-from connectome.volume import sound_around, thin_sections
+from connectome.progress import Progress, map_stacks, silent
+from connectome.volume import thin_sections
 
 OUTLIER = 3.0  # standard deviations: what lies further out says no more
-BLOCK_ROWS = 64  # rows looked at together where sections are thin
 EVERY = 3  # rows and columns between the voxels that features are averaged over
 
 
@@ -59,7 +58,7 @@ def neurite_probability(
     n_axes = 3 if thin_sections(voxel_size) else 2
     image = standardised(aligned, tissue)
     if n_axes == 3:
-        _stand_in(image, damaged)
+        stand_in(image, damaged)
     features, mean, spread = _all_features(image, tissue, voxel_size, n_axes, threads)
     network = membrane_network(n_axes)
 
@@ -74,41 +73,10 @@ def neurite_probability(
     return map_stacks(rated, by_section, tissue, threads=threads, progress=progress)
 
 
-def _stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
-    """Replace damaged sections by what lies between the nearest sound ones."""
-    sound = [z for z in range(len(image)) if z not in set(damaged)]
-    for z in damaged if sound else ():
-        before, after = sound_around(z, sound)
-        weight = (z - before) / (after - before) if after != before else 0.0
-        image[z] = (1 - weight) * image[before] + weight * image[after]
-
-
 def _all_features(image, tissue, voxel_size, n_axes, threads):
-    """Describe all voxels, block by block; return also each feature's mean and spread."""
-    features = np.zeros((len(feature_names(n_axes)), *image.shape), np.float16)
-
-    def describe(block):
-        core, seen, inner = block
-        features[:, *core] = voxel_features(image[seen], voxel_size, n_axes, np.float16)[:, *inner]
-
-    for _ in map_sections(describe, _blocks(image.shape, voxel_size, n_axes), threads, silent):
-        pass
+    """Describe all voxels; return also each feature's mean and spread."""
+    features = stack_features(image, voxel_size, n_axes, threads)
     some = tissue[:, ::EVERY, ::EVERY]
     some = some if some.any() else ~some  # next to no tissue: any numbers will do
     values = features[..., ::EVERY, ::EVERY][:, some].astype(np.float32)
     return features, values.mean(axis=1), np.sqrt(values.var(axis=1) + 1e-6)
-
-
-def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
-    """Divide a stack up: what a block is for, what it must see, and the one within the other."""
-    whole = slice(None)
-    if n_axes == 2:
-        return [((slice(z, z + 1),), (slice(z, z + 1),), (whole,)) for z in range(shape[0])]
-    margin = int(reach(voxel_size)[1])
-    blocks = []
-    for start in range(0, shape[1], BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, shape[1])
-        first, last = max(start - margin, 0), min(stop + margin, shape[1])
-        inner = (whole, slice(start - first, stop - first))
-        blocks.append(((whole, slice(start, stop)), (whole, slice(first, last)), inner))
-    return blocks

@@ -5,14 +5,20 @@ Judging the likelihood of membrane is left to whoever was trained on these featu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
+
+from connectome.progress import map_sections, silent
+from connectome.volume import sound_around
 
 # Widths (Gaussian sigma) in nm: two of a membrane, one along it, and two of its surroundings.
 FINE_NM, COARSE_NM, ALONG_NM = 8.0, 12.0, 14.0
 TEXTURE_NM, SURROUND_NM = 30.0, 48.0
 # What is further away than this many sigma is left out of a Gaussian.
 TRUNCATE = 2.5
+BLOCK_ROWS = 64  # rows looked at together where sections are thin
 
 
 def feature_names(n_axes: int) -> list[str]:
@@ -126,10 +132,74 @@ def voxel_features(
     return features
 
 
+def stack_features(
+    image: np.ndarray, voxel_size: tuple[float, float, float], n_axes: int, threads: int = 1
+) -> np.ndarray:
+    """Describe all voxels of a stack, block by block, so that little memory is needed besides.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (Z, Y, X)
+        Standardised EM.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    n_axes : {2, 3}
+        As `voxel_features`.
+    threads : int
+        Blocks worked on at a time.
+
+    Returns
+    -------
+    ndarray of float16, shape (F, Z, Y, X)
+        As named by `feature_names`.
+    """
+    features = np.zeros((len(feature_names(n_axes)), *image.shape), np.float16)
+
+    def describe(block):
+        core, seen, inner = block
+        features[:, *core] = voxel_features(image[seen], voxel_size, n_axes, np.float16)[:, *inner]
+
+    for _ in map_sections(describe, _blocks(image.shape, voxel_size, n_axes), threads, silent):
+        pass
+    return features
+
+
+def stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
+    """Replace damaged sections, in place, by what lies between the nearest sound ones.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (Z, Y, X)
+        Standardised EM of thin sections.
+    damaged : sequence of int
+        Sections not to be believed.
+    """
+    sound = [z for z in range(len(image)) if z not in set(damaged)]
+    for z in damaged if sound else ():
+        before, after = sound_around(z, sound)
+        weight = (z - before) / (after - before) if after != before else 0.0
+        image[z] = (1 - weight) * image[before] + weight * image[after]
+
+
 def reach(voxel_size: tuple[float, float, float]) -> np.ndarray:
     """Return how many voxels away from a voxel its features still depend on, per axis."""
     furthest = max(SURROUND_NM, COARSE_NM + ALONG_NM)
     return np.ceil(TRUNCATE * furthest / np.asarray(voxel_size, float)).astype(int) + 2
+
+
+def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
+    """Divide a stack up: what a block is for, what it must see, and the one within the other."""
+    whole = slice(None)
+    if n_axes == 2:
+        return [((slice(z, z + 1),), (slice(z, z + 1),), (whole,)) for z in range(shape[0])]
+    margin = int(reach(voxel_size)[1])
+    blocks = []
+    for start in range(0, shape[1], BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, shape[1])
+        first, last = max(start - margin, 0), min(stop + margin, shape[1])
+        inner = (whole, slice(start - first, stop - first))
+        blocks.append(((whole, slice(start, stop)), (whole, slice(first, last)), inner))
+    return blocks
 
 
 def _derivatives(field: np.ndarray, sigma: np.ndarray) -> tuple[list, list]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from connectome import evidence, preprocess
+from connectome import evidence, features, preprocess
 from connectome.evidence import neurite_probability
 from connectome.features import feature_names
 from connectome.network import NETWORKS, Network, membrane_network
@@ -153,7 +153,7 @@ def test_neither_threads_nor_blocks_show(voxel_size, tissue_like, monkeypatch):
     at_once = rated(even, voxel_size)
     assert np.array_equal(rated(even, voxel_size, threads=3), at_once)
     # The voxels that are averaged over stay the same in blocks of so many rows.
-    monkeypatch.setattr(evidence, "BLOCK_ROWS", 24)
+    monkeypatch.setattr(features, "BLOCK_ROWS", 24)
     np.testing.assert_allclose(rated(even, voxel_size), at_once, atol=1e-3)
 
 
