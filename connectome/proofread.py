@@ -305,32 +305,33 @@ class Proofreading:
         """
         tell, self.tell = self.tell, lambda again: None
         try:
-            changed = self._repeated(correction)
+            if correction.tool in ("undo", "redo"):
+                change = self.undo() if correction.tool == "undo" else self.redo()
+                changed = change.correction.voxel_delta if change else None
+            else:
+                edit = self._edit_again(correction)
+                changed = edit.n_voxels
+                if changed == correction.voxel_delta:
+                    self._do(edit, correction)
         except ConnectomeError as error:
             raise _does_not_fit(correction, str(error)) from error
         finally:
             self.tell = tell
         if changed != correction.voxel_delta:
-            raise _does_not_fit(correction, f"{changed} voxels changed")
+            raise _does_not_fit(correction, f"{changed} voxels would change")
 
-    def _repeated(self, correction: Correction) -> int:
-        """Do again what a log tells; return how many voxels changed."""
+    def _edit_again(self, correction: Correction) -> _Edit:
+        """Make the edit that a log tells of, of what is there now."""
         tool, ids = correction.tool, correction.ids
-        if tool in ("undo", "redo"):
-            change = self.undo() if tool == "undo" else self.redo()
-            return change.correction.voxel_delta if change else -1
         if tool == "merge":
-            edit = _Relabelling(self._merging(*ids))
-        elif tool == "split" or tool in PAINTING:
-            edit = _Relabelling(unpacked(correction.payload, self.labels))
-        elif tool in VERDICTS or tool == "swap":
+            return _Relabelling(self._merging(*ids))
+        if tool == "split" or tool in PAINTING:
+            return _Relabelling(unpacked(correction.payload, self.labels))
+        if tool in VERDICTS or tool == "swap":
             if _place_of(self._checked_row(ids[0])) != correction.place:
                 raise DataError("another synapse is in its row")
-            edit = self._reviewing(correction)
-        else:
-            edit = _Marking(ids[0], done=tool == "mark")
-        self._do(edit, correction)
-        return edit.n_voxels
+            return self._reviewing(correction)
+        return _Marking(ids[0], done=tool == "mark")
 
     def _merging(self, keep: int, other: int) -> VoxelRuns:
         if keep == other:
@@ -435,6 +436,7 @@ class Proofreading:
 
     def _grow(self, neurite: int, box: Box) -> None:
         """Let the box of a neurite reach around another one; what goes does not shrink it."""
+        self._highest = max(self._highest, neurite)
         known = self._boxes.get(neurite, box)
         self._boxes[neurite] = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop))

@@ -137,10 +137,11 @@ def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
     """
     try:
         steps, lengths, new = np.frombuffer(zlib.decompress(payload), "<i8").reshape(3, -1)
-        voxels = expanded(np.cumsum(steps), lengths)
+        voxels, ids = expanded(np.cumsum(steps), lengths), np.repeat(new, lengths)
         old = labels.reshape(-1)[voxels]
+        differ = old != ids
         everywhere = tuple(slice(0, n) for n in labels.shape)
-        return find_runs(voxels, old, np.repeat(new, lengths), everywhere, labels.shape)
+        return find_runs(voxels[differ], old[differ], ids[differ], everywhere, labels.shape)
     except (ValueError, IndexError, zlib.error) as error:
         raise DataError(
             f"a logged edit cannot be read: {error}", "the edits after it cannot be made again"
