@@ -522,7 +522,7 @@ def _reviewable(synapses: pd.DataFrame | None) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     for column, unseen in REVIEW.items():
         table[column] = table[column].fillna(unseen) if column in table else unseen
-    return table.astype({"post_ids": str} if "post_ids" in table else {})
+    return table.astype({"swapped": bool} | ({"post_ids": str} if "post_ids" in table else {}))
 
 
 def _swapped(row: dict) -> dict:
