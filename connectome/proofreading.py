@@ -104,6 +104,8 @@ class Session:
         session started from; `synapses_now` has the present ones.
     started_from : str
         File of the labels, relative to ``outdir`` if it lies there.
+    first_labels : ndarray of int32, shape (Z, Y, X)
+        As they were in that file.
     recovered : int
         Corrections taken up from a session that did not save them.
     n_unsaved : int
@@ -124,7 +126,7 @@ class Session:
         self.proofreading = proofreading
         self.started_from = start.name
         self.recovered = self.n_unsaved = recovered
-        self._first_labels = start.labels
+        self.first_labels = start.labels
         self._stack = ExitStack()
         place = (draft.aligned.source, draft.aligned.shape[::-1])
         self._log = self._stack.enter_context(runlog.record(self.outdir, config, *place, command))
@@ -170,7 +172,7 @@ class Session:
         Synapses whose partners have become one neurite, or have gone, are left out.
         """
         state = self.proofreading
-        return _renamed(state.synapses, self._first_labels, state.labels, self.draft)
+        return _renamed(state.synapses, self.first_labels, state.labels, self.draft)
 
     def _sections(self) -> dict:
         aligned = self.draft.aligned
