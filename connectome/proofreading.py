@@ -24,7 +24,7 @@ import pandas as pd
 from connectome import layout, reviews, runlog
 from connectome.correction import Correction, now
 from connectome.draft import Draft, read_draft, read_labels, read_probability, read_proofread
-from connectome.errors import DataError, UsageError
+from connectome.errors import ConnectomeError, DataError, UsageError
 from connectome.evidence import neurite_probability
 from connectome.proofread import REVIEW, VERDICTS, Proofreading
 
@@ -127,6 +127,7 @@ class Session:
         self.started_from = start.name
         self.recovered = self.n_unsaved = recovered
         self.first_labels = start.labels
+        self._seen = _stamp(self.outdir / layout.CORRECTED)
         self._stack = ExitStack()
         place = (draft.aligned.source, draft.aligned.shape[::-1])
         self._log = self._stack.enter_context(runlog.record(self.outdir, config, *place, command))
@@ -154,7 +155,33 @@ class Session:
         -------
         tuple of Path
             The three files.
+
+        Raises
+        ------
+        ConnectomeError
+            If they cannot be written, or the labels were written by somebody else since the
+            session began or last saved.
         """
+        corrected = self.outdir / layout.CORRECTED
+        if corrected.exists() and _stamp(corrected) != self._seen:
+            raise ConnectomeError(
+                f"{corrected} was written by another program or session meanwhile",
+                "nothing was saved: that work would be lost",
+                "move it away and save again",
+            )
+        try:
+            written = self._write()
+        except OSError as error:
+            raise ConnectomeError(
+                f"corrections could not be saved: {error}",
+                "none is lost: they are in the run log, and offered to the next session",
+                "make room on the disk and save again",
+            ) from error
+        self._seen = _stamp(corrected)
+        self._settle("save", {"sha256": _content_sha256(self.proofreading.labels)})
+        return written
+
+    def _write(self) -> tuple[Path, ...]:
         names = (layout.CORRECTED, layout.PROOFREAD, layout.REVIEWED)
         labels = self.draft.aligned.with_data(self.proofreading.labels)
         with layout.staged(self.outdir, self._log.run_id, owned=()) as folder:
@@ -163,7 +190,6 @@ class Session:
             with layout.atomic_path(folder / layout.REVIEWED) as path:
                 self.synapses_now().to_csv(path, index=False)
             self._log.artefacts({name: folder / name for name in names})
-        self._settle("save", {"sha256": _content_sha256(labels.data)})
         return tuple(self.outdir / name for name in names)
 
     def synapses_now(self) -> pd.DataFrame:
@@ -470,6 +496,14 @@ def _probability(draft: Draft) -> np.ndarray:
     return neurite_probability(
         aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, os.cpu_count() or 1
     )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what tells one version of a file from another; None where there is no file."""
+    if not path.exists():
+        return None
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
 
 
 def _content_sha256(labels: np.ndarray) -> str:

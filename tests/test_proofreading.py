@@ -275,13 +275,28 @@ def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
         # No file may grow beyond this: as if the disk were full.
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try:\n    session.save()\n"
-        "except OSError:\n    pass\n"
+        "except ConnectomeError as error:\n    assert 'none is lost' in str(error)\n"
         "else:\n    raise SystemExit('it fitted')\n"
     )
     killed(outdir, body)
     assert [path.read_bytes() for path in files] == before
     assert not [path for path in outdir.rglob("*.npy") if path.name.startswith(".")]
     assert unsaved(outdir).n_corrections == 1
+
+
+def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
+    with open_session(outdir) as first, open_session(outdir) as second:
+        first.proofreading.merge(1, 2)
+        second.proofreading.merge(3, 4)
+        first.save()
+        first.save()
+        with pytest.raises(ConnectomeError, match="meanwhile") as error:
+            second.save()
+        assert "move it away" in error.value.remedy
+        assert not (np.load(outdir / layout.CORRECTED) == 2).any()
+        (outdir / layout.CORRECTED).rename(outdir / "first.npy")
+        second.save()
+        assert not (np.load(outdir / layout.CORRECTED) == 4).any()
 
 
 def test_replay_makes_what_was_saved_from_the_draft(outdir):
