@@ -7,6 +7,8 @@ on. Pickles are neither written nor read, so a model from a stranger is safe to 
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from connectome.layout import atomic_path
 META = "meta"
 # A model sees lengths in nm; what was imaged more than this much coarser or finer looks different.
 LARGEST_RATIO = 1.5
+_UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def write_model(path: Path, meta: dict, arrays: Mapping[str, np.ndarray]) -> None:
@@ -59,7 +62,7 @@ def read_model(path: Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(arrays.pop(META).tobytes())
         found = meta["kind"]
-    except (ValueError, KeyError, TypeError, OSError, EOFError, UnicodeDecodeError) as error:
+    except (*_UNREADABLE, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no model of ours: {error}") from error
     if found != kind:
         raise DataError(
