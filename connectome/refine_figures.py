@@ -134,3 +134,102 @@ def _listed(sections: Sequence[int]) -> str:
         return ""
     numbers = style.shorten(", ".join(map(str, sections)), 40)
     return f"section{'s' if len(sections) > 1 else ''} {numbers}"
+
+
+# The U-Net ----------------------------------------------------------------------------------------
+
+
+@style.styled
+def unet_figure(metrics: Mapping, source: str) -> Figure:
+    """Show how training went, and what became of its rounds.
+
+    Parameters
+    ----------
+    metrics : mapping
+        As ``tables/unet_metrics.json``: ``rounds``, each with its ``curve`` of steps, training
+        losses and losses on held-out sections.
+    source : str
+        Where the EM came from.
+
+    Returns
+    -------
+    Figure
+        Panel a: the loss on what is learned from, and on sections that are held out; the weights
+        that did best on these are the round's. Panel b: how far labels are from held-out
+        proofread sections, before and after each round; where there are none, how far each round
+        changed the labels.
+    """
+    figure = style.page(66.0)
+    rounds = metrics["rounds"]
+    judged = any("voi_after" in record for record in rounds)
+    title = "VOI to held-out proofread sections" if judged else "Change of the labels"
+    curves = style.panel(figure, (14.0, 8.0, 98.0, 44.0), "a", "Training", indent=12.0)
+    bars = style.panel(figure, (132.0, 8.0, 40.0, 44.0), "b", title, indent=12.0)
+    if rounds:
+        _draw_training(curves, rounds)
+        _draw_rounds(bars, rounds, judged)
+    else:
+        for axes in (curves, bars):
+            axes.set(xticks=[], yticks=[])
+            style.notice(axes, "nothing was trained")
+    style.footer(figure, _trained_on(metrics), source)
+    return figure
+
+
+def _draw_training(axes: Axes, rounds: Sequence[Mapping]) -> None:
+    """Draw the losses of all rounds one after the other."""
+    begun, top = 0, 0.0
+    for record in rounds:
+        steps, taught, found = zip(*record["curve"], strict=True)
+        place = [begun + step for step in steps]
+        best = min(range(len(found)), key=found.__getitem__)
+        axes.plot(place[1:], taught[1:], color=style.SHADE, label="sections learned from")
+        axes.plot(place, found, color=style.BLUE, label="held-out sections")
+        axes.plot(place[best], found[best], "o", ms=3.0, color=style.INK, label="best")
+        axes.axvline(begun, color=style.SHADE, linewidth=0.5, linestyle=":")
+        _remark(axes, begun, f" round {record['round']}")
+        top = max(top, *taught, *found)
+        begun = place[-1]
+    axes.set(xlabel="step", ylabel="loss", ylim=(0, 1.15 * top), xlim=(0, max(begun, 1)))
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[:3], labels[:3], loc="lower left", ncols=3)
+
+
+def _remark(axes: Axes, left: float, text: str) -> None:
+    """Write along the top of a panel, beginning at a place of its horizontal axis."""
+    place = axes.get_xaxis_transform()
+    axes.text(left, 1.0, text, transform=place, va="top", size=style.SMALL_PT, color=style.FAINT)
+
+
+def _draw_rounds(axes: Axes, rounds: Sequence[Mapping], judged: bool) -> None:
+    """Draw a bar for each round, grey for those that were dropped."""
+    bars = [
+        (
+            str(record["round"]),
+            record["voi_after" if judged else "change"],
+            style.BLUE if record["kept"] else style.SHADE,
+            "kept" if record["kept"] else "dropped",
+        )
+        for record in rounds
+    ]
+    if judged:
+        bars.insert(0, ("none", rounds[0]["voi_before"], style.ORANGE, "before"))
+    names, heights, colours, verdicts = zip(*bars, strict=True)
+    axes.bar(names, heights, 0.6, color=colours)
+    for place, (height, verdict) in enumerate(zip(heights, verdicts, strict=True)):
+        text = f"{height:.2f}\n{verdict}"
+        axes.text(place, height, text, ha="center", va="bottom", size=style.SMALL_PT)
+    axes.set(xlabel="round", ylabel="bits", ylim=(0, 1.3 * max(*heights, 0.01)))
+    axes.set_xlim(-0.75, max(len(bars), 3) - 0.25)
+    axes.tick_params(axis="x", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _trained_on(metrics: Mapping) -> str:
+    """Say what the network has learned from, and what it was held against."""
+    if not metrics["rounds"]:
+        return "a model of another cutout"
+    taught = f"proofread {_listed(metrics['learned_sections'])}"
+    said = taught if metrics["learned_sections"] else "no section proofread"
+    return f"{said} · held out {_listed(metrics['held_out_sections'])}"
