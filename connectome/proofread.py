@@ -460,7 +460,7 @@ class _Relabelling:
 
     def apply(self, state: Proofreading) -> None:
         self.runs.write(state.labels, self.runs.new)
-        given = np.unique(self.runs.new[self.runs.new > 0]).tolist()
+        given = pd.unique(self.runs.new[self.runs.new > 0]).tolist()
         self._boxes = {neurite: state._boxes.get(neurite) for neurite in given}
         for neurite in given:
             state._grow(neurite, self.runs.box(self.runs.new == neurite))

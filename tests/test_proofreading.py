@@ -447,6 +447,27 @@ def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
         assert session.synapses_now()["verdict"].tolist() == ["accepted", "", ""]
 
 
+def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(outdir):
+    np.save(outdir / layout.CORRECTED, stack() + 10)
+    layout.write_json(
+        outdir / layout.GRAPH_LABELS, {"labels": layout.CORRECTED, "sha256": "", "source": SOURCE}
+    )
+    table = pd.read_csv(outdir / layout.SYNAPSES)
+    table["pre_id"] += 10
+    table["post_id"] += 10
+    table["post_ids"] += 10
+    table.assign(verdict="accepted").to_csv(outdir / layout.SYNAPSES, index=False)
+    for labels, first in (("baseline", 1), ("corrected", 11)):
+        with open_session(outdir, labels) as session:
+            row = session.proofreading.synapses.loc[0]
+            assert row[["pre_id", "post_id", "post_ids"]].tolist() == [
+                first,
+                first + 1,
+                str(first + 1),
+            ]
+            assert row["verdict"] == "", "what a person said is in the table of reviews"
+
+
 def test_verdicts_of_another_program_count_wherever_they_are(outdir):
     table = pd.DataFrame(
         {
