@@ -168,9 +168,9 @@ def apply(model: tuple[dict, dict], material: Material, config, console) -> Lear
     check_model(meta, names, material.voxel_size, config.params.apply)
     trees = Trees.from_arrays(arrays, len(names))
     described = describe(material, config.threads)
-    metrics = {"model": config.params.apply, "feature_importances": meta["feature_importances"]}
+    known, importances = _history(meta)
+    metrics = {"model": config.params.apply, "feature_importances": importances}
     lesson = lesson_of(material)
-    known = set(meta["learned_from"])
     new = [z for z in lesson.sections if _fingerprint(material, z) not in known] if lesson else []
     if new and lesson.of(new).contrasts:
         metrics["held_out"] = judged(trees, described, lesson.of(new), material, len(known))
@@ -384,6 +384,14 @@ def _n_axes(voxel_size) -> int:
 def _by_importance(names: Sequence[str], importances: np.ndarray) -> dict[str, float]:
     order = np.argsort(-importances, kind="stable")
     return {names[i]: round(float(importances[i]), 4) for i in order}
+
+
+def _history(meta: dict) -> tuple[set, dict]:
+    """Read from a model which sections it has learned from, and what it found important there."""
+    try:
+        return set(meta["learned_from"]), dict(meta["feature_importances"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the model does not say what it has learned from: {error!r}") from error
 
 
 def _fingerprint(material: Material, section: int) -> str:

@@ -81,19 +81,27 @@ def check_model(
     DataError
         Naming both, and what could be done.
     """
-    if list(meta["features"]) != list(features):
+    stated, size = meta.get("features"), meta.get("voxel_size_nm")
+    if not (_list_of(stated, str) and _list_of(size, int | float) and len(size) == 3 and all(size)):
         raise DataError(
-            f"{name} was trained on other features: {', '.join(meta['features'])}",
+            f"{name} does not say on which features and at which voxel size it was trained",
+            "it is unknown what it may be used on",
+        )
+    if stated != list(features):
+        raise DataError(
+            f"{name} was trained on other features: {', '.join(stated)}",
             f"this stack is described by {', '.join(features)}",
             "train a model here, without --apply",
         )
-    ratios = np.asarray(voxel_size, float) / np.asarray(meta["voxel_size_nm"], float)
-    if max(ratios.max(), (1 / ratios).max()) > LARGEST_RATIO:
-        trained, here = (
-            " x ".join(f"{n:g}" for n in s) for s in (meta["voxel_size_nm"], voxel_size)
-        )
+    ratios = np.asarray(voxel_size, float) / np.asarray(size, float)
+    if not ((ratios <= LARGEST_RATIO) & (ratios >= 1 / LARGEST_RATIO)).all():
+        trained, here = (" x ".join(f"{n:g}" for n in s) for s in (size, voxel_size))
         raise DataError(
             f"{name} was trained at {trained} nm per voxel (Z Y X), and this stack has {here}",
             "membranes would look to it like something else",
             "train a model here, without --apply, or fetch the cutout at another --resolution",
         )
+
+
+def _list_of(items: object, kind: type) -> bool:
+    return isinstance(items, list) and all(isinstance(item, kind) for item in items)
