@@ -15,7 +15,7 @@ FLOORS = {
     "ground": [
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "tones"),
-            *("commandline", "progress", "retry", "contacts", "features", "network"),
+            *("commandline", "progress", "retry", "contacts", "resolution", "features", "network"),
         ],
     ],
     "sources": [
