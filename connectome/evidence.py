@@ -87,8 +87,8 @@ def _rated(image, tissue, voxel_size, n_axes, threads, progress) -> np.ndarray:
     """Rate every voxel of a standardised image."""
     if fine_pixels(voxel_size):
         z, y, x = voxel_size
-        pairs = np.stack([halved(section, (0, 1)) for section in image])
-        seen = (pairs, tissue[:, ::2, ::2], (z, 2 * y, 2 * x))
+        averaged = np.stack([halved(section, (0, 1)) for section in image])
+        seen = (averaged, tissue[:, ::2, ::2], (z, 2 * y, 2 * x))
         coarse = _rated(*seen, n_axes, threads, progress)
         return np.stack([doubled(section, (0, 1), image.shape[1:]) for section in coarse])
     features, mean, spread = _all_features(image, tissue, voxel_size, n_axes, threads)
@@ -113,7 +113,7 @@ def _stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
 
 def _all_features(image, tissue, voxel_size, n_axes, threads):
     """Describe all voxels, block by block; return also each feature's mean and spread."""
-    features = np.zeros((len(feature_names(n_axes)), *image.shape), np.float32)
+    features = np.empty((len(feature_names(n_axes)), *image.shape), np.float32)
 
     def describe(block):
         core, seen, inner = block
@@ -123,7 +123,7 @@ def _all_features(image, tissue, voxel_size, n_axes, threads):
         pass
     some = tissue[:, ::EVERY, ::EVERY]
     some = some if some.any() else ~some  # next to no tissue: any numbers will do
-    values = features[..., ::EVERY, ::EVERY][:, some].astype(np.float32)
+    values = features[..., ::EVERY, ::EVERY][:, some]
     return features, values.mean(axis=1), np.sqrt(values.var(axis=1) + 1e-6)
 
 

@@ -12,7 +12,7 @@ from connectome.params import SegmentParams
 from connectome.resolution import doubled, half_sigma, halved
 from connectome.volume import thin_sections
 
-LEAST_HALVED = 2.0  # standard deviation in voxels that needs half the resolution only
+LEAST_HALVED = 2.0  # width in voxels from which half the resolution will do
 HEIGHTS = 2**27  # steps of height that are told apart, from 0 to 1
 
 
@@ -57,17 +57,16 @@ def segment_stack(
 
 
 def _landscape(probability, voxel_size, axes, params) -> np.ndarray:
-    def sigma(width_nm):
-        return [width_nm / size * (axis in axes) for axis, size in enumerate(voxel_size)]
-
-    fine = ndimage.gaussian_filter(probability, sigma(params.fine_nm), output=np.float32)
-    wide = sigma(params.coarse_nm)
-    halves = [axis for axis in axes if wide[axis] >= LEAST_HALVED]
-    half = halved(probability.astype(np.float32), halves)
-    half = ndimage.gaussian_filter(half, half_sigma(wide, halves))
-    fine += doubled(half, halves, probability.shape)
-    fine /= 2
-    return fine
+    fine, coarse = (
+        [width_nm / size * (axis in axes) for axis, size in enumerate(voxel_size)]
+        for width_nm in (params.fine_nm, params.coarse_nm)
+    )
+    landscape = ndimage.gaussian_filter(probability, fine, output=np.float32)
+    halves = [axis for axis in axes if coarse[axis] >= LEAST_HALVED]
+    half = halved(probability.astype(np.float32, copy=False), halves)
+    half = ndimage.gaussian_filter(half, half_sigma(coarse, halves))
+    landscape += doubled(half, halves, probability.shape)
+    return landscape / 2
 
 
 def _basins(landscape: np.ndarray, tissue: np.ndarray, axes) -> np.ndarray:
@@ -130,7 +129,7 @@ def _passes(basins, landscape, axes, least_height):
         height = np.minimum(landscape.ravel()[a], landscape.ravel()[b])
         a, b = basins.ravel()[a], basins.ravel()[b]
         # Summits only rise when basins join, so that too deep a pass stays too deep.
-        high = height > np.minimum(least_height[a], least_height[b])
+        high = height >= np.minimum(least_height[a], least_height[b])
         keys.append(pair_keys(a[high], b[high], n))
         heights.append(height[high])
     keys, which = np.unique(np.concatenate(keys), return_inverse=True)
