@@ -16,7 +16,8 @@ FLOORS = {
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
             *("commandline", "progress", "retry", "contacts", "features", "network"),
-            *("training", "models", "matching"),
+            "resolution",
+            *("training", "models", "matching", "correction"),
         ],
     ],
     "sources": [
@@ -29,6 +30,8 @@ FLOORS = {
         ["preprocess"],
         ["align", "registration", "deformation"],
         ["evidence"],
+        ["forest", "trees"],
+        ["unet", "selftrain", "planes"],
         ["segment"],
         ["stitch", "anchors", "contraction", "enclosure"],
         ["watershed"],
@@ -37,14 +40,24 @@ FLOORS = {
         ["graph"],
         ["reviews"],
         ["changes"],
-        ["figures", "style", "colouring", "graph_layout"],
+        ["proofread", "voxelruns"],
+        ["doubts"],
+        ["brush"],
+        ["figures", "style", "colouring", "graph_layout", "refine_figures"],
         ["evaluate"],
         ["runlog"],
     ],
     "conductor": [
-        ["console", "drawing", "road", "wiring", "known", "pipeline", "refine", "rebuild"]
+        [
+            *("console", "drawing", "road", "wiring", "known", "pipeline", "refine", "rebuild"),
+            *("proofreading", "audit", "guide", "screen", "panel", "picture", "window"),
+        ],
     ],
-    "scripts": [["run_pipeline"], ["rebuild_graph_and_figures"]],
+    "scripts": [
+        *(["run_pipeline"], ["rebuild_graph_and_figures"], ["napari_proofread"]),
+        ["train_refine_rf"],
+        ["train_unet2d_selftrain"],
+    ],
 }
 FLOOR_OF = {
     module: floor
@@ -53,10 +66,11 @@ FLOOR_OF = {
     for module in line
 }
 HEAVY = {
-    "torch": set(),
-    "napari": set(),
-    "sklearn": set(),
-    "matplotlib": {"figures", "style"},
+    "torch": {"unet"},
+    "napari": {"picture", "window"},
+    "qtpy": {"panel", "window"},
+    "sklearn": {"forest", "trees"},
+    "matplotlib": {"figures", "style", "refine_figures"},
     "intern": {"bossremote"},
     "h5py": {"stackfiles"},
     "tifffile": {"stackfiles"},
