@@ -18,7 +18,7 @@ examples:
 
 sections are proofread with napari_proofread.py, or written by any program: README.md says how
 """
-N_ESTIMATORS, MAX_PIXELS = 60, 40_000
+N_ESTIMATORS, MAX_PIXELS = 40, 40_000
 
 
 def main(argv: Sequence[str] | None = None) -> None:

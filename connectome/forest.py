@@ -53,7 +53,7 @@ class ForestParams:
         Model of another cutout, to be applied without learning anything.
     """
 
-    n_estimators: int = 60
+    n_estimators: int = 40
     max_pixels: int = 40_000
     apply: str | None = None
 
@@ -286,7 +286,7 @@ def grow(described: np.ndarray, lesson: Lesson, config):
 def handed_on(
     trees: Trees, described: np.ndarray, material: Material, n_learned: int, threads: int, console
 ) -> np.ndarray:
-    """Rate all voxels: the mean of forest and evidence, on the scale of the evidence.
+    """Rate all voxels by the mean of forest and evidence.
 
     Parameters
     ----------
@@ -316,12 +316,13 @@ def handed_on(
 
 
 def averaged(rating: np.ndarray, evidence: np.ndarray, n_learned: int) -> np.ndarray:
-    """Bring what a forest says of a section to the evidence's scale, and average the two.
+    """Average what a forest and the evidence say of a section, on the evidence's scale.
 
-    The thresholds of the road to neurites are those of the evidence. The forest's order of voxels
-    stays, and its values become those of the evidence at the same rank: section by section, for
-    stain differs. A forest that has learned from one section knows that section; the more it has
-    seen, the more its word weighs.
+    The thresholds of the road to neurites are those of the evidence. So values become those that
+    the evidence has at the same rank: section by section, for stain differs. The mean is a
+    geometric one: a membrane that one of the two sees counts for more than one that the other
+    misses, because a gap costs more than a blot. A forest that has learned from one section knows
+    that section; the more it has seen, the more its word weighs.
 
     Parameters
     ----------
@@ -334,12 +335,16 @@ def averaged(rating: np.ndarray, evidence: np.ndarray, n_learned: int) -> np.nda
     -------
     ndarray of float32, shape (N,)
     """
-    ranks = np.linspace(0, 1, 2001)
-    mine, theirs = (np.quantile(values, ranks) for values in (rating, evidence))
-    mine, first = np.unique(mine, return_index=True)
-    on_scale = np.interp(rating, mine, theirs[first])
     weight = n_learned / (n_learned + EVIDENCE_WORTH)
-    return ((1 - weight) * evidence + weight * on_scale).astype(np.float32)
+    mean = _on_scale_of(evidence, rating) ** weight * evidence ** (1 - weight)
+    return _on_scale_of(evidence, mean)
+
+
+def _on_scale_of(scale: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Replace values by those that ``scale`` has at the same rank."""
+    ranks = np.linspace(0, 1, 1001)
+    mine, first = np.unique(np.quantile(values, ranks), return_index=True)
+    return np.interp(values, mine, np.quantile(scale, ranks)[first]).astype(np.float32)
 
 
 def judged(
