@@ -267,7 +267,7 @@ def grow(described: np.ndarray, lesson: Lesson, config):
     from sklearn.ensemble import RandomForestClassifier
 
     rng = np.random.default_rng(config.seed)
-    share = config.params.max_pixels // 2
+    share = max(config.params.max_pixels // 2, 1)
     chosen = []
     for kind in (False, True):
         places = np.flatnonzero(lesson.taught & (lesson.neurite == kind))
@@ -343,8 +343,10 @@ def averaged(rating: np.ndarray, evidence: np.ndarray, n_learned: int) -> np.nda
 def _on_scale_of(scale: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Replace values by those that ``scale`` has at the same rank."""
     ranks = np.linspace(0, 1, 1001)
-    mine, first = np.unique(np.quantile(values, ranks), return_index=True)
-    return np.interp(values, mine, np.quantile(scale, ranks)[first]).astype(np.float32)
+    mine, which = np.unique(np.quantile(values, ranks), return_inverse=True)
+    # Equal values share their ranks.
+    theirs = np.bincount(which, np.quantile(scale, ranks)) / np.bincount(which)
+    return np.interp(values, mine, theirs).astype(np.float32)
 
 
 def judged(

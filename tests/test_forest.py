@@ -201,6 +201,14 @@ def test_on_the_evidences_scale_ranks_stay_and_the_word_of_many_sections_weighs_
     assert np.abs(few - scale**3).mean() < np.abs(many - scale**3).mean()
 
 
+def test_a_forest_that_cannot_tell_leaves_the_word_to_the_evidence(thick):
+    params = forest.ForestParams(n_estimators=1, max_pixels=1)
+    learned = forest.train(thick, config(params=params), QUIET)
+    assert len(learned.arrays["left"]) == 1  # a tree of one leaf
+    inside = thick.tissue
+    np.testing.assert_allclose(learned.probability[inside], thick.evidence[inside], atol=0.02)
+
+
 # Trees --------------------------------------------------------------------------------------
 
 
