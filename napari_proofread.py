@@ -106,7 +106,7 @@ def _proofread(outdir: Path, args, sections: list[int] | None, command: list[str
     chosen = {"labels": args.labels, "sections": sections, "n_sections": args.n_slices}
     n_unsaved = proofread(outdir, **chosen, user=args.user, recover=args.recover, command=command)
     if n_unsaved:
-        print(f"{n_unsaved} corrections are not saved; the next start offers them again")
+        print(f"not saved: {n_unsaved}, kept in the log; the next start offers them again")
     elif n_unsaved == 0:
         print(f"all is saved in {outdir}/; next: train_refine_rf.py --outdir {outdir}")
 

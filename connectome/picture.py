@@ -97,7 +97,7 @@ class Picture:
             )
         self.show_synapses(session.proofreading.synapses)
         viewer.layers.selection.active = self.labels
-        viewer.scale_bar.visible = True
+        viewer.canvas.overlays.scale_bar.visible = True
         viewer.dims.axis_labels = ("z", "y", "x")
         viewer.dims.events.ndisplay.connect(self._lock_in_3d)
 
@@ -134,8 +134,8 @@ class Picture:
         place_nm = np.asarray(place) * self._voxel_size
         self.viewer.dims.set_point(range(3), place_nm)
         if ring and not len(self.ring.data):
-            self.viewer.camera.zoom = max(self.viewer.camera.zoom, min(self._canvas()) / VIEW_NM)
-        self.viewer.camera.center = self._centred(place_nm)
+            self.viewer.scene.camera.zoom = max(self.viewer.scene.camera.zoom, min(self._canvas()) / VIEW_NM)
+        self.viewer.scene.camera.center = self._centred(place_nm)
         if ring:
             self.ring.data = np.array([place])
             self.ring.selected_data = set()
@@ -207,7 +207,7 @@ class Picture:
         centre = place_nm.copy()
         extent_nm = self.labels.data.shape * self._voxel_size
         for axis, n_pixels in zip(self.viewer.dims.displayed[-2:], self._canvas(), strict=True):
-            half = min(n_pixels / self.viewer.camera.zoom, extent_nm[axis]) / 2
+            half = min(n_pixels / self.viewer.scene.camera.zoom, extent_nm[axis]) / 2
             centre[axis] = np.clip(place_nm[axis], half, extent_nm[axis] - half)
         return tuple(centre)
 

@@ -67,7 +67,7 @@ def proofread(
         answer = ask(
             None,
             "Proofreading",
-            f"The last session ended with {left.n_corrections} corrections that were not saved"
+            f"The last session ended with {_corrections(left.n_corrections)} not saved"
             f" ({left.user}, {left.time[:16].replace('T', ' ')} UTC).\n"
             "Without them the new session begins from what was saved.",
             (BACK, WITHOUT, NOT_NOW),
@@ -182,6 +182,11 @@ class Window:
             Action(work, "Redo", "Control-Shift-Z", "Do it again", self.redo),
             Action(work, "Save", "Control-S", "Write labels, sections and synapses", self.save),
         ]
+
+    @property
+    def place(self) -> doubts.Place | None:
+        """The place in doubt that the user was led to."""
+        return self.guide.places[self._at] if self._at >= 0 else None
 
     def next_place(self) -> str:
         """Go to the next place in doubt that nobody has settled."""
@@ -473,7 +478,7 @@ class Window:
         """Return the place for the log: the one pointed at, or the middle of the picture."""
         if self.hand:
             return self.hand
-        middle = np.rint(np.array(self.viewer.camera.center) / self._voxel_size).astype(int)
+        middle = np.rint(np.array(self.viewer.scene.camera.center) / self._voxel_size).astype(int)
         middle[0] = self.picture.section
         return tuple(np.clip(middle, 0, np.array(self._work.labels.shape) - 1).tolist())
 
@@ -569,7 +574,7 @@ class Window:
     def _greeting(self) -> str:
         recovered = self.session.recovered
         if recovered:
-            return f"{recovered} corrections of the last session are back. N goes to a place."
+            return f"{_corrections(recovered)} of the last session taken up. N goes to a place."
         return "N goes to the place where most is in doubt; arrow keys go through the sections."
 
     def _tell_all(self) -> None:
@@ -581,15 +586,15 @@ class Window:
         self._tell_tool()
         n = self.session.n_unsaved
         self.panel.show_line(
-            "work", f"{n} corrections not saved yet" if n else "all corrections are saved"
+            "work", f"{_corrections(n)} not saved yet" if n else "all corrections are saved"
         )
 
     def _tell_place(self) -> None:
         n = len(self.guide.places)
-        if self._at < 0:
+        place = self.place
+        if place is None:
             self.panel.show_line("place", f"{n} places to look at, the worst first")
             return
-        place = self.guide.places[self._at]
         ids = tuple(now or was for now, was in zip(self._ids_now(place), place.ids, strict=True))
         done = " ✓" if self._settled(place) else ""
         self.panel.show_line(
@@ -640,8 +645,8 @@ class Window:
             answer = self._ask(
                 self.viewer.window._qt_window,
                 "Proofreading",
-                f"{self.session.n_unsaved} corrections are not saved.\n"
-                "They are in the log, and will be offered at the next start.",
+                f"Not saved yet: {_corrections(self.session.n_unsaved)}.\n"
+                "What is in the log will be offered at the next start.",
                 (SAVE, LATER, STAY),
             )
         if answer == SAVE:
@@ -656,6 +661,10 @@ class Window:
         there = window.screen().availableGeometry()
         window.resize(there.size() * SCREEN_SHARE)
         window.move(there.topLeft())
+
+
+def _corrections(n: int) -> str:
+    return f"{n} correction{'s' * (n != 1)}"
 
 
 class _CloseFilter(QObject):

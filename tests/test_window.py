@@ -26,7 +26,7 @@ LEFT, MIDDLE, RIGHT = 1, 2, 3  # stripes of 50, 60 and 50 columns
 pytestmark = [
     pytest.mark.usefixtures("screen"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("error::DeprecationWarning:connectome"),
 ]
 
 
@@ -153,7 +153,7 @@ def on_canvas(window, y, x):
     """Return where on the canvas a voxel of the section is drawn."""
     from qtpy.QtCore import QPoint
 
-    camera = window.viewer.camera
+    camera = window.viewer.scene.camera
     height, width = window.viewer.window._qt_viewer.canvas.size
     cy, cx = np.array(camera.center[-2:])
     at = (np.array([y * VOXEL[1] - cy, x * VOXEL[2] - cx])) * camera.zoom
@@ -213,7 +213,7 @@ def test_the_picture_has_all_layers_at_the_true_scale(window):
     ]
     assert all(tuple(layer.scale) == VOXEL for layer in layers)
     assert {str(unit) for layer in layers for unit in layer.units} == {"nanometer"}
-    assert window.viewer.scale_bar.visible
+    assert window.viewer.canvas.overlays.scale_bar.visible
     assert not layers["doubt"].visible
     assert layers["neurites"].opacity == 0.45
     assert layers["neurites"].data is window.session.proofreading.labels
@@ -490,7 +490,7 @@ def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
     answering(STAY)
     qt_window.close()
     assert not window.closed
-    assert "1 corrections are not saved" in asked[0]
+    assert "Not saved yet: 1 correction." in asked[0]
     answering(SAVE)
     qt_window.close()
     assert window.closed
@@ -503,6 +503,50 @@ def test_nothing_is_asked_when_all_is_saved(opened):
     window._ask = lambda *_: pytest.fail("asked")
     window.viewer.window._qt_window.close()
     assert window.closed
+
+
+def test_the_user_who_closes_the_window_is_asked_once_and_not_by_napari(opened):
+    from connectome.window import LATER
+
+    window = opened()
+    press(window, "K")
+    asked = []
+    window._ask = lambda *_: asked.append(1) or LATER
+    # As a window manager does; napari has a question of its own for that.
+    window.viewer.window._qt_window.windowHandle().close()
+    settle()
+    assert window.closed
+    assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "n_unsaved"), [("Bring them back", 1), ("Begin without them", 0), ("Not now", None)]
+)
+def test_what_was_not_saved_is_offered_at_the_next_start(outdir, monkeypatch, answer, n_unsaved):
+    from connectome import window
+
+    with open_session(outdir) as session:
+        session.proofreading.merge(LEFT, MIDDLE)
+    asked = []
+    monkeypatch.setattr(window, "ask", lambda *words: asked.append(words) or answer)
+    opened = []
+    monkeypatch.setattr(window, "Window", lambda *given: opened.append(given))
+    monkeypatch.setattr(window.napari, "run", settle)
+    assert window.proofread(outdir) == n_unsaved
+    assert "with 1 correction not saved" in asked[0][2]
+    assert len(opened) == (answer != "Not now")
+
+
+@pytest.mark.parametrize("recover", [True, False])
+def test_nothing_is_offered_to_who_has_decided(outdir, monkeypatch, recover):
+    from connectome import window
+
+    with open_session(outdir) as session:
+        session.proofreading.merge(LEFT, MIDDLE)
+    monkeypatch.setattr(window, "ask", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(window, "Window", lambda *given: None)
+    monkeypatch.setattr(window.napari, "run", settle)
+    assert window.proofread(outdir, recover=recover) == int(recover)
 
 
 CRASHING = """
@@ -535,7 +579,7 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     assert unsaved(outdir).n_corrections == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
-    assert "2 corrections of the last session are back" in window.panel.said
+    assert "2 corrections of the last session taken up" in window.panel.said
     assert "2 corrections not saved" in window.panel.line("work")
     press(window, "Z", "ctrl")
     press(window, "Z", "ctrl")
