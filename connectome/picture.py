@@ -14,6 +14,7 @@ from connectome.proofreading import Session
 
 VIEW_NM = 1500.0  # what is seen around a place, across the shorter side of the picture
 BRUSH_NM = 60.0
+GLARING = 0.4  # doubt that is drawn as bright as can be
 RING_NM = 300.0
 SYNAPSE_NM = 60.0
 ARROW_NM = 280.0
@@ -47,18 +48,18 @@ class Picture:
         self.em = viewer.add_image(
             em.data, name="EM", contrast_limits=(0, 1), interpolation2d="linear", **place
         )
+        self.labels = viewer.add_labels(labels, name="neurites", opacity=0.45, **place)
+        self.labels.brush_size = max(1, round(BRUSH_NM / pixel))
         self.doubt = viewer.add_image(
             doubt,
             name="doubt",
-            contrast_limits=(0, max(float(doubt.max()), 0.01)),
+            contrast_limits=(0, GLARING),
             colormap="inferno",
-            opacity=0.5,
+            opacity=0.7,
             blending="additive",
             visible=False,
             **place,
         )
-        self.labels = viewer.add_labels(labels, name="neurites", opacity=0.45, **place)
-        self.labels.brush_size = max(1, round(BRUSH_NM / pixel))
         self.seeds = viewer.add_labels(
             np.zeros(labels.shape, np.uint8),
             name="seeds",
@@ -104,7 +105,7 @@ class Picture:
     @property
     def layers(self) -> tuple:
         """All layers, from the lowest."""
-        lower = (self.em, self.doubt, self.labels, self.seeds)
+        lower = (self.em, self.labels, self.doubt, self.seeds)
         return (*lower, self.arrows, self.synapses, self.ring)
 
     @property
@@ -134,7 +135,9 @@ class Picture:
         place_nm = np.asarray(place) * self._voxel_size
         self.viewer.dims.set_point(range(3), place_nm)
         if ring and not len(self.ring.data):
-            self.viewer.scene.camera.zoom = max(self.viewer.scene.camera.zoom, min(self._canvas()) / VIEW_NM)
+            self.viewer.scene.camera.zoom = max(
+                self.viewer.scene.camera.zoom, min(self._canvas()) / VIEW_NM
+            )
         self.viewer.scene.camera.center = self._centred(place_nm)
         if ring:
             self.ring.data = np.array([place])

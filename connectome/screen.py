@@ -60,5 +60,6 @@ def _no_window(why: str) -> ConnectomeError:
     return ConnectomeError(
         f"no window can be opened: {why}",
         "napari needs a screen and the libraries of the Qt platform",
-        "README.md lists the packages for Debian and Ubuntu; --replay needs no window",
+        "pip install -r requirements.txt, and the Debian packages in README.md; or --replay,"
+        " which needs no window",
     )

@@ -23,6 +23,7 @@ from connectome.proofreading import Session, open_session, unsaved
 SAVE, LATER, STAY = "Save", "Close without saving", "Go on proofreading"
 BACK, WITHOUT, NOT_NOW = "Bring them back", "Begin without them", "Not now"
 SCREEN_SHARE = 0.94
+OUTLINE_PX = 2
 OF_SYNAPSES = ("accept", "reject", "unreview", "swap")
 LINES = {  # under which heading which line stands
     "Places in doubt": "place",
@@ -140,6 +141,7 @@ class Window:
         self._listen()
         self._fit_screen()
         self._keep_plane()
+        self.pick_ids([])
         self._tell_all()
         self.panel.say(self._greeting())
 
@@ -217,9 +219,9 @@ class Window:
 
     def paint(self) -> str:
         """Take the brush, with the id picked last."""
-        self.picture.labels.selected_label = self._last_picked()
+        neurite = self._last_picked()
         self._take(self.picture.labels, "paint")
-        return f"drag to paint {self._last_picked()}; [ and ] change the brush, Esc puts it down"
+        return f"drag to paint {neurite}; [ and ] change the brush, Esc puts it down"
 
     def erase(self) -> str:
         """Take the eraser."""
@@ -319,13 +321,16 @@ class Window:
         self.picture.show_section(section)
         return f"section {section}: press K when it is right from edge to edge"
 
-    def show_doubt(self) -> None:
-        """Show or hide the doubt map."""
-        self.picture.doubt.visible = not self.picture.doubt.visible
+    def show_doubt(self) -> str:
+        """Show the doubt map and outlines of neurites, or neurites alone."""
+        shown = self.picture.doubt.visible = not self.picture.doubt.visible
+        self.picture.labels.contour = OUTLINE_PX if shown else 0
+        return "the brighter, the more in doubt" if shown else "doubt hidden"
 
-    def outline(self) -> None:
+    def outline(self) -> str:
         """Show neurites as outlines or as areas."""
-        self.picture.labels.contour = 0 if self.picture.labels.contour else 2
+        self.picture.labels.contour = 0 if self.picture.labels.contour else OUTLINE_PX
+        return "neurites as " + ("outlines" if self.picture.labels.contour else "areas")
 
     def undo(self) -> str:
         """Take the last edit back; while seeds are painted, the last stroke of them."""
@@ -402,8 +407,9 @@ class Window:
 
     def _on_click(self, _viewer, event) -> None:
         """Do what waits for a click; with Shift, pick."""
-        busy = "paint" in (self.picture.seeds.mode, self.picture.labels.mode)
-        shifted = "Shift" in event.modifiers and not busy
+        layers = (self.picture.labels, self.picture.seeds)
+        idle = all(layer.mode == "pan_zoom" for layer in layers)
+        shifted = "Shift" in event.modifiers and idle
         action = self._waiting or (self.action("Pick") if shifted else None)
         if action:
             self._waiting = None
@@ -439,8 +445,8 @@ class Window:
         if not self.guide.places:
             raise ConnectomeError(
                 "no place is known to be in doubt",
-                "the watershed rates no boundary" if len(self._work.labels) else "",
-                "look at the sections listed below, J",
+                "the run rated no boundary, as with --segmentation watershed",
+                "J, the sections to proofread",
             )
         at = self._at + step
         while 0 <= at < len(self.guide.places) and self._settled(self.guide.places[at]):
@@ -485,6 +491,8 @@ class Window:
     def pick_ids(self, ids: list[int]) -> None:
         """Take these neurites as picked, the last for painting."""
         self._picked = ids
+        # napari has brushes of its own: with nothing picked they paint what was nobody's.
+        self.picture.labels.selected_label = ids[-1] if ids else self._work.new_id()
 
     def _last_picked(self) -> int:
         if not self._picked:
@@ -596,10 +604,11 @@ class Window:
             self.panel.show_line("place", f"{n} places to look at, the worst first")
             return
         ids = tuple(now or was for now, was in zip(self._ids_now(place), place.ids, strict=True))
+        words = place.words(ids)
+        if place.row is not None:  # its direction may have been swapped
+            words = f"{self._named(place.row)} {place.reason}"
         done = " ✓" if self._settled(place) else ""
-        self.panel.show_line(
-            "place", f"<b>place {self._at + 1} of {n}{done}:</b> {place.words(ids)}"
-        )
+        self.panel.show_line("place", f"<b>place {self._at + 1} of {n}{done}:</b> {words}")
 
     def _tell_picked(self) -> None:
         shown = [swatch(self.picture.colour(i), str(i)) for i in self._picked]

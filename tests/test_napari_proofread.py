@@ -126,7 +126,7 @@ def test_a_window_opens_and_ctrl_c_ends_it_with_the_session_logged(screen, tmp_p
     deadline = time.monotonic() + 60
     while not (tmp_path / layout.RUN_LOG).exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(5)
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert "Traceback" not in told

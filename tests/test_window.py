@@ -209,7 +209,7 @@ def logged(window):
 def test_the_picture_has_all_layers_at_the_true_scale(window):
     layers = window.viewer.layers
     assert [layer.name for layer in layers] == [
-        *("EM", "doubt", "neurites", "seeds", "direction (heuristic)", "synapses", "place"),
+        *("EM", "neurites", "doubt", "seeds", "direction (heuristic)", "synapses", "place"),
     ]
     assert all(tuple(layer.scale) == VOXEL for layer in layers)
     assert {str(unit) for layer in layers for unit in layer.units} == {"nanometer"}
@@ -316,6 +316,13 @@ def test_painting_needs_a_picked_id(window):
     assert window.picture.labels.mode == "pan_zoom"
 
 
+def test_with_nothing_picked_the_brush_of_napari_itself_harms_nobody(window):
+    new = window.session.proofreading.new_id()
+    window.picture.labels.mode = "paint"
+    drag(window, (60, 20), (60, 25))
+    assert ids(window) == {LEFT, MIDDLE, RIGHT, new}
+
+
 def test_a_new_id_is_one_nobody_had(window):
     new = window.session.proofreading.new_id()
     press(window, "I")
@@ -409,6 +416,10 @@ def test_sections_are_marked_and_the_next_to_do_is_found(window):
 def test_the_doubt_map_and_outlines_are_toggled(window):
     press(window, "D")
     assert window.picture.doubt.visible
+    assert window.picture.labels.contour
+    press(window, "D")
+    assert not window.picture.doubt.visible
+    assert not window.picture.labels.contour
     press(window, "O")
     assert window.picture.labels.contour
     press(window, "O")
