@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -47,13 +46,7 @@ def _parser() -> commandline.Parser:
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
-    parser.add_argument(
-        "--threads",
-        type=commandline.count,
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="sections worked on at a time (default: %(default)s)",
-    )
+    commandline.add_threads(parser)
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser
 

@@ -153,13 +153,7 @@ def _parser() -> commandline.Parser:
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
-    work.add_argument(
-        "--threads",
-        type=commandline.count,
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="sections worked on at a time (default: %(default)s)",
-    )
+    commandline.add_threads(work)
     work.add_argument("--dry_run", action="store_true", help="print the plan; fetch no voxels")
 
     out = parser.add_argument_group("what to leave")

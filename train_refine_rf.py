@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -76,13 +75,7 @@ def _parser() -> commandline.Parser:
         default=DEFAULT_SEED,
         help="of every random choice (default: %(default)s)",
     )
-    parser.add_argument(
-        "--threads",
-        type=commandline.count,
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="cores to use (default: %(default)s)",
-    )
+    commandline.add_threads(parser)
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser
 

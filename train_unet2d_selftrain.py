@@ -152,13 +152,7 @@ def _parser() -> commandline.Parser:
         default=0,
         help="of every random choice (default: %(default)s)",
     )
-    train.add_argument(
-        "--threads",
-        type=commandline.count,
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="cores to use (default: %(default)s)",
-    )
+    commandline.add_threads(train)
     train.add_argument(
         "--restart", action="store_true", help="begin anew, whatever checkpoint there is"
     )

@@ -64,6 +64,17 @@ class Parser(argparse.ArgumentParser):
         return arg
 
 
+def add_threads(group: argparse._ActionsContainer) -> None:
+    """Give a parser, or a group of its flags, ``--threads``."""
+    group.add_argument(
+        "--threads",
+        type=count,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="cores to use (default: %(default)s)",
+    )
+
+
 def index(text: str) -> int:
     """Read a whole number from 0, for ``type=`` of a flag."""
     return _checked(int, text, lambda value: value >= 0, "a whole number from 0")

@@ -1,12 +1,18 @@
-"""What is known to be true of a draft."""
+"""What there is to know of a draft beside its neurites: how likely they are, and the truth."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from connectome import align, layout, stackfiles
-from connectome.draft import Draft
-from connectome.errors import DataError
+import numpy as np
+import pandas as pd
+
+from connectome import align, evidence, layout, reviews, stackfiles
+from connectome.draft import Draft, read_labels, read_probability
+from connectome.errors import DataError, UsageError
+
+REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
+TEXTS = ("verdict", "reviewer", "time")
 
 
 def true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
@@ -43,3 +49,99 @@ def true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
         )
     shifts, matrices = layout.read_shifts(draft.outdir)
     return align.apply_shifts(stack.read(corner, shape), shifts, order=0, matrices=matrices)
+
+
+def untrained_probability(draft: Draft, threads: int = 1) -> np.ndarray:
+    """Return the neurite probability that a draft was, or could have been, made from.
+
+    Parameters
+    ----------
+    draft : Draft
+        What a run left; where the run saved no probability it is found again.
+    threads : int
+        Sections worked on at a time.
+
+    Returns
+    -------
+    ndarray of float32, shape (Z, Y, X)
+    """
+    stored = read_probability(draft)
+    if stored is not None:
+        return stored
+    place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
+    found = evidence.neurite_probability(draft.aligned.data, *place, threads)
+    return found.astype(np.float16).astype(np.float32)
+
+
+def labels_path(outdir: Path, wanted: str) -> Path:
+    """Find the labels that ``--labels`` means.
+
+    Parameters
+    ----------
+    outdir : Path
+        Output folder.
+    wanted : str
+        A name of `connectome.layout.LABELS_BY_NAME`, or a path.
+
+    Raises
+    ------
+    UsageError
+        If there are none of that name, saying which there are.
+    """
+    if wanted not in layout.LABELS_BY_NAME:
+        return Path(wanted).expanduser()
+    path = outdir / layout.LABELS_BY_NAME[wanted]
+    if not path.exists():
+        names = layout.LABELS_BY_NAME.items()
+        there = [name for name, stored in names if (outdir / stored).exists()]
+        raise UsageError(
+            f"there are no {wanted} labels: no {path}",
+            f"{outdir} has {', '.join(there) or 'none'}",
+            f"--labels {there[0]}" if there else f"run_pipeline.py --outdir {outdir}",
+        )
+    return path
+
+
+def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
+    """Read the synapses that a person has looked at.
+
+    Parameters
+    ----------
+    draft : Draft
+        What a run left. The ids of reviewed synapses are those of the corrected labels, or of the
+        main job's where nobody has corrected any.
+    labels : ndarray of int32, shape (Z, Y, X)
+        The labels whose ids are wanted for partners.
+
+    Returns
+    -------
+    DataFrame or None
+        Rows with a verdict, or a direction that was swapped (``swapped``); ``verdict`` is accepted,
+        rejected or empty. None where nobody has reviewed any.
+
+    Raises
+    ------
+    DataError
+        If the table lacks a column.
+    """
+    path = draft.outdir / layout.REVIEWED
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, dtype={"post_ids": str} | dict.fromkeys(TEXTS, str))
+    if missing := [name for name in REVIEW_COLUMNS if name not in table]:
+        raise DataError(
+            f"{path} has no column {missing[0]}",
+            "what was said of synapses cannot be taken over",
+            "napari_proofread.py, or move the file away",
+        )
+    texts = table.columns.intersection(TEXTS)
+    table[texts] = table[texts].fillna("")
+    verdict = table["verdict"].str.lower()
+    table["verdict"] = verdict.where(verdict.isin([reviews.ACCEPTED, reviews.REJECTED]), "")
+    table["swapped"] = table["swapped"].astype(bool) if "swapped" in table else False
+    if "post_ids" in table:
+        table["post_ids"] = table["post_ids"].fillna(table["post_id"].astype(str))
+    seen = table[(table["verdict"] != "") | table["swapped"]]
+    corrected = draft.outdir / layout.CORRECTED
+    theirs = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
+    return reviews.in_other_labels(seen, theirs, labels, draft.aligned.voxel_size)

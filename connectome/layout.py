@@ -68,6 +68,9 @@ def sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
+# All there can be of a draft's neurites, by the names that --labels takes.
+LABELS_BY_NAME = {"corrected": CORRECTED, **REFINED_LABELS, "baseline": LABELS}
+
 # What the main job owns. When a run does not make one of these anew, a leftover of an earlier
 # run would describe other tissue than its neighbours do, so publishing removes it. Corrections
 # and refined labels are a person's work and are not on this list.

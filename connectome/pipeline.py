@@ -331,6 +331,8 @@ class _Job:
                 threads=self.config.threads,
                 progress=tell,
             )
+            # As it is saved, so that refiners and proofreaders see what made the draft.
+            probability = probability.astype(np.float16).astype(np.float32)
         found = to_neurites(
             probability,
             prepared.tissue,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,20 +22,13 @@ import pandas as pd
 
 from connectome import layout, reviews, runlog
 from connectome.correction import Correction, now
-from connectome.draft import Draft, read_draft, read_labels, read_probability, read_proofread
+from connectome.draft import Draft, read_draft, read_labels, read_proofread
 from connectome.errors import ConnectomeError, DataError, UsageError
-from connectome.evidence import neurite_probability
-from connectome.proofread import REVIEW, VERDICTS, Proofreading
+from connectome.known import labels_path, reviewed_synapses, untrained_probability
+from connectome.proofread import REVIEW, Proofreading
 
 JOB = "proofreading"  # how the configuration of a run says what kind it is
-NAMES = {
-    "baseline": layout.LABELS,
-    "corrected": layout.CORRECTED,
-    **layout.REFINED_LABELS,
-}
 SETTLING = ("save", "discard")  # nothing before one of these is unsaved
-REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
-TEXTS = ("verdict", "reviewer", "time")
 
 
 class Unsaved(NamedTuple):
@@ -398,9 +390,7 @@ def _chosen(draft: Draft, labels: str) -> _Start:
     corrected = draft.outdir / layout.CORRECTED
     if labels == "auto":
         labels = "corrected" if corrected.exists() else "baseline"
-    path = draft.outdir / NAMES[labels] if labels in NAMES else Path(labels).expanduser()
-    if not path.exists():
-        raise UsageError(f"there are no such labels: no {path}", remedy="--labels baseline")
+    path = labels_path(draft.outdir, labels)
     ids = read_labels(path, draft.aligned)
     proofread = read_proofread(draft) if corrected.exists() else None
     # A section of other labels is proofread only if it is as a person left it.
@@ -415,28 +405,9 @@ def _chosen(draft: Draft, labels: str) -> _Start:
 
 
 def _reviewed(draft: Draft, labels: np.ndarray) -> list[dict]:
-    """Read the synapses that somebody has looked at, with partners as the labels call them."""
-    path = draft.outdir / layout.REVIEWED
-    if not path.exists():
-        return []
-    table = pd.read_csv(path, dtype={"post_ids": str} | dict.fromkeys(TEXTS, str))
-    if missing := [name for name in REVIEW_COLUMNS if name not in table]:
-        raise DataError(
-            f"{path} has no column {missing[0]}",
-            "what was said of synapses cannot be taken over",
-            "move the file away",
-        )
-    table[table.columns.intersection(TEXTS)] = table[table.columns.intersection(TEXTS)].fillna("")
-    table["verdict"] = (
-        table["verdict"].str.lower().where(lambda said: said.isin(VERDICTS.values()), "")
-    )
-    if "post_ids" in table:
-        table["post_ids"] = table["post_ids"].fillna(table["post_id"].astype(str))
-    swapped = table["swapped"].astype(bool) if "swapped" in table else False
-    seen = table[(table["verdict"] != "") | swapped]
-    corrected = draft.outdir / layout.CORRECTED
-    theirs = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
-    return json.loads(_renamed(seen, theirs, labels, draft).to_json(orient="records"))
+    """Read the synapses that somebody has looked at, as plain rows for the log."""
+    seen = reviewed_synapses(draft, labels)
+    return [] if seen is None else json.loads(seen.to_json(orient="records"))
 
 
 def _synapses(draft: Draft, start: _Start) -> pd.DataFrame:
@@ -463,9 +434,7 @@ def _labels_of_candidates(draft: Draft) -> np.ndarray:
 
 
 def _renamed(table: pd.DataFrame, before, after, draft: Draft) -> pd.DataFrame:
-    """Name partners of synapses as other labels do; where they are the same, as they are."""
-    if np.array_equal(before, after):
-        return table.copy()
+    """Name partners of synapses as other labels do."""
     return reviews.in_other_labels(table, before, after, draft.aligned.voxel_size)
 
 
@@ -475,7 +444,7 @@ def _repeated(
     """Do again what was done from a start."""
     proofreading = Proofreading(
         start.labels.copy(),
-        partial(_probability, draft),
+        partial(untrained_probability, draft),
         draft.tissue,
         _synapses(draft, start),
         start.sections,
@@ -485,17 +454,6 @@ def _repeated(
         if correction.tool not in SETTLING:
             proofreading.repeat(correction)
     return proofreading
-
-
-def _probability(draft: Draft) -> np.ndarray:
-    """Read the neurite probability, or compute it where the run did not keep it."""
-    saved = read_probability(draft)
-    if saved is not None:
-        return saved
-    aligned = draft.aligned
-    return neurite_probability(
-        aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, os.cpu_count() or 1
-    )
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

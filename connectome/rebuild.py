@@ -14,19 +14,9 @@ from connectome import changes, evaluate, layout, reviews, runlog
 from connectome.console import Console
 from connectome.draft import Draft, read_draft, read_labels
 from connectome.drawing import FigurePress
-from connectome.errors import DataError, UsageError
-from connectome.known import true_labels
+from connectome.errors import DataError
+from connectome.known import labels_path, reviewed_synapses, true_labels
 from connectome.wiring import Wiring, flat, score, wire
-
-BASELINE = "baseline"
-# In this order where two were written at the same moment.
-LABELS = {
-    "corrected": layout.CORRECTED,
-    "unet": layout.REFINED_LABELS["unet"],
-    "rf": layout.REFINED_LABELS["rf"],
-    BASELINE: layout.LABELS,
-}
-REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,7 @@ class RebuildConfig:
     outdir : str
         Output folder of the run to build upon.
     labels : str
-        ``auto``, a name of `LABELS`, or the path of an array of labels.
+        ``auto``, a name of `layout.LABELS_BY_NAME`, or the path of an array of labels.
     ground_truth : str, optional
         Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
     threads : int
@@ -108,28 +98,18 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
 def _chosen(outdir: Path, wanted: str) -> Path:
     """Find the labels that are meant; ``auto`` takes what was made last."""
     if wanted == "auto":
-        there = [outdir / name for name in LABELS.values() if (outdir / name).exists()]
-        # The main job's labels are what everything else was made from.
-        made = [path for path in there if path != outdir / layout.LABELS]
+        # The main job's labels are what all others were made from.
+        others = [layout.CORRECTED, *layout.REFINED_LABELS.values()]
+        made = [outdir / name for name in others if (outdir / name).exists()]
         return max(made, key=lambda path: path.stat().st_mtime_ns, default=outdir / layout.LABELS)
-    if wanted not in LABELS:
-        return Path(wanted).expanduser()
-    path = outdir / LABELS[wanted]
-    if not path.exists():
-        there = [name for name, stored in LABELS.items() if (outdir / stored).exists()]
-        raise UsageError(
-            f"there are no {wanted} labels: no {path}",
-            f"{outdir} has {', '.join(there)}",
-            f"--labels {there[0]}",
-        )
-    return path
+    return labels_path(outdir, wanted)
 
 
 def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Wiring:
     """Find synapses, but where a person has looked take that person's word."""
 
     def amend(candidates: pd.DataFrame) -> pd.DataFrame:
-        reviewed = _reviewed(draft, labels)
+        reviewed = reviewed_synapses(draft, labels)
         if reviewed is None:
             return candidates
         told = reviews.override(candidates, reviewed, draft.aligned.voxel_size)
@@ -142,25 +122,6 @@ def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) ->
 
     aligned, damaged = draft.aligned, draft.damaged
     return wire(aligned, labels, damaged, console, log, config.threads, amend=amend)
-
-
-def _reviewed(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
-    """Read the synapses a person looked at, with partners as these labels call them."""
-    path = draft.outdir / layout.REVIEWED
-    if not path.exists():
-        return None
-    table = pd.read_csv(path, dtype={"post_ids": str, "verdict": str})
-    if missing := [name for name in REVIEW_COLUMNS if name not in table]:
-        raise DataError(
-            f"{path} has no column {missing[0]}",
-            "reviewed synapses cannot be taken over",
-            "napari_proofread.py, or move the file away",
-        )
-    table = table.dropna(subset=list(REVIEW_COLUMNS)).assign(verdict=table["verdict"].str.lower())
-    corrected = draft.outdir / layout.CORRECTED
-    # The window shows corrected labels where there are any, and reviews are in their ids.
-    shown = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
-    return reviews.in_other_labels(table, shown, labels, draft.aligned.voxel_size)
 
 
 def _before(draft: Draft) -> changes.Wired:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from connectome import evaluate, evidence, layout, models, runlog
+from connectome import evaluate, layout, models, runlog
 from connectome.console import Console
-from connectome.draft import Draft, Proofread, read_draft, read_probability, read_proofread
-from connectome.known import true_labels
+from connectome.draft import Draft, Proofread, read_draft, read_proofread
+from connectome.known import true_labels, untrained_probability
 from connectome.road import to_neurites, unlogged
 from connectome.training import Learned, Material
 
@@ -94,11 +94,7 @@ def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequ
 def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Material:
     """Gather what there is to learn from."""
     voxel_size = draft.aligned.voxel_size
-    rated = read_probability(draft)
-    if rated is None:
-        rated = evidence.neurite_probability(
-            draft.aligned.data, draft.tissue, voxel_size, draft.damaged, threads
-        )
+    rated = untrained_probability(draft, threads)
 
     def to_labels(probability: np.ndarray, held_back: Sequence[int] = ()) -> np.ndarray:
         return _labels(draft, _without(proofread, held_back), probability)

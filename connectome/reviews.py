@@ -23,8 +23,9 @@ def override(
     candidates : DataFrame
         As `connectome.synapses.find_synapses` returns.
     reviewed : DataFrame
-        The same columns and ``verdict``: accepted, rejected, or anything else for neither. Ids
-        are those of the labels that the candidates have.
+        The same columns, ``verdict`` (accepted, rejected, or anything else for neither) and
+        ``swapped``, which turns a synapse round and so holds it for one. Ids are those of the
+        labels that the candidates have.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
@@ -35,12 +36,15 @@ def override(
         ones have a person's partners and direction, and accepted ones that were not detected are
         added. By falling score, accepted ones first.
     """
-    said = reviewed[reviewed["verdict"].isin([ACCEPTED, REJECTED])].reset_index(drop=True)
+    looked_at = reviewed["verdict"].isin([ACCEPTED, REJECTED])
+    if "swapped" in reviewed:
+        looked_at |= reviewed["swapped"]
+    said = reviewed[looked_at].reset_index(drop=True)
     places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (candidates, said)]
     overruled = match_points(*places, SAME_NM)[:, 0]
     detected = candidates.drop(index=candidates.index[overruled]).assign(verdict="")
-    accepted = said[said["verdict"] == ACCEPTED].reindex(columns=detected.columns)
-    table = pd.concat([accepted.astype(object), detected.astype(object)]).infer_objects()
+    kept = said[said["verdict"] != REJECTED].reindex(columns=detected.columns)
+    table = pd.concat([kept.astype(object), detected.astype(object)]).infer_objects()
     table = table.assign(first=table["verdict"] != ACCEPTED)
     order = ["first", "score", "z", "y", "x"]
     table = table.sort_values(order, ascending=[True, False, True, True, True])
@@ -53,7 +57,7 @@ def in_other_labels(
     others: np.ndarray,
     voxel_size: tuple[float, float, float],
 ) -> pd.DataFrame:
-    """Name the partners of reviewed synapses as other labels do.
+    """Name the partners of synapses as other labels do.
 
     Parameters
     ----------
@@ -70,6 +74,8 @@ def in_other_labels(
         Every id is the one that lies over most of it around the synapse. Synapses whose partners
         have become one neurite, or have gone, are left out.
     """
+    if labels is others or np.array_equal(labels, others):
+        return reviewed.copy()
     rows = [
         renamed
         for row in reviewed.to_dict("records")

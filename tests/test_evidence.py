@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from connectome import evidence, features, preprocess
+from connectome import features, preprocess
 from connectome.evidence import neurite_probability
 from connectome.features import feature_names
 from connectome.network import NETWORKS, Network, membrane_network
