@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -19,11 +20,14 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "benchmarks")]
 
 import cases  # noqa: E402
+import refinement  # noqa: E402
 from compared import Column, compared, matched, with_few_colours  # noqa: E402
 
 from connectome import layout, style  # noqa: E402
+from connectome.volume import Volume  # noqa: E402
 
 COLOURS = 256
+SECTIONS = 4  # that a person is taken to have corrected
 PHANTOM = ("--preset", "safe8gb", "--dataset", "phantom://neuropil")
 FIB25 = ("--dataset", "fib25_dev.npz:raw", "--ground_truth", "fib25_dev.npz:labels", "--no-align")
 PICTURES = {
@@ -50,6 +54,8 @@ def main(folder: Path) -> None:
             name: cases.prepare_stack(folder / f"{name}_dev.npz", Path(scratch))
             for name in ("fib25", "isbi")
         }
+        rest = cases.prepare_stack(folder / "fib25_dev.npz", Path(scratch), 64)
+        refine(rest, DOCS / "refined_fib25.png")
         for name, case in {**stacks, "phantom": cases.prepare_phantom(Path(scratch))}.items():
             compare(case, DOCS / f"compared_{name}.png")
 
@@ -76,6 +82,30 @@ def compare(case: cases.Case, target: Path) -> None:
     for title, outdir in (("Published steps", published), ("This pipeline", ours)):
         ids = matched(*cases.found_and_true(case, outdir))
         columns.append(Column(title, cases.applied(outdir), ids))
+    save(volume, columns, target)
+
+
+def refine(case: cases.Case, target: Path) -> None:
+    """Draw what correcting a few sections does for the others, beside the truth."""
+    outdir = case.folder / "refined"
+    cases.run_ours(case, outdir)
+    draft = matched(*cases.found_and_true(case, outdir))
+    refinement.corrected(outdir, SECTIONS)
+    cases.measured([str(DOCS.parent / "train_refine_rf.py"), "--outdir", str(outdir), "--quiet"])
+    refined = layout.read_volume(outdir / layout.REFINED_LABELS["rf"]).data
+    volume, true = (layout.read_volume(outdir / n) for n in (layout.CUTOUT, layout.TRUE_LABELS))
+    shifts = cases.applied(outdir)
+    columns = [
+        Column("EM", shifts),
+        Column("Truth", shifts, true.data),
+        Column("Draft", shifts, draft),
+        Column(f"Refined: {SECTIONS} sections corrected", shifts, matched(refined, true.data)),
+    ]
+    save(volume, columns, target)
+
+
+def save(volume: Volume, columns: Sequence[Column], target: Path) -> None:
+    """Draw and write."""
     drawn = BytesIO()
     compared(volume, columns).savefig(drawn, dpi=style.SCREEN_DPI)
     with_few_colours(Image.open(drawn)).save(target, optimize=True)
