@@ -60,6 +60,7 @@ def test_the_datasheet_describes_the_files_of_the_layout():
     arrays = {layout.CUTOUT, layout.PREPROCESSED, *layout.ALIGNED.values(), layout.LABELS}
     tables = {layout.SEGMENTS, layout.MERGE_LOG, layout.SYNAPSES, layout.NODES, layout.EDGES}
     tables |= {layout.SHIFTS, layout.EVALUATION}
+    tables |= {layout.CONTACTS, layout.MATRIX, layout.GRAPHML, layout.GEXF, layout.GRAPH_JSON}
     runs = {layout.RUN_LOG, "runs/<run_id>_config.json"}
     assert described == arrays | tables | set(layout.FIGURES.values()) | runs
 
@@ -72,6 +73,7 @@ def test_the_datasheet_describes_the_files_of_the_layout():
         (layout.SYNAPSES, synapses.COLUMNS),
         (layout.NODES, graph.NODE_COLUMNS),
         (layout.EDGES, graph.EDGE_COLUMNS),
+        (layout.CONTACTS, graph.CONTACT_COLUMNS),
     ],
 )
 def test_the_datasheet_describes_every_column_in_order(file, columns):
