@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 20  # each tries half as many swaps as there are connections
+ROUNDS = 30  # of worms, what is left of the real connections no longer changes after 20
 
 
 def rewired(
@@ -39,9 +39,9 @@ def rewired(
     Maslov & Sneppen (2002); with ``keep_reciprocal`` as Milo et al. (2002, 2004), who swap
     one-way connections among each other, and reciprocal pairs among each other. Swaps are tried
     many at a time: all connections are drawn into couples, a→b with c→d, and each couple becomes
-    a→d with c→b unless one of its four is a connection or a proposal of any other couple. From
-    the outcome the same draw leads back, so that in the long run every graph is as likely as any
-    other that swaps reach.
+    a→d with c→b by the toss of a coin, unless one of these four is a connection or a proposal of
+    another couple. From the outcome the same draw leads back, so that in the long run every graph
+    is as likely as any other that swaps reach.
     """
     if not keep_reciprocal:
         return _swapped(pre, post, [np.arange(len(pre))], lambda a, b: a * count + b, rng)
@@ -72,6 +72,8 @@ def _swapped(pre, post, groups, key, rng, turned=()) -> tuple[np.ndarray, np.nda
         there, first, second = np.split(single, [len(pre), len(pre) + len(one)])
         free = there[one] & there[other] & first & second
         free &= (pre[one] != post[other]) & (pre[other] != post[one])
+        # Without chance here, few connections would only swap to and fro.
+        free &= rng.random(len(one)) < 0.5
         one, other = one[free], other[free]
         post[one], post[other] = post[other], post[one]
     return pre, post
