@@ -96,7 +96,8 @@ def wire(
         counts["candidates"] = len(candidates)
     console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
     with log.stage("graph") as counts:
-        contacts = graph.contact_table(labels, aligned.voxel_size)
+        closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
+        contacts = graph.contact_table(closed, aligned.voxel_size)
         diagram = graph.build_graph(candidates, params[1], contacts)
         nodes = graph.node_table(diagram, _neurites(labels, aligned.voxel_size), contacts)
         edges = graph.edge_table(candidates, params[1], contacts)

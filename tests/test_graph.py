@@ -14,6 +14,7 @@ from connectome.graph import (
     NODE_COLUMNS,
     annotated,
     build_graph,
+    close_gaps,
     contact_table,
     edge_table,
     node_table,
@@ -199,6 +200,37 @@ def test_one_neurite_touches_nobody():
     table = contact_table(np.ones((2, 3, 4), np.int32), VOXEL)
     assert table.empty
     assert list(table.columns) == CONTACT_COLUMNS
+
+
+def test_neurites_touch_across_a_membrane_without_label_but_not_outside_the_tissue():
+    labels = np.zeros((2, 3, 12), np.int32)
+    labels[:, :, :3], labels[:, :, 6:9] = 1, 2  # a membrane of 3 x 4 nm, and one to nowhere
+    labels[1, :, 6:9] = 0
+    tissue = np.ones(labels.shape, bool)
+    closed = close_gaps(labels, tissue, VOXEL)
+    assert (closed[0, :, :4] == 1).all()
+    assert (closed[0, :, 5:] == 2).all()
+    assert (closed[1, :, :8] == 1).all()  # 25 nm: from the middle of a pixel, six more
+    assert (closed[1, :, 9:] == 0).all()
+    assert contact_table(closed, VOXEL).id_b.tolist() == [2]
+    narrow = close_gaps(labels, tissue, VOXEL, GraphParams(max_gap_nm=4.0))
+    assert contact_table(narrow, VOXEL).empty
+    tissue[labels == 0] = False
+    assert contact_table(close_gaps(labels, tissue, VOXEL), VOXEL).empty
+
+
+def test_labels_without_gaps_are_taken_as_they_are():
+    labels = np.ones((2, 3, 4), np.int32)
+    assert close_gaps(labels, np.ones(labels.shape, bool), VOXEL) is labels
+
+
+def test_real_neurites_with_membranes_left_out_touch(shared_data):
+    found = np.load(shared_data / "isbi_dev.npz")
+    labels, voxel_size = found["labels"][:6], tuple(found["voxel_size_nm_zyx"])
+    assert (labels == 0).mean() > 0.1
+    apart = contact_table(labels, voxel_size)
+    touching = contact_table(close_gaps(labels, labels >= 0, voxel_size), voxel_size)
+    assert touching.area_um2.sum() > 2 * apart.area_um2.sum()
 
 
 CONTACTS = pd.DataFrame([(1, 2, 0.5), (2, 3, 0.25)], columns=CONTACT_COLUMNS)
