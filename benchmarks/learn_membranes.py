@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -25,6 +24,7 @@ from connectome import commandline, evidence, features, network, preprocess  # n
 from connectome.layout import write_json  # noqa: E402
 from connectome.phantom import make_phantom  # noqa: E402
 from connectome.phantom_tissue import PhantomParams  # noqa: E402
+from connectome.resolution import halved  # noqa: E402
 
 # Voxel sizes (z, y, x) in nm; a seed each, far from those that anything is scored on.
 VOXEL_SIZES = {
@@ -43,6 +43,7 @@ FIRST_SEED = {2: 9300, 3: 9200}
 SAMPLES = 24_000  # voxels of each phantom
 MEMBRANE_SHARE = 0.4  # of the samples: more than of tissue, for a gap costs more than a blot
 UNITS = 16
+STARTS = 2  # networks whose verdicts are averaged: where one strays, the other may not
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,16 +64,28 @@ def learned(n_axes: int) -> dict:
         examples.append(sampled(FIRST_SEED[n_axes] + i, voxel_size, n_axes))
         print(f"{n_axes} axes: phantom {i + 1} of {len(VOXEL_SIZES[n_axes])}", file=sys.stderr)
     x, y = (np.concatenate(column) for column in zip(*examples, strict=True))
-    classifier = MLPClassifier(
-        (UNITS,), alpha=0.3, batch_size=500, learning_rate_init=2e-3, max_iter=20, random_state=0
-    )
-    classifier.fit(x, y)
+    networks = [
+        MLPClassifier(
+            (UNITS,),
+            alpha=0.3,
+            batch_size=500,
+            learning_rate_init=2e-3,
+            max_iter=20,
+            random_state=i,
+        ).fit(x, y)
+        for i in range(STARTS)
+    ]
+    # Side by side they are one network whose output is the mean of theirs.
+    hidden = np.concatenate([each.coefs_[0].T for each in networks])
+    hidden_bias = np.concatenate([each.intercepts_[0] for each in networks])
+    output = np.concatenate([each.coefs_[1][:, 0] for each in networks]) / STARTS
+    output_bias = np.mean([each.intercepts_[1][0] for each in networks])
     return {
         "features": features.feature_names(n_axes),
-        "hidden": classifier.coefs_[0].T.round(4).tolist(),
-        "hidden_bias": classifier.intercepts_[0].round(4).tolist(),
-        "output": classifier.coefs_[1][:, 0].round(4).tolist(),
-        "output_bias": round(float(classifier.intercepts_[1][0]), 4),
+        "hidden": hidden.round(4).tolist(),
+        "hidden_bias": hidden_bias.round(4).tolist(),
+        "output": output.round(4).tolist(),
+        "output_bias": round(float(output_bias), 4),
     }
 
 
@@ -83,10 +96,13 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     tissue = preprocess.find_tissue(em)
     even = preprocess.preprocess(em, tissue, voxel_size)
     image = features.standardised(even, tissue)
+    if evidence.fine_pixels(voxel_size):
+        image, tissue, labels = halved(image, (1, 2)), tissue[:, ::2, ::2], labels[:, ::2, ::2]
+        voxel_size = (voxel_size[0], 2 * voxel_size[1], 2 * voxel_size[2])
     described = features.voxel_features(image, voxel_size, n_axes)[:, tissue]
     spread = described.std(axis=1, keepdims=True)
     described = (described - described.mean(axis=1, keepdims=True)) / spread
-    membrane = borders(labels, voxel_size, n_axes)[tissue]
+    membrane = borders(labels, n_axes)[tissue]
     n_membrane = int(MEMBRANE_SHARE * SAMPLES)
     chosen = np.concatenate(
         [
@@ -117,16 +133,14 @@ def imaged(rng, seed: int, voxel_size, n_sections: int) -> tuple[np.ndarray, np.
     return bent.astype(np.uint8), phantom.truth.labels[sound]
 
 
-def borders(labels: np.ndarray, voxel_size, n_axes: int) -> np.ndarray:
-    """Mark voxels that touch another neurite; fine pixels, those next to them too."""
+def borders(labels: np.ndarray, n_axes: int) -> np.ndarray:
+    """Mark voxels that touch another neurite."""
     marked = np.zeros(labels.shape, bool)
     for axis in range(3 - n_axes, 3):
         rows, out = np.moveaxis(labels, axis, 0), np.moveaxis(marked, axis, 0)
         differ = rows[1:] != rows[:-1]
         out[1:] |= differ
         out[:-1] |= differ
-    if voxel_size[1] < 6:
-        marked = ndimage.binary_dilation(marked, np.ones((1, 3, 3)))
     return marked
 
 

@@ -88,7 +88,7 @@ def compare(
     graphs = [read_graph(path) for path in paths]
     measured = {}
     for name, graph in zip(names, graphs, strict=True):
-        with console.bar("random", n_random, " graphs") as tell:
+        with console.bar("random", n_random, "graphs") as tell:
             measured[name] = topology(graph, n_random, seed, tell)
     table = _beside(*measured.values())
     from connectome.comparison_figure import comparison_figure  # matplotlib takes long to load

@@ -41,7 +41,7 @@ class Console:
         self.say(f"\n{total:.1f} s ({parts}); peak memory {peak:.0f} MB")
 
     @contextmanager
-    def bar(self, name: str, total: int, unit: str = " sections") -> Iterator[Progress]:
+    def bar(self, name: str, total: int, unit: str = "sections") -> Iterator[Progress]:
         """Show a progress bar with an ETA; none when the output is not a terminal.
 
         Parameters
@@ -61,5 +61,7 @@ class Console:
         from tqdm import tqdm
 
         hidden = True if self.quiet else None  # None: hidden unless a terminal shows it
-        with tqdm(total=total, desc=f"{name:<11}", disable=hidden, leave=False, unit=unit) as bar:
+        with tqdm(
+            total=total, desc=f"{name:<11}", disable=hidden, leave=False, unit=f" {unit}"
+        ) as bar:
             yield bar.update

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connectome.features import feature_names, reach, standardised, voxel_features
+from connectome.features import stack_features, stand_in, standardised
 from connectome.network import membrane_network
-from connectome.progress import Progress, map_sections, map_stacks, silent
-from connectome.volume import sound_around, thin_sections
+from connectome.progress import Progress, map_stacks, silent
+from connectome.resolution import doubled, halved
+from connectome.volume import thin_sections
 
 OUTLIER = 3.0  # standard deviations: what lies further out says no more
-BLOCK_ROWS = 64  # rows looked at together where sections are thin
+FINEST_NM = 5.0  # pixels up to this size show no more of a membrane than those twice as wide
 EVERY = 3  # rows and columns between the voxels that features are averaged over
 
 
@@ -34,7 +35,8 @@ def neurite_probability(
     that learned on phantoms what membranes look like among mitochondria, vesicles and noise. It
     sees features in standard deviations over this stack, so it needs no contrast, stain or pixel
     size of its own. Sections so thin that a membrane spans several are looked at in 3D, others
-    one by one. O(V) time in voxels V, and about 25 bytes of memory for each.
+    one by one; fine pixels are averaged two by two first. O(V) time in voxels V, and about 50
+    bytes of memory for each that is looked at.
 
     Parameters
     ----------
@@ -59,56 +61,50 @@ def neurite_probability(
     n_axes = 3 if thin_sections(voxel_size) else 2
     image = standardised(aligned, tissue)
     if n_axes == 3:
-        _stand_in(image, damaged)
+        stand_in(image, damaged)
+    probability = _rated(image, tissue, voxel_size, n_axes, threads, progress)
+    probability[~tissue] = 0
+    return probability
+
+
+def fine_pixels(voxel_size: tuple[float, float, float]) -> bool:
+    """Tell whether pixels are averaged two by two before they are looked at.
+
+    Parameters
+    ----------
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+
+    Returns
+    -------
+    bool
+    """
+    return max(voxel_size[1:]) <= FINEST_NM
+
+
+def _rated(image, tissue, voxel_size, n_axes, threads, progress) -> np.ndarray:
+    """Rate every voxel of a standardised image."""
+    if fine_pixels(voxel_size):
+        z, y, x = voxel_size
+        averaged = np.stack([halved(section, (0, 1)) for section in image])
+        seen = (averaged, tissue[:, ::2, ::2], (z, 2 * y, 2 * x))
+        coarse = _rated(*seen, n_axes, threads, progress)
+        return np.stack([doubled(section, (0, 1), image.shape[1:]) for section in coarse])
     features, mean, spread = _all_features(image, tissue, voxel_size, n_axes, threads)
-    network = membrane_network(n_axes)
+    least, most = ((mean + way * OUTLIER * spread)[:, None] for way in (-1, 1))
+    network = membrane_network(n_axes).scaled(mean, spread)
 
-    def rated(described, inside):
-        values = (described[:, inside] - mean[:, None]) / spread[:, None]
-        np.clip(values, -OUTLIER, OUTLIER, out=values)
-        probability = np.zeros(inside.shape, np.float32)
-        probability[inside] = 1 - network.membrane(values)
-        return probability
+    def rated(described):
+        values = described.reshape(len(described), -1).clip(least, most)
+        return 1 - network.membrane(values).reshape(described.shape[1:])
 
-    by_section = np.moveaxis(features, 1, 0)
-    return map_stacks(rated, by_section, tissue, threads=threads, progress=progress)
-
-
-def _stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
-    """Replace damaged sections by what lies between the nearest sound ones."""
-    sound = [z for z in range(len(image)) if z not in set(damaged)]
-    for z in damaged if sound else ():
-        before, after = sound_around(z, sound)
-        weight = (z - before) / (after - before) if after != before else 0.0
-        image[z] = (1 - weight) * image[before] + weight * image[after]
+    return map_stacks(rated, np.moveaxis(features, 1, 0), threads=threads, progress=progress)
 
 
 def _all_features(image, tissue, voxel_size, n_axes, threads):
-    """Describe all voxels, block by block; return also each feature's mean and spread."""
-    features = np.zeros((len(feature_names(n_axes)), *image.shape), np.float16)
-
-    def describe(block):
-        core, seen, inner = block
-        features[:, *core] = voxel_features(image[seen], voxel_size, n_axes, np.float16)[:, *inner]
-
-    for _ in map_sections(describe, _blocks(image.shape, voxel_size, n_axes), threads, silent):
-        pass
+    """Describe all voxels; return also each feature's mean and spread."""
+    features = stack_features(image, voxel_size, n_axes, threads)
     some = tissue[:, ::EVERY, ::EVERY]
     some = some if some.any() else ~some  # next to no tissue: any numbers will do
-    values = features[..., ::EVERY, ::EVERY][:, some].astype(np.float32)
+    values = features[..., ::EVERY, ::EVERY][:, some]
     return features, values.mean(axis=1), np.sqrt(values.var(axis=1) + 1e-6)
-
-
-def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
-    """Divide a stack up: what a block is for, what it must see, and the one within the other."""
-    whole = slice(None)
-    if n_axes == 2:
-        return [((slice(z, z + 1),), (slice(z, z + 1),), (whole,)) for z in range(shape[0])]
-    margin = int(reach(voxel_size)[1])
-    blocks = []
-    for start in range(0, shape[1], BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, shape[1])
-        first, last = max(start - margin, 0), min(stop + margin, shape[1])
-        inner = (whole, slice(start - first, stop - first))
-        blocks.append(((whole, slice(start, stop)), (whole, slice(first, last)), inner))
-    return blocks

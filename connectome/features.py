@@ -5,28 +5,38 @@ Judging the likelihood of membrane is left to whoever was trained on these featu
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from scipy import ndimage
+
+from connectome.progress import map_sections, silent
+from connectome.resolution import doubled, half_sigma, halved
+from connectome.volume import sound_around
 
 # Widths (Gaussian sigma) in nm: two of a membrane, one along it, and two of its surroundings.
 FINE_NM, COARSE_NM, ALONG_NM = 8.0, 12.0, 14.0
 TEXTURE_NM, SURROUND_NM = 30.0, 48.0
 # What is further away than this many sigma is left out of a Gaussian.
 TRUNCATE = 2.5
+# Along axes with voxels up to this size, what is wider than a membrane has half the resolution.
+HALVED_NM = 10.0
+BLOCK_ROWS = 128  # rows looked at together where sections are thin; even, to be halved
+SLAB = 2  # sections worked on together: few, for the processor's cache; even, to be halved
 
 
 def feature_names(n_axes: int) -> list[str]:
     """List the features of `voxel_features`, in order, for curvature along 2 or 3 axes."""
     curvatures = ["curvature", "curvature across", "curvature along"][:n_axes]
     return [
-        "grey",
-        "surrounding grey",
-        "texture",
         "edge",
         *(f"fine {name}" for name in curvatures),
+        "grey",
         *(f"coarse {name}" for name in curvatures),
         "sheet",
         "sheet alone",
+        "surrounding grey",
+        "texture",
     ]
 
 
@@ -64,7 +74,8 @@ def voxel_features(
     high, a dark line two (Lindeberg 1998). Sheets hang together: the curvature of every voxel,
     as a tensor that points across the sheet, is averaged over the neighbourhood, and what
     neighbours agree on remains ("sheet"; Medioni et al. 2000 call it voting). Vesicles and noise
-    point everywhere and cancel. O(V) time for V voxels.
+    point everywhere and cancel. What is wider than a membrane is found at half the resolution
+    where voxels are small. O(V) time for V voxels.
 
     Parameters
     ----------
@@ -82,75 +93,161 @@ def voxel_features(
     ndarray of floats, shape (F, Z, Y, X)
         As named by `feature_names`.
     """
-
-    def sigma(nm):
-        px = nm / np.asarray(voxel_size, float)
-        return px * [n_axes == 3, 1, 1]
-
-    def smooth(field, nm):
-        return ndimage.gaussian_filter(field, sigma(nm), truncate=TRUNCATE)
-
-    def texture():
-        mean, square = smooth(image, TEXTURE_NM), smooth(image * image, TEXTURE_NM)
-        return np.sqrt(np.maximum(square - mean * mean, 0))
-
-    def curved(nm):
-        slopes, bends = _derivatives(smooth(image, nm), sigma(nm)[-n_axes:])
-        return np.sqrt(sum(slope * slope for slope in slopes)), bends
-
-    def agreed():
-        _, bends = curved(COARSE_NM)
-        curvatures = _eigenvalues(bends)
-        yield from curvatures
-        votes = _sheet_tensor(bends, curvatures)
-        del bends, curvatures  # one third of the memory this takes
-        for vote in votes:
-            ndimage.gaussian_filter(vote, sigma(ALONG_NM), truncate=TRUNCATE, output=vote)
-        first, second, *_ = _eigenvalues(votes)
-        yield first
-        yield first - second
-
-    def found():
-        yield smooth(image, COARSE_NM)
-        yield smooth(image, SURROUND_NM)
-        yield texture()
-        edge, bends = curved(FINE_NM)
-        yield edge
-        yield from _eigenvalues(bends)
-        del edge, bends
-        yield from agreed()
-
+    # A width of 0 px is that of an axis that is not looked along.
+    pixels = np.array([float(axis >= 3 - n_axes) for axis in range(3)]) / voxel_size
+    halves = [axis for axis in range(3 - n_axes, 3) if voxel_size[axis] <= HALVED_NM]
     features = np.empty((len(feature_names(n_axes)), *image.shape), dtype)
-    for place, feature in zip(features, found(), strict=True):
-        place[...] = feature
+    votes = []
+    slabs = [_slabs(image, (nm * pixels).tolist()) for nm in (FINE_NM, COARSE_NM)]
+    for z, fine, coarse in zip(range(0, len(image), SLAB), *slabs, strict=True):
+        bends = coarse.hessian()
+        curvatures = _eigenvalues(bends)
+        found = (fine.gradient(), *_eigenvalues(fine.hessian()), coarse.at(), *curvatures)
+        for place, feature in zip(features[:-4], found, strict=True):
+            place[z : z + SLAB] = feature
+        votes.append([halved(vote, halves) for vote in _sheet_tensor(bends, curvatures)])
+    votes = [np.concatenate(vote) for vote in zip(*votes, strict=True)]
+    found = _wide_features(image, votes, pixels, halves)
+    for place, feature in zip(features[-4:], found, strict=True):
+        place[...] = doubled(feature, halves, image.shape)
     return features
 
 
-def reach(voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Return how many voxels away from a voxel its features still depend on, per axis."""
-    furthest = max(SURROUND_NM, COARSE_NM + ALONG_NM)
-    return np.ceil(TRUNCATE * furthest / np.asarray(voxel_size, float)).astype(int) + 2
+def stack_features(
+    image: np.ndarray, voxel_size: tuple[float, float, float], n_axes: int, threads: int = 1
+) -> np.ndarray:
+    """Describe all voxels of a stack, block by block, so that little memory is needed besides.
 
+    Parameters
+    ----------
+    image : ndarray of float32, shape (Z, Y, X)
+        Standardised EM.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    n_axes : {2, 3}
+        As `voxel_features`.
+    threads : int
+        Blocks worked on at a time.
 
-def _derivatives(field: np.ndarray, sigma: np.ndarray) -> tuple[list, list]:
-    """First and second differences along the last axes, in units of the smoothing's width.
-
-    The second ones come as the upper triangle of the Hessian, row by row.
+    Returns
+    -------
+    ndarray of float32, shape (F, Z, Y, X)
+        As named by `feature_names`.
     """
-    axes = range(3 - len(sigma), 3)
-    slopes = [
-        ndimage.correlate1d(field, [-0.5 * s, 0, 0.5 * s], axis, mode="nearest")
-        for axis, s in zip(axes, sigma, strict=True)
-    ]
-    bends = []
-    for i, axis in enumerate(axes):
-        s = sigma[i]
-        bends.append(ndimage.correlate1d(field, [s * s, -2 * s * s, s * s], axis, mode="nearest"))
-        bends += [
-            ndimage.correlate1d(slope, [-0.5 * s, 0, 0.5 * s], axis, mode="nearest")
-            for slope in slopes[i + 1 :]
-        ]
-    return slopes, bends
+    features = np.empty((len(feature_names(n_axes)), *image.shape), np.float32)
+
+    def describe(block):
+        core, seen, inner = block
+        features[:, *core] = voxel_features(image[seen], voxel_size, n_axes)[:, *inner]
+
+    for _ in map_sections(describe, _blocks(image.shape, voxel_size, n_axes), threads, silent):
+        pass
+    return features
+
+
+def stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
+    """Replace damaged sections, in place, by what lies between the nearest sound ones.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (Z, Y, X)
+        Standardised EM of thin sections.
+    damaged : sequence of int
+        Sections not to be believed.
+    """
+    sound = [z for z in range(len(image)) if z not in set(damaged)]
+    for z in damaged if sound else ():
+        before, after = sound_around(z, sound)
+        weight = (z - before) / (after - before) if after != before else 0.0
+        image[z] = (1 - weight) * image[before] + weight * image[after]
+
+
+def reach(voxel_size: tuple[float, float, float]) -> np.ndarray:
+    """Return how many voxels away from a voxel its features still depend on, per axis.
+
+    An even number: what begins so far off is halved in the same places.
+    """
+    furthest = max(SURROUND_NM, COARSE_NM + ALONG_NM)
+    halved_px = np.ceil(TRUNCATE * furthest / np.asarray(voxel_size, float) / 2).astype(int)
+    return 2 * (halved_px + 2)
+
+
+def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
+    """Divide a stack up: what a block is for, what it must see, and the one within the other."""
+    whole = slice(None)
+    if n_axes == 2:
+        return [((slice(z, z + 1),), (slice(z, z + 1),), (whole,)) for z in range(shape[0])]
+    margin = int(reach(voxel_size)[1])
+    blocks = []
+    for start in range(0, shape[1], BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, shape[1])
+        first, last = max(start - margin, 0), min(stop + margin, shape[1])
+        inner = (whole, slice(start - first, stop - first))
+        blocks.append(((whole, slice(start, stop)), (whole, slice(first, last)), inner))
+    return blocks
+
+
+def _wide_features(image, votes, pixels, halves) -> Iterator[np.ndarray]:
+    """Find, at half the resolution, the sheets that are voted for and what surrounds a voxel."""
+
+    def smooth(field, nm):
+        return ndimage.gaussian_filter(field, half_sigma(nm * pixels, halves), truncate=TRUNCATE)
+
+    first, second, *_ = _eigenvalues([smooth(vote, ALONG_NM) for vote in votes])
+    yield first
+    yield first - second
+    grey, square = halved(image, halves), halved(image * image, halves)
+    yield smooth(grey, SURROUND_NM)
+    mean = smooth(grey, TEXTURE_NM)
+    yield np.sqrt(np.maximum(smooth(square, TEXTURE_NM) - mean * mean, 0))
+
+
+def _slabs(image: np.ndarray, sigma: list[float]) -> Iterator[_Slab]:
+    """Smooth an image, and divide it into a few sections at a time."""
+    smooth = ndimage.gaussian_filter(image, sigma, truncate=TRUNCATE)
+    margin = [int(width > 0) for width in sigma]
+    padded = np.pad(smooth, [(voxels, voxels) for voxels in margin], mode="edge")
+    for z in range(0, len(image), SLAB):
+        yield _Slab(padded[z : z + SLAB + 2 * margin[0]], sigma)
+
+
+class _Slab:
+    """A smooth image with a margin of one voxel along the axes that it is smooth along.
+
+    Its derivatives are in units of the smoothing's width.
+    """
+
+    def __init__(self, padded: np.ndarray, sigma: list[float]):
+        self.padded, self.sigma = padded, sigma
+        self.axes = [axis for axis, width in enumerate(sigma) if width]
+
+    def at(self, steps: dict[int, int] | None = None) -> np.ndarray:
+        """Return the image within the margin, or as many steps further along some axes."""
+        index = [slice(None)] * 3
+        for axis in self.axes:
+            step = (steps or {}).get(axis, 0)
+            index[axis] = slice(1 + step, self.padded.shape[axis] - 1 + step)
+        return self.padded[tuple(index)]
+
+    def gradient(self) -> np.ndarray:
+        """Return the size of the gradient."""
+        slopes = (
+            (self.at({axis: 1}) - self.at({axis: -1})) * (self.sigma[axis] / 2)
+            for axis in self.axes
+        )
+        return np.sqrt(sum(slope * slope for slope in slopes))
+
+    def hessian(self) -> list[np.ndarray]:
+        """Return the upper triangle of the Hessian, row by row."""
+        at, sigma = self.at, self.sigma
+        bends = []
+        for i in self.axes:
+            bends.append((at({i: 1}) + at({i: -1}) - 2 * at()) * sigma[i] ** 2)
+            for j in self.axes[i - self.axes[0] + 1 :]:
+                rising = at({i: 1, j: 1}) + at({i: -1, j: -1})
+                falling = at({i: 1, j: -1}) + at({i: -1, j: 1})
+                bends.append((rising - falling) * (sigma[i] * sigma[j] / 4))
+        return bends
 
 
 def _eigenvalues(tensor: list[np.ndarray]) -> list[np.ndarray]:
@@ -166,7 +263,7 @@ def _eigenvalues(tensor: list[np.ndarray]) -> list[np.ndarray]:
     off = zy * zy + zx * zx + yx * yx
     spread = np.sqrt(np.maximum((a * a + b * b + c * c + 2 * off) / 6, 1e-12))
     determinant = a * (b * c - yx * yx) - zy * (zy * c - yx * zx) + zx * (zy * yx - b * zx)
-    angle = np.arccos(np.clip(determinant / (2 * spread**3), -1, 1)) / 3
+    angle = np.arccos(np.clip(determinant / (2 * spread * spread * spread), -1, 1)) / 3
     largest = middle + 2 * spread * np.cos(angle)
     smallest = middle + 2 * spread * np.cos(angle + np.float32(2 * np.pi / 3))
     return [largest, 3 * middle - largest - smallest, smallest]

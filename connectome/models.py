@@ -7,6 +7,8 @@ on. Pickles are neither written nor read, so a model from a stranger is safe to 
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from connectome.layout import atomic_path
 META = "meta"
 # A model sees lengths in nm; what was imaged more than this much coarser or finer looks different.
 LARGEST_RATIO = 1.5
+_UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def write_model(path: Path, meta: dict, arrays: Mapping[str, np.ndarray]) -> None:
@@ -59,7 +62,7 @@ def read_model(path: Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(arrays.pop(META).tobytes())
         found = meta["kind"]
-    except (ValueError, KeyError, TypeError, OSError, EOFError, UnicodeDecodeError) as error:
+    except (*_UNREADABLE, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no model of ours: {error}") from error
     if found != kind:
         raise DataError(
@@ -78,19 +81,27 @@ def check_model(
     DataError
         Naming both, and what could be done.
     """
-    if list(meta["features"]) != list(features):
+    stated, size = meta.get("features"), meta.get("voxel_size_nm")
+    if not (_list_of(stated, str) and _list_of(size, int | float) and len(size) == 3 and all(size)):
         raise DataError(
-            f"{name} was trained on other features: {', '.join(meta['features'])}",
+            f"{name} does not say on which features and at which voxel size it was trained",
+            "it is unknown what it may be used on",
+        )
+    if stated != list(features):
+        raise DataError(
+            f"{name} was trained on other features: {', '.join(stated)}",
             f"this stack is described by {', '.join(features)}",
             "train a model here, without --apply",
         )
-    ratios = np.asarray(voxel_size, float) / np.asarray(meta["voxel_size_nm"], float)
-    if max(ratios.max(), (1 / ratios).max()) > LARGEST_RATIO:
-        trained, here = (
-            " x ".join(f"{n:g}" for n in s) for s in (meta["voxel_size_nm"], voxel_size)
-        )
+    ratios = np.asarray(voxel_size, float) / np.asarray(size, float)
+    if not ((ratios <= LARGEST_RATIO) & (ratios >= 1 / LARGEST_RATIO)).all():
+        trained, here = (" x ".join(f"{n:g}" for n in s) for s in (size, voxel_size))
         raise DataError(
             f"{name} was trained at {trained} nm per voxel (Z Y X), and this stack has {here}",
             "membranes would look to it like something else",
             "train a model here, without --apply, or fetch the cutout at another --resolution",
         )
+
+
+def _list_of(items: object, kind: type) -> bool:
+    return isinstance(items, list) and all(isinstance(item, kind) for item in items)

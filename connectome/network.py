@@ -32,6 +32,12 @@ class Network:
     output: np.ndarray
     output_bias: float
 
+    def scaled(self, mean: np.ndarray, spread: np.ndarray) -> Network:
+        """Return the network that takes features as they are instead of standardised ones."""
+        hidden = self.hidden / spread
+        bias = self.hidden_bias - hidden @ mean
+        return Network(hidden, bias, self.output, self.output_bias)
+
     def membrane(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of membrane for features of shape (F, N)."""
         units = self.hidden @ features

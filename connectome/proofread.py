@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from connectome.correction import Correction, now
 from connectome.errors import ConnectomeError, DataError
-from connectome.voxelruns import Box, VoxelRuns, find_runs, unpacked
+from connectome.voxelruns import Box, VoxelRuns, find_runs, mask_runs, unpacked
 
 PAINTING = ("paint", "fill", "erase", "new")
 VERDICTS = {"accept": "accepted", "reject": "rejected", "unreview": ""}
@@ -158,10 +158,10 @@ class Proofreading:
             self._check_section(section)
             box = (slice(section, section + 1), *box[1:])
         inside = self.labels[box] == neurite
-        groups = _groups(np.where(inside, np.asarray(seeds)[box], 0))
-        if groups.max() < 2:
+        groups, n_groups = _groups(np.asarray(seeds)[box], inside)
+        if n_groups < 2:
             raise ConnectomeError(
-                f"neurite {neurite} has {groups.max()} of the two seeds a split needs",
+                f"neurite {neurite} has {n_groups} of the two seeds a split needs",
                 "nothing was divided",
                 "paint one stroke into each of its parts",
             )
@@ -169,7 +169,7 @@ class Proofreading:
         places = np.flatnonzero(parts > 1)
         ids = parts.reshape(-1)[places] + (self._highest - 1)
         runs = find_runs(places, neurite, ids, box, self.labels.shape)
-        split = (neurite, *range(self.new_id(), self.new_id() + int(groups.max()) - 1))
+        split = (neurite, *range(self.new_id(), self.new_id() + n_groups - 1))
         return self._do(
             _Relabelling(runs), self._made("split", split, place, runs.n_voxels, runs.packed())
         )
@@ -305,32 +305,33 @@ class Proofreading:
         """
         tell, self.tell = self.tell, lambda again: None
         try:
-            changed = self._repeated(correction)
+            if correction.tool in ("undo", "redo"):
+                change = self.undo() if correction.tool == "undo" else self.redo()
+                changed = change.correction.voxel_delta if change else None
+            else:
+                edit = self._edit_again(correction)
+                changed = edit.n_voxels
+                if changed == correction.voxel_delta:
+                    self._do(edit, correction)
         except ConnectomeError as error:
             raise _does_not_fit(correction, str(error)) from error
         finally:
             self.tell = tell
         if changed != correction.voxel_delta:
-            raise _does_not_fit(correction, f"{changed} voxels changed")
+            raise _does_not_fit(correction, f"{changed} voxels would change")
 
-    def _repeated(self, correction: Correction) -> int:
-        """Do again what a log tells; return how many voxels changed."""
+    def _edit_again(self, correction: Correction) -> _Edit:
+        """Make the edit that a log tells of, of what is there now."""
         tool, ids = correction.tool, correction.ids
-        if tool in ("undo", "redo"):
-            change = self.undo() if tool == "undo" else self.redo()
-            return change.correction.voxel_delta if change else -1
         if tool == "merge":
-            edit = _Relabelling(self._merging(*ids))
-        elif tool == "split" or tool in PAINTING:
-            edit = _Relabelling(unpacked(correction.payload, self.labels))
-        elif tool in VERDICTS or tool == "swap":
+            return _Relabelling(self._merging(*ids))
+        if tool == "split" or tool in PAINTING:
+            return _Relabelling(unpacked(correction.payload, self.labels))
+        if tool in VERDICTS or tool == "swap":
             if _place_of(self._checked_row(ids[0])) != correction.place:
                 raise DataError("another synapse is in its row")
-            edit = self._reviewing(correction)
-        else:
-            edit = _Marking(ids[0], done=tool == "mark")
-        self._do(edit, correction)
-        return edit.n_voxels
+            return self._reviewing(correction)
+        return _Marking(ids[0], done=tool == "mark")
 
     def _merging(self, keep: int, other: int) -> VoxelRuns:
         if keep == other:
@@ -338,8 +339,7 @@ class Proofreading:
                 f"both are neurite {keep}", "there is nothing to merge", "pick two neurites"
             )
         box = self._box_of(other)
-        places = np.flatnonzero(self.labels[box] == other)
-        return find_runs(places, other, keep, box, self.labels.shape)
+        return mask_runs(self.labels[box] == other, other, keep, box, self.labels.shape)
 
     def _painting(self, voxels, neurite, before) -> VoxelRuns:
         shape = self.labels.shape
@@ -435,7 +435,8 @@ class Proofreading:
         return self.synapses.iloc[row]
 
     def _grow(self, neurite: int, box: Box) -> None:
-        """Let the box of a neurite reach around another one; boxes never shrink."""
+        """Let the box of a neurite reach around another one; what goes does not shrink it."""
+        self._highest = max(self._highest, neurite)
         known = self._boxes.get(neurite, box)
         self._boxes[neurite] = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop))
@@ -443,7 +444,7 @@ class Proofreading:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Relabelling:
     """Voxels that change their ids."""
 
@@ -459,12 +460,18 @@ class _Relabelling:
 
     def apply(self, state: Proofreading) -> None:
         self.runs.write(state.labels, self.runs.new)
-        for neurite in np.unique(self.runs.new[self.runs.new > 0]).tolist():
+        given = pd.unique(self.runs.new[self.runs.new > 0]).tolist()
+        self._boxes = {neurite: state._boxes.get(neurite) for neurite in given}
+        for neurite in given:
             state._grow(neurite, self.runs.box(self.runs.new == neurite))
 
     def revert(self, state: Proofreading) -> None:
-        # Boxes never shrink: what had these voxels reaches around them still.
         self.runs.write(state.labels, self.runs.old)
+        for neurite, box in self._boxes.items():
+            if box:
+                state._boxes[neurite] = box
+            else:
+                del state._boxes[neurite]
 
 
 @dataclass(frozen=True, eq=False)
@@ -515,7 +522,7 @@ def _reviewable(synapses: pd.DataFrame | None) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     for column, unseen in REVIEW.items():
         table[column] = table[column].fillna(unseen) if column in table else unseen
-    return table.astype({"post_ids": str} if "post_ids" in table else {})
+    return table.astype({"swapped": bool} | ({"post_ids": str} if "post_ids" in table else {}))
 
 
 def _swapped(row: dict) -> dict:
@@ -539,13 +546,17 @@ def _does_not_fit(correction: Correction, why: str) -> DataError:
     )
 
 
-def _groups(marks: np.ndarray) -> np.ndarray:
+def _groups(seeds: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, int]:
     """Count groups of seeds from 1: by their marks, or by strokes where all marks are alike."""
-    values = np.unique(marks[marks > 0])
-    if values.size == 1:
-        strokes, _ = ndimage.label(marks, np.ones((3, 3, 3)))
-        return strokes
-    return np.where(marks > 0, np.searchsorted(values, marks) + 1, 0).astype(np.int32)
+    groups = np.zeros(inside.shape, np.int32)
+    marked = np.nonzero((seeds > 0) & inside)
+    values, which = np.unique(seeds[marked], return_inverse=True)
+    groups[marked] = which + 1
+    if values.size != 1:
+        return groups, values.size
+    around = ndimage.find_objects(groups)[0]
+    groups[around], n_strokes = ndimage.label(groups[around], np.ones((3, 3, 3)))
+    return groups, n_strokes
 
 
 def _boxes(labels: np.ndarray) -> dict[int, Box]:

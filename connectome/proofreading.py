@@ -24,7 +24,7 @@ import pandas as pd
 from connectome import layout, reviews, runlog
 from connectome.correction import Correction, now
 from connectome.draft import Draft, read_draft, read_labels, read_probability, read_proofread
-from connectome.errors import DataError, UsageError
+from connectome.errors import ConnectomeError, DataError, UsageError
 from connectome.evidence import neurite_probability
 from connectome.proofread import REVIEW, VERDICTS, Proofreading
 
@@ -104,6 +104,8 @@ class Session:
         session started from; `synapses_now` has the present ones.
     started_from : str
         File of the labels, relative to ``outdir`` if it lies there.
+    first_labels : ndarray of int32, shape (Z, Y, X)
+        As they were in that file.
     recovered : int
         Corrections taken up from a session that did not save them.
     n_unsaved : int
@@ -124,7 +126,8 @@ class Session:
         self.proofreading = proofreading
         self.started_from = start.name
         self.recovered = self.n_unsaved = recovered
-        self._first_labels = start.labels
+        self.first_labels = start.labels
+        self._seen = _stamp(self.outdir / layout.CORRECTED)
         self._stack = ExitStack()
         place = (draft.aligned.source, draft.aligned.shape[::-1])
         self._log = self._stack.enter_context(runlog.record(self.outdir, config, *place, command))
@@ -152,7 +155,33 @@ class Session:
         -------
         tuple of Path
             The three files.
+
+        Raises
+        ------
+        ConnectomeError
+            If they cannot be written, or the labels were written by somebody else since the
+            session began or last saved.
         """
+        corrected = self.outdir / layout.CORRECTED
+        if corrected.exists() and _stamp(corrected) != self._seen:
+            raise ConnectomeError(
+                f"{corrected} was written by another program or session meanwhile",
+                "nothing was saved: that work would be lost",
+                "move it away and save again",
+            )
+        try:
+            written = self._write()
+        except OSError as error:
+            raise ConnectomeError(
+                f"corrections could not be saved: {error}",
+                "none is lost: they are in the run log, and offered to the next session",
+                "make room on the disk and save again",
+            ) from error
+        self._seen = _stamp(corrected)
+        self._settle("save", {"sha256": _content_sha256(self.proofreading.labels)})
+        return written
+
+    def _write(self) -> tuple[Path, ...]:
         names = (layout.CORRECTED, layout.PROOFREAD, layout.REVIEWED)
         labels = self.draft.aligned.with_data(self.proofreading.labels)
         with layout.staged(self.outdir, self._log.run_id, owned=()) as folder:
@@ -161,7 +190,6 @@ class Session:
             with layout.atomic_path(folder / layout.REVIEWED) as path:
                 self.synapses_now().to_csv(path, index=False)
             self._log.artefacts({name: folder / name for name in names})
-        self._settle("save", {"sha256": _content_sha256(labels.data)})
         return tuple(self.outdir / name for name in names)
 
     def synapses_now(self) -> pd.DataFrame:
@@ -170,7 +198,7 @@ class Session:
         Synapses whose partners have become one neurite, or have gone, are left out.
         """
         state = self.proofreading
-        return _renamed(state.synapses, self._first_labels, state.labels, self.draft)
+        return _renamed(state.synapses, self.first_labels, state.labels, self.draft)
 
     def _sections(self) -> dict:
         aligned = self.draft.aligned
@@ -468,6 +496,14 @@ def _probability(draft: Draft) -> np.ndarray:
     return neurite_probability(
         aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, os.cpu_count() or 1
     )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what tells one version of a file from another; None where there is no file."""
+    if not path.exists():
+        return None
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
 
 
 def _content_sha256(labels: np.ndarray) -> str:

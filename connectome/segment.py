@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import ndimage, sparse
 
-from connectome.contacts import both_sides, pair_keys
+from connectome.contacts import borders, both_sides, pair_keys
 from connectome.params import SegmentParams
+from connectome.resolution import doubled, half_sigma, halved
 from connectome.volume import thin_sections
+
+LEAST_HALVED = 2.0  # width in voxels from which half the resolution will do
+HEIGHTS = 2**27  # steps of height that are told apart, from 0 to 1
 
 
 def segment_stack(
@@ -51,38 +57,54 @@ def segment_stack(
 
 
 def _landscape(probability, voxel_size, axes, params) -> np.ndarray:
-    def smooth(width_nm):
-        sigma = [width_nm / size if axis in axes else 0 for axis, size in enumerate(voxel_size)]
-        return ndimage.gaussian_filter(probability, sigma, output=np.float32)
-
-    return (smooth(params.fine_nm) + smooth(params.coarse_nm)) / 2
+    fine, coarse = (
+        [width_nm / size * (axis in axes) for axis, size in enumerate(voxel_size)]
+        for width_nm in (params.fine_nm, params.coarse_nm)
+    )
+    landscape = ndimage.gaussian_filter(probability, fine, output=np.float32)
+    halves = [axis for axis in axes if coarse[axis] >= LEAST_HALVED]
+    half = halved(probability.astype(np.float32, copy=False), halves)
+    half = ndimage.gaussian_filter(half, half_sigma(coarse, halves))
+    landscape += doubled(half, halves, probability.shape)
+    return landscape / 2
 
 
 def _basins(landscape: np.ndarray, tissue: np.ndarray, axes) -> np.ndarray:
     """Give every voxel the number of the summit it ends on; on a plateau each is a summit."""
-    here = np.arange(landscape.size, dtype=np.int32).reshape(landscape.shape)
-    highest, uphill = landscape.copy(), here.copy()
-    for axis in axes:
-        for low, high in (both_sides(axis), both_sides(axis)[::-1]):
-            climbs = landscape[high] > highest[low]
-            highest[low] = np.where(climbs, landscape[high], highest[low])
-            uphill[low] = np.where(climbs, here[high], uphill[low])
-    uphill = uphill.ravel()
+    uphill = _uphill(landscape, axes)
     # Everybody takes the step of whoever they would step to, until all stand on a summit.
-    while not np.array_equal(further := uphill[uphill], uphill):
+    while not np.array_equal(further := np.take(uphill, uphill), uphill):
         uphill = further
-    summits = np.flatnonzero((uphill == here.ravel()) & tissue.ravel())
+    summits = np.flatnonzero((uphill == np.arange(uphill.size)) & tissue.ravel())
     numbers = np.zeros(landscape.size, np.int32)
     numbers[summits] = np.arange(1, summits.size + 1)
-    return np.where(tissue, numbers[uphill].reshape(landscape.shape), 0)
+    return np.where(tissue, np.take(numbers, uphill).reshape(landscape.shape), 0)
+
+
+def _uphill(landscape: np.ndarray, axes) -> np.ndarray:
+    """Tell every voxel the place of its highest neighbour, or its own on a summit."""
+    # Height and direction are one number, so that one maximum finds both. Standing still is the
+    # highest of directions: nobody steps to a neighbour of the same height.
+    height = (landscape * np.float32(HEIGHTS)).astype(np.int32) << 3
+    step = np.zeros(8, np.intp)
+    direction = 7
+    best = height | direction
+    for axis in axes:
+        stride = math.prod(landscape.shape[axis + 1 :])
+        low, high = both_sides(axis)
+        for here, there, step_there in ((low, high, stride), (high, low, -stride)):
+            direction -= 1
+            step[direction] = step_there
+            np.maximum(best[here], height[there] | direction, out=best[here])
+    return step[best.ravel() & 7] + np.arange(landscape.size)
 
 
 def _without_noise(basins, landscape, axes, least_prominence) -> np.ndarray:
     """Join basins over passes that lie hardly below the lower summit."""
-    first, second, height = _passes(basins, landscape, axes)
     n = int(basins.max()) + 1
     summit = np.full(n, -np.inf, np.float32)
     np.maximum.at(summit, basins.ravel(), landscape.ravel())
+    first, second, height = _passes(basins, landscape, axes, summit - least_prominence)
     # Plateaus can have as many summits as voxels; these join all at once.
     level = height >= np.minimum(summit[first], summit[second])
     graph = sparse.coo_matrix((level[level], (first[level], second[level])), (n, n))
@@ -98,15 +120,18 @@ def _without_noise(basins, landscape, axes, least_prominence) -> np.ndarray:
     return numbers.astype(np.int32)[basins]
 
 
-def _passes(basins, landscape, axes):
-    """Find the highest pass between every two basins that touch."""
+def _passes(basins, landscape, axes, least_height):
+    """Find the highest pass between every two basins that touch, if it is high enough for one."""
     n = int(basins.max()) + 1
     keys, heights = [], []
     for axis in axes:
-        a, b = both_sides(axis)
-        border = (basins[a] != basins[b]) & (basins[a] > 0) & (basins[b] > 0)
-        keys.append(pair_keys(basins[a][border], basins[b][border], n))
-        heights.append(np.minimum(landscape[a], landscape[b])[border])
+        a, b = borders(basins, axis)
+        height = np.minimum(landscape.ravel()[a], landscape.ravel()[b])
+        a, b = basins.ravel()[a], basins.ravel()[b]
+        # Summits only rise when basins join, so that too deep a pass stays too deep.
+        high = height >= np.minimum(least_height[a], least_height[b])
+        keys.append(pair_keys(a[high], b[high], n))
+        heights.append(height[high])
     keys, which = np.unique(np.concatenate(keys), return_inverse=True)
     height = np.full(keys.size, -np.inf, np.float32)
     np.maximum.at(height, which, np.concatenate(heights))

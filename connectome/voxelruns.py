@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,12 +93,38 @@ def find_runs(
         if np.ndim(ids):
             first[1:] |= np.diff(ids) != 0
     at = np.flatnonzero(first)
-    inside = np.unravel_index(places[at], extent)
-    starts = np.ravel_multi_index(
-        [along + side.start for along, side in zip(inside, box, strict=True)], shape
-    )
+    starts = _in_stack(np.unravel_index(places[at], extent), box, shape)
     ids = (np.broadcast_to(which, places.shape)[at].astype(np.int32) for which in (old, new))
     return VoxelRuns(starts, np.diff(at, append=places.size), *ids, shape)
+
+
+def mask_runs(
+    mask: np.ndarray, old: int, new: int, box: Box, shape: tuple[int, int, int]
+) -> VoxelRuns:
+    """Gather a mask's voxels into runs: as `find_runs`, and faster where all have one id.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        Of the box's shape.
+    old, new, box, shape
+        As in `find_runs`.
+    """
+    fenced = np.zeros((*mask.shape[:2], mask.shape[2] + 2), bool)
+    fenced[..., 1:-1] = mask
+    # Along a row, runs begin and end by turns.
+    edges = np.flatnonzero(fenced[..., 1:] != fenced[..., :-1])
+    begin, end = edges[::2], edges[1::2]
+    starts = _in_stack(np.unravel_index(begin, fenced[..., 1:].shape), box, shape)
+    ids = (np.full(begin.size, which, np.int32) for which in (old, new))
+    return VoxelRuns(starts, end - begin, *ids, shape)
+
+
+def _in_stack(inside: Sequence[np.ndarray], box: Box, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return positions in the flattened stack from (z, y, x) in a box."""
+    return np.ravel_multi_index(
+        [along + side.start for along, side in zip(inside, box, strict=True)], shape
+    )
 
 
 def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
@@ -110,10 +137,11 @@ def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
     """
     try:
         steps, lengths, new = np.frombuffer(zlib.decompress(payload), "<i8").reshape(3, -1)
-        voxels = expanded(np.cumsum(steps), lengths)
+        voxels, ids = expanded(np.cumsum(steps), lengths), np.repeat(new, lengths)
         old = labels.reshape(-1)[voxels]
+        differ = old != ids
         everywhere = tuple(slice(0, n) for n in labels.shape)
-        return find_runs(voxels, old, np.repeat(new, lengths), everywhere, labels.shape)
+        return find_runs(voxels[differ], old[differ], ids[differ], everywhere, labels.shape)
     except (ValueError, IndexError, zlib.error) as error:
         raise DataError(
             f"a logged edit cannot be read: {error}", "the edits after it cannot be made again"

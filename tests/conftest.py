@@ -1,6 +1,14 @@
+import atexit
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from connectome.errors import ConnectomeError
+from connectome.screen import require_window
 
 SLOW = ("test_stitch", "test_phantom", "test_bossdb", "test_figures", "test_pipeline")
 SLOWEST = "test_run_pipeline"
@@ -18,3 +26,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """A screen that windows can be opened on: Xvfb where there is none; skips without either."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY") and shutil.which("Xvfb"):
+        read, write = os.pipe()
+        server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"],
+            pass_fds=[write],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(write)
+        with os.fdopen(read) as told:
+            os.environ["DISPLAY"] = ":" + told.readline().strip()
+        # Not before: Qt ends a process whose screen is taken away.
+        atexit.register(server.terminate)
+    try:
+        require_window()
+    except ConnectomeError as missing:
+        pytest.skip(f"no window can be opened: {missing.problem}")

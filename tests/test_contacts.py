@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectome.contacts import Contacts, both_sides, overlapping, pair_keys, touching
+from connectome.contacts import Contacts, borders, both_sides, overlapping, pair_keys, touching
 
 N = 6
 
@@ -107,3 +107,16 @@ def test_both_sides_are_one_voxel_apart(axis):
     a, b = both_sides(axis)
     assert (places[b] - places[a] == np.eye(3, dtype=int)[axis]).all()
     assert places[a].size == places.size // (3, 4, 5)[axis] * ((3, 4, 5)[axis] - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@given(stack=stacks())
+def test_borders_lie_between_neighbours_of_two_regions(axis, stack):
+    labels, _ = stack
+    low, high = both_sides(axis)
+    here = np.arange(labels.size).reshape(labels.shape)
+    a, b = labels[low], labels[high]
+    border = (a != b) & (a > 0) & (b > 0)
+    lower, upper = borders(labels, axis)
+    assert np.array_equal(lower, here[low][border])
+    assert np.array_equal(upper, here[high][border])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
-from connectome import graph, layout, segments, synapses
+from connectome import changes, graph, layout, segments, synapses
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "MODEL_CARD.md", "DATASHEET.md")
@@ -57,12 +57,11 @@ def test_links_lead_somewhere(name):
 
 def test_the_datasheet_describes_the_files_of_the_layout():
     described = set(re.findall(r"`((?:data|tables|figures|runs)/[^`*]+)`", read("DATASHEET.md")))
-    arrays = {layout.CUTOUT, layout.PREPROCESSED, *layout.ALIGNED.values(), layout.LABELS}
-    tables = {layout.SEGMENTS, layout.MERGE_LOG, layout.SYNAPSES, layout.NODES, layout.EDGES}
-    tables |= {layout.SHIFTS, layout.EVALUATION}
-    tables |= {layout.CONTACTS, layout.MATRIX, layout.GRAPHML, layout.GEXF, layout.GRAPH_JSON}
-    runs = {layout.RUN_LOG, "runs/<run_id>_config.json"}
-    assert described == arrays | tables | set(layout.FIGURES.values()) | runs
+    named = [value for name, value in vars(layout).items() if name.isupper()]
+    files = {value for value in named if isinstance(value, str)}
+    files |= {file for value in named if isinstance(value, dict) for file in value.values()}
+    runs = {"runs/<run_id>_config.json", f"{layout.MODELS}/"}
+    assert described == (files - {layout.MODELS}) | runs
 
 
 @pytest.mark.parametrize(
@@ -74,6 +73,7 @@ def test_the_datasheet_describes_the_files_of_the_layout():
         (layout.NODES, graph.NODE_COLUMNS),
         (layout.EDGES, graph.EDGE_COLUMNS),
         (layout.CONTACTS, graph.CONTACT_COLUMNS),
+        (layout.CHANGES, changes.COLUMNS),
     ],
 )
 def test_the_datasheet_describes_every_column_in_order(file, columns):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from connectome import evidence, preprocess
+from connectome import evidence, features, preprocess
 from connectome.evidence import neurite_probability
 from connectome.features import feature_names
 from connectome.network import NETWORKS, Network, membrane_network
@@ -50,7 +50,7 @@ def tissue_like():
         em, labels = phantom.volume.data, phantom.truth.labels
         sound = [z for z in range(len(em)) if z not in phantom.damaged]
         even = preprocess.preprocess(em, preprocess.find_tissue(em), voxel_size)
-        borders = learn_membranes.borders(labels, voxel_size, 2)
+        borders = learn_membranes.borders(labels, 2)
         return even[sound], borders[sound]
 
     return {voxel_size: imaged(voxel_size) for voxel_size in SHAPES}
@@ -117,6 +117,16 @@ def test_it_means_the_same_at_another_pixel_size(factor):
     assert ((a > 0.5) == (b > 0.5)).mean() > 0.95
 
 
+@pytest.mark.parametrize("pixel", [2.0, 4.0, 5.0])
+def test_fine_pixels_are_looked_at_two_by_two(pixel):
+    even, _ = honeycomb((2, 61, 64))
+    noise = np.zeros(even.shape, np.float32)
+    noise[:, :-1:2, ::2], noise[:, 1::2, ::2] = 0.2, -0.2  # is gone from every mean of four
+    size = (30.0, pixel, pixel)
+    np.testing.assert_allclose(rated(even + noise, size), rated(even, size), atol=0.05)
+    assert not np.allclose(rated(even + noise, THICK), rated(even, THICK), atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("voxel_size", "thin"),
     [
@@ -153,7 +163,7 @@ def test_neither_threads_nor_blocks_show(voxel_size, tissue_like, monkeypatch):
     at_once = rated(even, voxel_size)
     assert np.array_equal(rated(even, voxel_size, threads=3), at_once)
     # The voxels that are averaged over stay the same in blocks of so many rows.
-    monkeypatch.setattr(evidence, "BLOCK_ROWS", 24)
+    monkeypatch.setattr(features, "BLOCK_ROWS", 24)
     np.testing.assert_allclose(rated(even, voxel_size), at_once, atol=1e-3)
 
 
@@ -209,6 +219,15 @@ def test_a_network_is_a_layer_of_rectified_units_and_a_logistic_one():
     np.testing.assert_allclose(network.membrane(features), expected, rtol=1e-5)
 
 
+def test_a_scaled_network_takes_features_as_they_are():
+    rng = np.random.default_rng(0)
+    network = Network(rng.normal(size=(5, 3)), rng.normal(size=5), rng.normal(size=5), 0.5)
+    features = rng.normal([[3.0], [-1.0], [0.0]], [[2.0], [0.1], [5.0]], (3, 40))
+    mean, spread = features.mean(axis=1), features.std(axis=1)
+    expected = network.membrane((features - mean[:, None]) / spread[:, None])
+    np.testing.assert_allclose(network.scaled(mean, spread).membrane(features), expected)
+
+
 @pytest.fixture
 def stored_networks(tmp_path, monkeypatch):
     """Let other networks ship."""
@@ -228,8 +247,9 @@ def test_the_networks_that_ship_were_learned_on_the_features_there_are(n_axes):
     stored = json.loads(NETWORKS.read_text())[str(n_axes)]
     assert stored["features"] == feature_names(n_axes)
     network = membrane_network(n_axes)
-    assert network.hidden.shape == (learn_membranes.UNITS, len(feature_names(n_axes)))
-    assert network.hidden_bias.shape == network.output.shape == (learn_membranes.UNITS,)
+    units = learn_membranes.STARTS * learn_membranes.UNITS
+    assert network.hidden.shape == (units, len(feature_names(n_axes)))
+    assert network.hidden_bias.shape == network.output.shape == (units,)
     assert all(np.isfinite(part).all() for part in vars(network).values())
 
 
@@ -260,8 +280,6 @@ def test_borders_are_where_two_neurites_touch():
     labels = np.ones((2, 6, 8), np.int32)
     labels[:, :, 4:] = 2
     labels[1, :, 4:] = 3
-    within, in_3d = (learn_membranes.borders(labels, THICK, n_axes) for n_axes in (2, 3))
+    within, in_3d = (learn_membranes.borders(labels, n_axes) for n_axes in (2, 3))
     assert np.array_equal(np.flatnonzero(within.any(axis=(0, 1))), [3, 4])
     assert in_3d[:, :, 3:].all() and not in_3d[:, :, :3].any()
-    fine = learn_membranes.borders(labels, (50.0, 4.0, 4.0), 2)
-    assert np.array_equal(np.flatnonzero(fine.any(axis=(0, 1))), [2, 3, 4, 5])

@@ -16,7 +16,8 @@ FLOORS = {
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
             *("commandline", "progress", "retry", "contacts", "features", "network"),
-            *("training", "models", "matching"),
+            "resolution",
+            *("training", "models", "matching", "correction"),
         ],
     ],
     "sources": [
@@ -30,6 +31,8 @@ FLOORS = {
         ["preprocess"],
         ["align", "registration", "deformation"],
         ["evidence"],
+        ["forest", "trees"],
+        ["unet", "selftrain", "planes"],
         ["segment"],
         ["stitch", "anchors", "contraction", "enclosure"],
         ["watershed"],
@@ -38,17 +41,28 @@ FLOORS = {
         ["graph", "topology", "rewiring"],
         ["reviews"],
         ["changes"],
-        ["figures", "style", "colouring", "graph_layout", "comparison_figure"],
+        ["proofread", "voxelruns"],
+        ["doubts"],
+        ["brush"],
+        [
+            *("figures", "style", "colouring", "graph_layout"),
+            *("refine_figures", "comparison_figure"),
+        ],
         ["evaluate"],
         ["runlog"],
     ],
     "conductor": [
         [
             *("console", "drawing", "road", "wiring", "known", "pipeline", "refine", "rebuild"),
+            *("proofreading", "audit", "guide", "screen", "panel", "picture", "window"),
             "comparison",
-        ]
+        ],
     ],
-    "scripts": [["run_pipeline"], ["rebuild_graph_and_figures"]],
+    "scripts": [
+        *(["run_pipeline"], ["rebuild_graph_and_figures"], ["napari_proofread"]),
+        ["train_refine_rf"],
+        ["train_unet2d_selftrain"],
+    ],
 }
 FLOOR_OF = {
     module: floor
@@ -57,10 +71,11 @@ FLOOR_OF = {
     for module in line
 }
 HEAVY = {
-    "torch": set(),
-    "napari": set(),
-    "sklearn": set(),
-    "matplotlib": {"figures", "style", "comparison_figure"},
+    "torch": {"unet"},
+    "napari": {"picture", "window"},
+    "qtpy": {"panel", "window"},
+    "sklearn": {"forest", "trees"},
+    "matplotlib": {"figures", "style", "refine_figures", "comparison_figure"},
     "intern": {"bossremote"},
     "h5py": {"stackfiles"},
     "tifffile": {"stackfiles"},

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from connectome import __version__, commandline, layout, runlog
+from connectome.correction import Correction
 from connectome.errors import ConnectomeError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -190,6 +192,53 @@ def test_artefacts_carry_checksum_and_size(tmp_path):
     ]
 
 
+def test_corrections_come_back_as_they_were_made(tmp_path):
+    time_, user = "2026-01-02T03:04:05.678+00:00", "ada"
+    made = [
+        Correction("merge", (1, 2), (3, 4, 5), 678, b"", time_, user),
+        Correction("paint", (7,), (0, 0, 0), 2, b"\x00\xff'; DROP TABLE runs", time_, user),
+        Correction("save", (), None, 0, b'{"sha256": "ab"}', time_, user),
+    ]
+    with record(tmp_path, {"job": "proofreading"}) as run:
+        for each in made:
+            run.correction(each)
+    with record(tmp_path):
+        pass
+    assert runlog.corrections(tmp_path, run.run_id) == made
+    first, second = runlog.history(tmp_path)
+    assert (first.n_corrections, first.config) == (3, {"job": "proofreading"})
+    assert (second.n_corrections, second.config) == (0, {"seed": 7})
+    assert runlog.corrections(tmp_path, second.run_id) == []
+
+
+def test_a_correction_is_on_disk_when_the_call_returns(tmp_path):
+    body = (
+        "from connectome.correction import Correction\n"
+        "with runlog.record(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
+        "    run.correction(Correction('mark', (1,), None, 0, b'', '', ''))\n"
+        "    (outdir / 'ready').touch()\n"
+        "    time.sleep(60)\n"
+    )
+    process = start(tmp_path, body)
+    wait_for((tmp_path / "ready").exists)
+    process.kill()
+    process.wait(timeout=10)
+    (past,) = runlog.history(tmp_path)
+    assert (past.status, past.n_corrections) == ("died", 1)
+
+
+def test_the_datasheet_names_the_columns_of_every_table(tmp_path):
+    with record(tmp_path):
+        pass
+    described = re.findall(
+        r"^\| `(\w+)` \| `([\w, ]+)` \|", (ROOT / "DATASHEET.md").read_text(), re.MULTILINE
+    )
+    tables = query(tmp_path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    for (table,) in tables:
+        columns = [row[1] for row in query(tmp_path, f"PRAGMA table_info({table})")]
+        assert (table, ", ".join(columns)) in described
+
+
 def test_a_source_that_turned_out_other_than_asked_is_corrected(tmp_path):
     with record(tmp_path) as run:
         run.source("phantom://neuropil", (5, 6, np.int64(7)))
@@ -250,6 +299,7 @@ def test_the_command_prints_the_history_as_a_table(tmp_path):
     with record(tmp_path) as run:
         run.metric("segmentation/are", 0.2149)
         run.metric("segmentation/voi", float("nan"))
+        run.correction(Correction("mark", (1,), None, 0, b"", "", ""))
     with pytest.raises(ConnectomeError), record(tmp_path):
         raise ConnectomeError("out of ink", "no figure was drawn")
     command = [sys.executable, "-m", "connectome.runlog", str(tmp_path)]
@@ -259,7 +309,7 @@ def test_the_command_prints_the_history_as_a_table(tmp_path):
     assert "192 180 48" in finished
     assert finished.split()[0] == run.run_id
     assert finished.split()[3] == "finished"
-    assert finished.split()[5:7] == ["0.215", "-"]
+    assert finished.split()[5:8] == ["0.215", "-", "1"]
     assert finished.index(URI) == failed.index(URI) == title.index("source")
     assert "failed" in failed
     assert why.strip() == "out of ink"

@@ -1,0 +1,131 @@
+"""Measure how long a person waits for an edit to be on the screen.
+
+    xvfb-run -a -s "-screen 0 1280x1024x24" python benchmarks/proofread_redraw.py
+
+The window is opened on the stack of ``proofread_speed.py``, 512 × 512 × 64 voxels (X, Y, Z). For
+every tool, the median and the longest of several times are printed, in milliseconds: from the call
+that a key makes, through labels, run log, panel and napari's layers, until the canvas has been
+drawn and OpenGL says that it has finished; and, by its median, the processor time of that, which
+other programs do not lengthen. Under Xvfb the processor draws what a graphics card would.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cases import print_table
+from proofread_speed import LARGE, N_EDITS, seeds, write_draft
+
+from connectome import commandline, layout, proofreading
+from connectome.guide import make_guide
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one row per tool."""
+    commandline.Parser(description=__doc__).parse_args(argv)
+    from connectome.window import Window
+
+    with tempfile.TemporaryDirectory() as folder:
+        outdir = Path(folder)
+        write_draft(outdir)
+        table = pd.read_csv(outdir / layout.SYNAPSES)
+        table.assign(score=0.5).to_csv(outdir / layout.SYNAPSES, index=False)
+        with proofreading.open_session(outdir) as session:
+            guide = make_guide(session.draft, session.proofreading.synapses, [0])
+            window = Window(session, guide)
+            settle()
+            # The first edit of a session also reads the probability, and napari compiles.
+            drawn(window, lambda: window.picture.show_section(1))
+            session.proofreading.probability  # noqa: B018
+            rows = [measured(window, name, edit) for name, edit in edits(window)]
+            window.close()
+    print_table(("until drawn, ms", "median", "longest", "processor"), rows)
+
+
+def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
+    """Yield a name, and what prepares the n-th edit and returns what makes it."""
+    state, picture = window.session.proofreading, window.picture
+
+    def press(name: str) -> Callable[[], None]:
+        action = window.action(name)
+        return lambda: window.perform(action)
+
+    def merging(one: int, other: int) -> Callable[[], None]:
+        window.pick_ids([one, other])
+        return press("Merge")
+
+    def splitting(neurite: int, sections: tuple[int, int]) -> Callable[[], None]:
+        picture.show_section(sections[0])
+        picture.seeds.data = seeds(state, neurite, sections).astype(np.uint8)
+        return press("Split")
+
+    def painting(n: int) -> Callable[[], None]:
+        picture.labels.selected_label = LARGE
+        return lambda: picture.labels.paint((picture.section, 40 + 40 * n, 250), LARGE)
+
+    def filling(n: int) -> Callable[[], None]:
+        window.pick_ids([LARGE])
+        z, y, x = picture.section, 40 + 40 * n, 100
+        window.hand = (z, y, x)
+        return press("Fill")
+
+    yield "go to the next section", lambda n: lambda: picture.show_section(n + 10)
+    yield "merge two", lambda n: merging(2 * n + 1, 2 * n + 2)
+    yield "undo it", lambda n: press("Undo")
+    yield "merge the largest", lambda n: merging(n + 101, n + 100 if n else LARGE)
+    yield "paint", painting
+    yield "fill a profile", filling
+    yield "split in 3D", lambda n: splitting(n + 201, (0, -1))
+    yield "undo the split", lambda n: press("Undo")
+    yield "split the largest in 3D", lambda n: splitting(100 + N_EDITS, (n, -1))
+    yield "mark a section", lambda n: press("Proofread")
+
+
+def measured(window, name: str, prepare: Callable[[int], Callable[[], None]]) -> list:
+    """Return a row of the table."""
+    taken = []
+    for n in range(N_EDITS):
+        edit = prepare(n)
+        settle()
+        taken.append(drawn(window, edit))
+    wall, busy = np.transpose(taken)
+    return [name, *(f"{value:.0f}" for value in (np.median(wall), wall.max(), np.median(busy)))]
+
+
+def drawn(window, edit: Callable[[], None]) -> tuple[float, float]:
+    """Return the milliseconds until an edit can be seen: by the clock, and of processor time."""
+    from qtpy.QtWidgets import QApplication
+    from vispy.gloo import finish
+
+    frames = []
+    canvas = window.viewer.window._qt_viewer.canvas._scene_canvas
+    note = frames.append
+    canvas.events.draw.connect(note, position="last")
+    began = time.perf_counter(), time.process_time()
+    edit()
+    canvas.update()  # an edit that changes nothing in view would be waited for in vain
+    while not frames:
+        QApplication.processEvents()
+    canvas.set_current()
+    finish()
+    ended = time.perf_counter(), time.process_time()
+    canvas.events.draw.disconnect(note)
+    return tuple(1000 * (end - begin) for end, begin in zip(ended, began, strict=True))
+
+
+def settle() -> None:
+    """Let Qt do what it has put off."""
+    from qtpy.QtWidgets import QApplication
+
+    for _ in range(20):
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    commandline.run(main)

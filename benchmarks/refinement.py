@@ -1,0 +1,192 @@
+"""Measure what proofreading a few sections and learning from them does for all the others.
+
+    python benchmarks/refinement.py --data FOLDER              # forest and U-Net, an hour or more
+    python benchmarks/refinement.py --only rf                  # the forest alone, minutes
+
+A person is played by the truth: some sections, evenly spaced, are given as it has them, written
+to the two files that proofreading leaves. Forest and U-Net are run by their command lines, as
+users run them, one process at a time. Scores are adapted Rand error (ARE) and VOI in bits of the
+sections nobody has proofread: the defaults without any correction there, the corrections alone on
+the untrained evidence, and what a refiner makes of them. Truth is carried through the shifts of
+the alignment. Without proofread sections, the U-Net's VOI is compared with that of the untrained
+default on each volume. Phantoms are those of two seeds on which nothing is tuned.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cases import (
+    DATA,
+    ROOT,
+    Case,
+    aside,
+    measured,
+    prepare_phantom,
+    prepared,
+    print_table,
+    run_ours,
+)
+
+from connectome import commandline, layout
+
+SCRIPTS = {"rf": "train_refine_rf.py", "unet": "train_unet2d_selftrain.py"}
+NAMES = {"rf": "forest", "unet": "U-Net"}
+TITLES = ("refined on the rest", "at most", "untrained", "corrections alone", "refined", "met")
+# Volumes by name: the file, and its sections.
+VOLUMES = {
+    "fib25_dev, sections 0-63": ("fib25_dev", 0, 64),
+    "fib25_dev, sections 64-124": ("fib25_dev", 64, None),
+    "isbi_dev": ("isbi_dev", 0, None),
+}
+PHANTOM_SEEDS = (101, 102)
+PHANTOMS = tuple(f"phantom {seed}" for seed in PHANTOM_SEEDS)
+LONGEST_S = 30.0  # forest, training and prediction, 64×250×250 voxels, two cores
+LARGEST_RATIO = 0.9  # of VOI after self-training without corrections, to the untrained default's
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which refiner learns from how many sections of which volume, and what it must reach."""
+
+    kind: str
+    sections: int
+    volume: str
+    target: tuple[float, ...] = ()
+
+
+TASKS = (
+    Task("rf", 4, "fib25_dev, sections 0-63", (0.12, 1.5)),
+    Task("rf", 4, "fib25_dev, sections 64-124", (0.12, 1.5)),
+    Task("rf", 4, "isbi_dev", (0.15, 1.6)),
+    *(Task("rf", 4, phantom) for phantom in PHANTOMS),
+    Task("unet", 8, "fib25_dev, sections 0-63", (0.08, 1.0)),
+    Task("unet", 8, "fib25_dev, sections 64-124", (0.08, 1.0)),
+    Task("unet", 8, "isbi_dev", (0.10, 1.2)),
+    *(Task("unet", 0, volume) for volume in (*VOLUMES, *PHANTOMS)),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do all tasks that were asked for, and print one table."""
+    parser = commandline.Parser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="some refiners")
+    parser.add_argument(
+        "--minutes",
+        type=commandline.length,
+        default=10.0,
+        help="the U-Net trains for (default: 10)",
+    )
+    args = parser.parse_args(argv)
+    flags = {"rf": (), "unet": ("--minutes", f"{args.minutes:g}")}
+    rows, ratios = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        drafts = Drafts(args.data, Path(folder))
+        for task in TASKS:
+            if task.kind in args.only and (case := drafts.of(task.volume)):
+                say(f"{task.volume}: {NAMES[task.kind]}, {task.sections} sections")
+                row, found = done(task, case, flags[task.kind])
+                rows += row
+                ratios += [found["after"]["voi"] / found["before"]["voi"]] * (not task.sections)
+    if ratios:
+        mean = statistics.mean(ratios)
+        title = "U-Net, no section: VOI / untrained, mean"
+        rows.append(
+            (title, f"{LARGEST_RATIO}", "", "", f"{mean:.2f}", met([mean], [LARGEST_RATIO]))
+        )
+    print_table(TITLES, rows)
+
+
+class Drafts:
+    """Volumes as the pipeline leaves them, each made when it is first asked for."""
+
+    def __init__(self, data: Path, scratch: Path):
+        self.data, self.scratch = data, scratch
+        self.made: dict[str, Case | None] = {}
+
+    def of(self, volume: str) -> Case | None:
+        """Run the pipeline on a volume; None where it is absent."""
+        if volume not in self.made:
+            if volume in VOLUMES:
+                name, first, end = VOLUMES[volume]
+                case = prepared(self.data / f"{name}.npz", self.scratch, first, end)
+            else:
+                case = aside(prepare_phantom, self.scratch, int(volume.split()[-1]))
+            if case:
+                say(f"{volume}: draft")
+                run_ours(case, case.folder / "draft")
+            self.made[volume] = case
+        return self.made[volume]
+
+
+def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, ...]], dict]:
+    """Do one task on a copy of the draft; return its rows of the table, and its scores."""
+    outdir = case.folder / f"{task.kind} {task.sections}"
+    shutil.copytree(case.folder / "draft", outdir)
+    alone = aside(corrected, outdir, task.sections) if task.sections else ()
+    command = [str(ROOT / SCRIPTS[task.kind]), "--outdir", str(outdir), "--threads", "2", *flags]
+    seconds, _ = measured([*command, "--quiet"])
+    metrics = json.loads((outdir / layout.REFINED_METRICS[task.kind]).read_text())
+    found = metrics["scores"]
+    before, after = ((found[name]["are"], found[name]["voi"]) for name in ("before", "after"))
+    title = f"{NAMES[task.kind]}, {task.sections or 'no'} sections, {task.volume}: ARE / VOI"
+    target = " / ".join(f"{most:g}" for most in task.target)
+    numbers = map(written, (before, alone, after))
+    rows = [(title, target, *numbers, met(after, task.target))]
+    if task.kind == "rf" and task.target == TASKS[0].target:
+        title = f"{NAMES[task.kind]}, {task.volume}: seconds, whole process"
+        rows.append(
+            (title, f"{LONGEST_S:g}", "", "", f"{seconds:.1f}", met([seconds], [LONGEST_S]))
+        )
+    return rows, found
+
+
+def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
+    """Proofread some sections as the truth has them; score what the corrections alone do."""
+    import numpy as np
+
+    from connectome.draft import read_draft, read_probability, read_proofread
+    from connectome.evaluate import segmentation_scores
+    from connectome.road import to_neurites
+
+    draft = read_draft(outdir)
+    truth = draft.truth.labels
+    sound = np.setdiff1d(np.arange(len(truth)), draft.damaged)
+    wanted = (np.arange(n_sections) + 0.5) * len(truth) // n_sections
+    chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
+    np.save(outdir / layout.CORRECTED, truth)
+    layout.write_json(outdir / layout.PROOFREAD, {"slices": chosen})
+    place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
+    found = to_neurites(read_probability(draft), *place, proofread=read_proofread(draft)).labels
+    rest = np.setdiff1d(np.arange(len(truth)), chosen)
+    scores = segmentation_scores(found[rest], truth[rest])
+    return scores["are"], scores["voi"]
+
+
+def written(scores: Sequence[float]) -> str:
+    """Write ARE and VOI side by side; nothing where they were not measured."""
+    return "{:.3f} / {:.2f}".format(*scores) if scores else ""
+
+
+def met(numbers: Sequence[float], target: Sequence[float]) -> str:
+    """Say whether every number is within its target; nothing where there is none."""
+    if not target:
+        return ""
+    return "yes" if all(n <= most for n, most in zip(numbers, target, strict=True)) else "no"
+
+
+def say(text: str) -> None:
+    """Tell how far the measurement is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    commandline.run(main)

@@ -1,0 +1,56 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from connectome import layout
+from connectome.draft import read_draft
+from connectome.errors import UsageError
+from connectome.guide import make_guide
+from connectome.volume import Volume
+
+SHAPE = (8, 20, 20)
+NO_SYNAPSES = pd.DataFrame()
+
+
+@pytest.fixture
+def draft(tmp_path):
+    """A draft of one neurite that nobody has rated."""
+    for name, data in {
+        layout.ALIGNED["float16"]: np.ones(SHAPE, np.float16),
+        layout.LABELS: np.ones(SHAPE, np.int32),
+    }.items():
+        layout.write_volume(tmp_path / name, Volume(data, (30, 8, 8)))
+    layout.write_json(tmp_path / layout.SHIFTS, {"damaged_sections": [2]})
+    return read_draft(tmp_path)
+
+
+def rate(draft):
+    row = {"id": 1, "doubt": 0.5, "volume_um3": 1.0, "reason": "may hold two neurites"}
+    place = {"doubt_z": 5.0, "doubt_y": 3.0, "doubt_x": 4.0}
+    path = draft.outdir / layout.SEGMENTS
+    path.parent.mkdir(exist_ok=True)
+    pd.DataFrame([row | place]).to_csv(path, index=False)
+
+
+def test_places_come_from_the_tables_of_the_run(draft):
+    rate(draft)
+    (place,) = make_guide(draft, NO_SYNAPSES).places
+    assert (place.z, place.y, place.x) == (5, 3, 4)
+    assert place.words() == "1 may hold two neurites"
+
+
+def test_a_draft_without_tables_has_sections_but_no_places(draft):
+    guide = make_guide(draft, NO_SYNAPSES)
+    assert guide.places == []
+    assert len(guide.sections) == 4
+    assert 2 not in guide.sections  # damaged
+
+
+def test_as_many_sections_as_asked_or_those_that_were_chosen(draft):
+    assert len(make_guide(draft, NO_SYNAPSES, n_sections=2).sections) == 2
+    assert make_guide(draft, NO_SYNAPSES, [7, 2, 7]).sections == (2, 7)
+
+
+def test_a_section_beyond_the_stack_is_refused(draft):
+    with pytest.raises(UsageError, match="no section 8"):
+        make_guide(draft, NO_SYNAPSES, [3, 8])

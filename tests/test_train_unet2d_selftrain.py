@@ -1,0 +1,145 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the U-Net needs PyTorch, which is not installed")
+
+import run_pipeline
+import train_unet2d_selftrain
+from connectome import layout, models
+from connectome.errors import DataError, UsageError
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--epochs", "1", "--rounds", "1", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run on a small phantom, refined, two sections of it proofread."""
+    outdir = tmp_path_factory.mktemp("outputs")
+    flags = ("--cutout", "64", "64", "8", "--dataset", "phantom://neuropil?seed=5")
+    run_pipeline.main([*flags, "--outdir", str(outdir), "--quiet"])
+    truth = np.load(outdir / layout.TRUE_LABELS)
+    np.save(outdir / layout.CORRECTED, truth)
+    layout.write_json(outdir / layout.PROOFREAD, {"slices": [1, 6]})
+    train(outdir, *QUICK)
+    return outdir
+
+
+def train(outdir, *flags):
+    train_unet2d_selftrain.main(["--outdir", str(outdir), "--quiet", *flags])
+
+
+def model_of(outdir):
+    (path,) = (outdir / layout.MODELS).glob("unet_*.npz")
+    return path
+
+
+def test_it_leaves_a_map_neurites_metrics_a_model_and_a_figure(finished):
+    probability = layout.read_volume(finished / layout.REFINED_PROBABILITY["unet"]).data
+    labels = layout.read_volume(finished / layout.REFINED_LABELS["unet"]).data
+    assert probability.dtype == np.float16
+    assert labels.dtype == np.int32
+    assert probability.shape == labels.shape == (8, 64, 64)
+    metrics = json.loads((finished / layout.REFINED_METRICS["unet"]).read_text())
+    assert metrics["proofread_sections"] == [1, 6]
+    assert metrics["scores"]["after"]["voi"] < 1.5
+    assert (finished / f"{layout.REFINED_FIGURE['unet']}.png").exists()
+    assert models.read_model(model_of(finished), "unet")[0]["voxel_size_nm"] == [30, 8, 8]
+
+
+def test_proofread_sections_stay_as_they_are(finished):
+    labels = np.load(finished / layout.REFINED_LABELS["unet"])
+    truth = np.load(finished / layout.TRUE_LABELS)
+    assert np.array_equal(labels[[1, 6]], truth[[1, 6]])
+
+
+def test_no_checkpoint_is_left_at_the_end(finished):
+    assert not (finished / layout.MODELS / train_unet2d_selftrain.CHECKPOINT).exists()
+
+
+def test_a_model_judges_again_as_it_did(finished):
+    path = finished / layout.REFINED_PROBABILITY["unet"]
+    before = np.load(path)
+    train(finished, "--apply", str(model_of(finished)), "--threads", "1")
+    assert np.load(path) == pytest.approx(before, abs=2e-3)
+
+
+def test_a_model_of_another_voxel_size_is_refused(finished, tmp_path):
+    meta, arrays = models.read_model(model_of(finished), "unet")
+    models.write_model(tmp_path / "coarse.npz", meta | {"voxel_size_nm": [30, 16, 16]}, arrays)
+    with pytest.raises(DataError, match="16 nm"):
+        train(finished, "--apply", str(tmp_path / "coarse.npz"))
+
+
+def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
+    with pytest.raises(UsageError, match="nothing to work on"):
+        train(tmp_path, *QUICK)
+
+
+@pytest.mark.parametrize(
+    "flags", [("--apply", "m.npz", "--epochs", "1"), ("--epochs", "1", "--minutes", "1")]
+)
+def test_flags_that_contradict_each_other_are_refused(flags, capsys):
+    with pytest.raises(SystemExit) as refused:
+        train_unet2d_selftrain.main(list(flags))
+    assert refused.value.code == 2
+    assert "--epochs" in capsys.readouterr().err
+
+
+def test_without_pytorch_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(train_unet2d_selftrain, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="PyTorch is not installed"):
+        train(tmp_path)
+
+
+def test_help_loads_nothing_heavy():
+    code = "import train_unet2d_selftrain, sys; print(*sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "numpy"} & set(shown.stdout.split())
+
+
+def test_without_proofread_sections_it_runs_and_says_what_to_expect(finished, tmp_path, capsys):
+    for name in (layout.ALIGNED["float16"], layout.LABELS, layout.PROBABILITY, layout.SHIFTS):
+        for path in (finished / name, layout.sidecar(finished / name)):
+            copy = tmp_path / path.relative_to(finished)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    train_unet2d_selftrain.main(["--outdir", str(tmp_path), *QUICK])
+    said = capsys.readouterr().out
+    assert "no section is proofread" in said
+    assert "round 1" in said
+    assert (tmp_path / layout.REFINED_LABELS["unet"]).exists()
+
+
+def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):
+    before = (finished / layout.REFINED_LABELS["unet"]).read_bytes()
+    command = [sys.executable, "train_unet2d_selftrain.py", "--outdir", str(finished)]
+    process = subprocess.Popen(
+        [*command, "--minutes", "30", "--quiet"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    checkpoint = finished / layout.MODELS / train_unet2d_selftrain.CHECKPOINT
+    try:
+        deadline = time.monotonic() + 60
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert checkpoint.exists()
+    assert (finished / layout.REFINED_LABELS["unet"]).read_bytes() == before
+    with pytest.raises(DataError, match="--restart"):
+        train(finished, *QUICK)
+    train(finished, *QUICK, "--restart")
+    assert not checkpoint.exists()

@@ -1,0 +1,91 @@
+"""Refine neurites by a random forest that learns from proofread sections."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from connectome import commandline
+from connectome.params import DEFAULT_SEED
+
+EXAMPLES = """\
+examples:
+  train_refine_rf.py                                        learn from the proofread sections
+  train_refine_rf.py --outdir other --apply outputs/runs/models/rf_....npz
+                                                            use on one cutout what was learned on
+                                                            another
+
+sections are proofread with napari_proofread.py, or written by any program: README.md says how
+"""
+N_ESTIMATORS, MAX_PIXELS = 40, 40_000
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, and learn or apply what was learned."""
+    args = _parser().parse_args(argv)
+    from functools import partial
+    from pathlib import Path
+
+    from connectome import forest, models
+    from connectome.console import Console
+    from connectome.refine import RefineConfig, refine
+
+    learn = forest.train
+    if args.apply:
+        learn = partial(forest.apply, models.read_model(Path(args.apply), forest.KIND))
+    params = forest.ForestParams(args.n_estimators, args.max_pixels, args.apply)
+    config = RefineConfig(
+        forest.KIND, args.outdir, args.ground_truth, args.seed, args.threads, params
+    )
+    refine(config, learn, Console(args.quiet), ["train_refine_rf.py", *(argv or [])])
+
+
+def _parser() -> commandline.Parser:
+    parser = commandline.Parser(prog="train_refine_rf.py", description=__doc__, epilog=EXAMPLES)
+    parser.add_argument(
+        "--outdir", default="outputs", metavar="DIR", help="of the run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--n_estimators",
+        type=commandline.count,
+        default=N_ESTIMATORS,
+        metavar="N",
+        help="trees (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_pixels",
+        type=commandline.count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="voxels to learn from, half of them on membranes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--apply",
+        metavar="MODEL",
+        help="learn nothing; apply a model of runs/models/ of this or another cutout",
+    )
+    parser.add_argument(
+        "--ground_truth",
+        metavar="PATH",
+        help="labels of the source or the cutout, to score against",
+    )
+    parser.add_argument(
+        "--seed",
+        type=commandline.index,
+        default=DEFAULT_SEED,
+        help="of every random choice (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=commandline.count,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="cores to use (default: %(default)s)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    return parser
+
+
+if __name__ == "__main__":
+    commandline.run(main, sys.argv[1:])

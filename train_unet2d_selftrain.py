@@ -1,0 +1,173 @@
+"""Train a small U-Net on a run's own labels and on proofread sections; refine its neurites."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from connectome import commandline
+
+EXAMPLES = """\
+examples:
+  train_unet2d_selftrain.py --outdir outputs                five minutes, in two rounds
+  train_unet2d_selftrain.py --outdir outputs --minutes 30   as long as you like
+  train_unet2d_selftrain.py --outdir outputs --epochs 3     a fixed number of steps: repeatable
+  train_unet2d_selftrain.py --outdir other --apply outputs/runs/models/unet_RUN.npz
+
+interrupted training goes on from its last checkpoint when the same command is given again
+"""
+# Weights learned on phantoms (benchmarks/learn_unet.py), for thick sections and thin ones.
+START = ("connectome/unet_thick.npz", "connectome/unet_thin.npz")
+CHECKPOINT = "unet_checkpoint.npz"
+EXPECT = (
+    "no section is proofread, so the U-Net learns from the draft alone: expect membranes found"
+    " more evenly, and some mistakes of the draft kept; a few proofread sections help more than"
+    " any number of minutes"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, train, and refine."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.apply and (args.minutes or args.epochs):
+        parser.error("--apply trains nothing: leave --minutes and --epochs out")
+    # Threads that wait for others in a spin starve whatever else the machine does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if find_spec("torch") is None:
+        from connectome.errors import UsageError
+
+        raise UsageError(
+            "PyTorch is not installed", "there is no U-Net without it", "pip install torch"
+        )
+    _refine(args, ["train_unet2d_selftrain.py", *(argv or [])])
+
+
+def _refine(args, command: Sequence[str]) -> None:
+    """Train as told, and take what comes of it to neurites."""
+    from connectome import layout, unet
+    from connectome.console import Console
+    from connectome.refine import RefineConfig, refine
+    from connectome.selftrain import DEFAULT_MINUTES, UnetParams
+
+    minutes = None if args.epochs else args.minutes or DEFAULT_MINUTES
+    params = UnetParams(minutes, args.epochs, args.rounds, args.device)
+    outdir = Path(args.outdir).expanduser()
+    checkpoint = outdir / layout.MODELS / CHECKPOINT
+    if args.restart:
+        checkpoint.unlink(missing_ok=True)
+    unet.chosen_device(args.device)  # say at once if there is none
+    unet.use_threads(args.threads)
+    config = RefineConfig("unet", str(outdir), args.ground_truth, args.seed, args.threads, params)
+
+    def learn(material, config, console):
+        if args.apply:
+            return _apply(Path(args.apply).expanduser(), material, config, console)
+        return _train(material, config, console, checkpoint)
+
+    refine(config, learn, Console(args.quiet), command)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _train(material, config, console, checkpoint: Path):
+    """Train on a stack, from the weights that ship or from where training was left."""
+    from connectome import evaluate, models, selftrain
+    from connectome.volume import thin_sections
+
+    def voi(found, reference):
+        return evaluate.segmentation_scores(found, reference)["voi"]
+
+    def keep(meta, arrays):
+        models.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)
+
+    if material.proofread is None:
+        console.say(EXPECT)
+    kept = models.read_model(checkpoint, CHECKPOINT) if checkpoint.exists() else None
+    start = Path(__file__).parent / START[thin_sections(material.voxel_size)]
+    weights = models.read_model(start, config.kind)[1]
+    company = selftrain.Company(voi, console.say, console.bar, keep, kept)
+    training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
+    learned = training.run()
+    if not learned.arrays:
+        console.warn("no round was kept: the neurites are made from the untrained evidence")
+    return learned
+
+
+def _apply(path: Path, material, config, console):
+    """Judge a stack with a model of another one."""
+    from connectome import models, selftrain, unet
+
+    meta, weights = models.read_model(path, config.kind)
+    models.check_model(meta, unet.CHANNELS, material.voxel_size, path.name)
+    return selftrain.applied(material, weights, config.params.device, console.bar)
+
+
+def _parser() -> commandline.Parser:
+    parser = commandline.Parser(
+        prog="train_unet2d_selftrain.py", description=__doc__, epilog=EXAMPLES
+    )
+    parser.add_argument(
+        "--outdir", default="outputs", metavar="DIR", help="a run to refine (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ground_truth",
+        metavar="PATH",
+        help="labels of the source or the cutout, to score against; nothing is learned from them",
+    )
+    train = parser.add_argument_group("training")
+    length = train.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes",
+        type=commandline.length,
+        metavar="N",
+        help="wall time of training, all rounds together (default: 5); what follows takes about"
+        " half a minute more",
+    )
+    length.add_argument(
+        "--epochs",
+        type=commandline.count,
+        metavar="N",
+        help="times each round goes through the stack at most: the same seed then gives the same"
+        " result",
+    )
+    train.add_argument(
+        "--rounds",
+        type=commandline.count,
+        default=2,
+        metavar="N",
+        help="of self-training; each is kept only if it does no harm (default: %(default)s)",
+    )
+    train.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "mps", "auto"),
+        default="cpu",
+        help="where to compute (default: %(default)s)",
+    )
+    train.add_argument(
+        "--seed",
+        type=commandline.index,
+        default=0,
+        help="of every random choice (default: %(default)s)",
+    )
+    train.add_argument(
+        "--threads",
+        type=commandline.count,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="cores to use (default: %(default)s)",
+    )
+    train.add_argument(
+        "--restart", action="store_true", help="begin anew, whatever checkpoint there is"
+    )
+    train.add_argument(
+        "--apply", metavar="MODEL", help="train nothing: use a model of runs/models/"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    return parser
+
+
+if __name__ == "__main__":
+    commandline.run(main, sys.argv[1:])
