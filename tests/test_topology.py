@@ -193,7 +193,8 @@ def test_real_worms_are_built_as_the_literature_says(worms):
         assert z["clustering", "mean local"] > 10
         assert z["reciprocity", "share of connections"] > 10
         assert 0.02 < value["size", "density"] < 0.06
-        # Milo et al. (2002), Reigl et al. (2004): feed-forward loops abound, cycles do not.
+        # Milo et al. (2002), Reigl et al. (2004), Qian et al. (2011): feed-forward loops abound,
+        # cycles are avoided.
         assert z["triads", "030T"] > 10
         assert z["triads", "030C"] < 0
         # Towlson et al. (2013): the well connected are well connected to each other.
@@ -204,8 +205,7 @@ def test_real_worms_are_built_as_the_literature_says(worms):
 
 def test_the_brain_grows_as_witvliet_and_others_found(worms):
     young, adult = of(worms["dataset2"]), of(worms["dataset8"])
-    # Witvliet et al. (2021): some 8,000 synapses in the adult; denser, more synapses to a
-    # connection, and feed-forward.
+    # Witvliet et al. (2021): synapses are added to connections that are there, and make new ones.
     assert adult["size", "synapses"] == 7901
     assert young["size", "synapses"] == 1861
     assert adult["size", "density"] > young["size", "density"]
