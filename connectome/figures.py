@@ -384,6 +384,7 @@ def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
 
 DRAWN_NEURITES = 5000  # the strongest; more would be dust in print
 DRAWN_CONNECTIONS = 20000
+STRONG_CONNECTIONS = 300  # stand out of a crowd, so that directions can be followed
 VECTOR_CONNECTIONS = 3000  # beyond, arrows become a picture: a page of vectors opens slowly
 NAMED_ALL = 60
 NAMED_HUBS = 15
@@ -433,7 +434,7 @@ def figure3(graph: nx.DiGraph, source: str = "") -> Figure:
     drawn = np.sort(strongest[:DRAWN_NEURITES])
     norm = _weight_norm(weights.data)
     _draw_network(network, weights[drawn][:, drawn], names[drawn], norm)
-    _draw_matrix(matrix, weights, names, strongest[:MATRIX_SIZE], norm)
+    _draw_matrix(matrix, weights, names, _core(weights, MATRIX_SIZE), norm)
     _draw_graph_keys(figure, norm)
     text = f"{_number(len(names), 'neurite')} · {_number(weights.nnz, 'connection')}"
     if len(drawn) < len(names):
@@ -447,10 +448,22 @@ def _weight_norm(weights: np.ndarray) -> Normalize:
     positive = weights[weights > 0]
     if len(positive) == 0:
         return Normalize(0, 1)
-    low, high = float(positive.min()), float(positive.max())
+    # A few very weak ones would leave all others the same shade.
+    low, high = float(np.percentile(positive, 5)), float(positive.max())
     if high <= 10 * low:
         return Normalize(0, high)
     return LogNorm(max(low, high / 1000), high, clip=True)
+
+
+def _core(weights: sparse.csr_array, size: int) -> np.ndarray:
+    """Return the neurites that are strongest among each other, the others peeled off in turns."""
+    kept = np.arange(weights.shape[0])
+    while len(kept) > size:
+        part = weights[kept][:, kept]
+        strength = part.sum(axis=1) + part.sum(axis=0)
+        strongest = np.argsort(-strength, kind="stable")
+        kept = np.sort(kept[strongest[: max(size, int(0.8 * len(kept)))]])
+    return kept
 
 
 def _draw_network(
@@ -471,7 +484,10 @@ def _draw_network(
     # Where there are many they are fine and faint, and add up to a density instead of a blot.
     per_neurite = len(weight) / len(names)
     finest = np.clip(0.5 * spacing, 0.5, 2.0) * min(1.0, (8 / max(per_neurite, 1)) ** 0.5)
-    alpha = np.clip(np.sqrt(600 / max(len(weight), 1)), 0.3, 1.0)
+    alpha = np.clip(np.sqrt(600 / max(len(weight), 1)), 0.2, 1.0)
+    strong = np.arange(len(weight)) >= len(weight) - STRONG_CONNECTIONS
+    finest = np.where(strong, max(finest, 0.8), finest)
+    alpha = np.where(strong, max(alpha, 0.85), alpha)
     arrows = _arrows(
         place[pre], place[post], radius[pre], radius[post], (0.05 + 0.2 * grade) * finest
     )
@@ -622,13 +638,17 @@ def _draw_matrix(
         np.ma.masked_less_equal(part, 0), cmap=EDGE_COLOURS, norm=norm, interpolation="none"
     )
     ticks = np.arange(len(chosen))
+    lines = {"color": style.SHADE, "linewidth": 0.15}
+    axes.hlines(ticks[1:] - 0.5, -0.5, len(chosen) - 0.5, **lines)
+    axes.vlines(ticks[1:] - 0.5, -0.5, len(chosen) - 0.5, **lines)
     axes.set_yticks(ticks, names[chosen], parse_math=False)
     axes.set_xticks(ticks, names[chosen], rotation=90, parse_math=False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.set_ylabel("presynaptic")
     axes.yaxis.set_label_coords(-0.25, 0.5)
     axes.set_xlabel("postsynaptic")
-    axes.xaxis.set_label_coords(0.5, 1.28)
+    longest = max(map(len, names[chosen]))
+    axes.xaxis.set_label_coords(0.5, 1 + (LABEL_MM[0] * longest + 4.6) / 52.0)
 
 
 def _draw_graph_keys(figure: Figure, norm: Normalize) -> None:

@@ -154,7 +154,7 @@ def _packed(place: np.ndarray, component: np.ndarray) -> np.ndarray:
     place = place.copy()
     members = np.split(np.argsort(component, kind="stable"), np.cumsum(np.bincount(component))[:-1])
     for nodes in members:
-        centred = place[nodes] - place[nodes].mean(axis=0)
+        centred = _drawn_in(place[nodes] - place[nodes].mean(axis=0))
         _, axes = np.linalg.eigh(centred.T @ centred)
         place[nodes] = centred @ axes[:, ::-1]
         place[nodes] -= place[nodes].min(axis=0)
@@ -165,6 +165,16 @@ def _packed(place: np.ndarray, component: np.ndarray) -> np.ndarray:
         key=lambda corners: (corners + boxes).max(),
     )
     return place + corners[component]
+
+
+def _drawn_in(place: np.ndarray) -> np.ndarray:
+    """Bring far outliers of a component nearer, or they would shrink all the rest in print."""
+    far = np.linalg.norm(place, axis=1)
+    usual = max(float(np.percentile(far, 85)), 1e-9)
+    return (
+        place
+        * np.where(far > usual, (usual + 0.4 * (far - usual)) / np.maximum(far, usual), 1)[:, None]
+    )
 
 
 def _shelved(boxes: np.ndarray, limit: float) -> np.ndarray:

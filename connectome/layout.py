@@ -34,6 +34,11 @@ MERGE_LOG = "tables/merge_log.csv"
 SYNAPSES = "tables/synapse_candidates.csv"
 NODES = "tables/graph_node_stats.csv"
 EDGES = "tables/graph_edges.csv"
+CONTACTS = "tables/contact_graph.csv"
+MATRIX = "tables/connectivity_matrix.csv"
+GRAPHML = "tables/graph.graphml"
+GEXF = "tables/graph.gexf"
+GRAPH_JSON = "tables/graph.json"
 TRUE_SYNAPSES = "tables/true_synapses.csv"
 SHIFTS = "tables/alignment_shifts.json"
 EVALUATION = "tables/evaluation.json"
@@ -79,6 +84,7 @@ PUBLISHED = (
     *_ARRAYS,
     *(str(sidecar(Path(name))) for name in _ARRAYS),
     *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, SHIFTS, EVALUATION),
+    *(CONTACTS, MATRIX, GRAPHML, GEXF, GRAPH_JSON),
     *(CHANGES, GRAPH_LABELS),
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )

@@ -215,9 +215,12 @@ class GraphParams:
     min_score : float
         Least score that counts. Every candidate does by default: `SynapseParams.least_contrast`
         has chosen among densities already.
+    max_gap_nm : float
+        Widest membrane across which neurites touch, where labels leave membranes out.
     """
 
     min_score: float = 0.0
+    max_gap_nm: float = 50.0
 
 
 @dataclass(frozen=True)

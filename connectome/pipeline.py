@@ -129,6 +129,7 @@ def files_written(config: RunConfig) -> list[str]:
     is_phantom = config.source.uri.startswith("phantom:")
     arrays = [layout.ALIGNED[config.aligned_dtype], layout.LABELS]
     tables = [layout.SEGMENTS, layout.SYNAPSES, layout.NODES, layout.EDGES, layout.SHIFTS]
+    tables += [layout.CONTACTS, layout.MATRIX, layout.GRAPHML, layout.GEXF, layout.GRAPH_JSON]
     if not config.save_minimal:
         arrays = [layout.CUTOUT, layout.PREPROCESSED, *arrays]
         arrays += [layout.TRUE_LABELS] * bool(config.ground_truth or is_phantom)
@@ -210,6 +211,7 @@ class _Job:
             with self.log.stage("save"):
                 self.save_arrays(folder, prepared, arrays)
                 self.save_tables(folder, prepared, tables)
+                wiring.export(folder, cutout.source)
                 if evaluation:
                     layout.write_json(folder / layout.EVALUATION, evaluation)
             with self.log.stage("figures"):

@@ -192,6 +192,7 @@ def _save(folder: Path, draft: Draft, path: Path, wiring: Wiring, evaluation, ch
     for name, table in (wiring.tables | {layout.CHANGES: changed}).items():
         with layout.atomic_path(folder / name) as temporary:
             table.assign(source=draft.aligned.source).to_csv(temporary, index=False)
+    wiring.export(folder, draft.aligned.source)
     if evaluation:
         layout.write_json(folder / layout.EVALUATION, evaluation)
     inside = path.resolve().is_relative_to(draft.outdir.resolve())

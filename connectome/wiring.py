@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
-from connectome import evaluate, graph, layout, synapses
+from connectome import evaluate, graph, graphfiles, layout, segments, synapses
 from connectome.console import Console
 from connectome.params import GraphParams, SynapseParams
 from connectome.runlog import Run
@@ -29,12 +30,15 @@ class Wiring:
         Neurites and connections.
     nodes, edges : DataFrame
         The same as tables.
+    contacts : DataFrame
+        Who touches whom.
     """
 
     candidates: pd.DataFrame
     diagram: nx.DiGraph
     nodes: pd.DataFrame
     edges: pd.DataFrame
+    contacts: pd.DataFrame
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -43,7 +47,12 @@ class Wiring:
             layout.SYNAPSES: self.candidates,
             layout.NODES: self.nodes,
             layout.EDGES: self.edges,
+            layout.CONTACTS: self.contacts,
         }
+
+    def export(self, folder: Path, source: str) -> None:
+        """Write the graph for other programs, and as a matrix, into an output folder."""
+        graphfiles.write_graph(folder, graph.annotated(self.diagram, self.nodes), source)
 
 
 def wire(
@@ -87,12 +96,24 @@ def wire(
         counts["candidates"] = len(candidates)
     console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
     with log.stage("graph") as counts:
-        diagram = graph.build_graph(candidates, params[1])
-        nodes = graph.node_table(diagram)
-        edges = graph.edge_table(candidates, params[1])
-        counts |= {"nodes": len(nodes), "edges": len(edges)}
-    console.say(f"graph       {len(nodes)} neurites, {len(edges)} connections")
-    return Wiring(candidates, diagram, nodes, edges)
+        closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
+        contacts = graph.contact_table(closed, aligned.voxel_size)
+        diagram = graph.build_graph(candidates, params[1], contacts)
+        nodes = graph.node_table(diagram, _neurites(labels, aligned.voxel_size), contacts)
+        edges = graph.edge_table(candidates, params[1], contacts)
+        counts |= {"nodes": len(nodes), "edges": len(edges), "contacts": len(contacts)}
+    console.say(
+        f"graph       {len(nodes)} neurites, {len(edges)} connections; {len(contacts)} pairs touch"
+    )
+    return Wiring(candidates, diagram, nodes, edges, contacts)
+
+
+def _neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
+    """Measure every neurite; labels from elsewhere may leave numbers out, or use huge ones."""
+    ids = np.union1d(0, pd.unique(labels.ravel()))
+    compact = labels if ids[-1] < len(ids) else np.searchsorted(ids, labels).astype(np.int32)
+    table = segments.segment_table(compact, voxel_size)
+    return table.assign(id=ids[table["id"]])
 
 
 def score(

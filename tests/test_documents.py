@@ -72,6 +72,7 @@ def test_the_datasheet_describes_the_files_of_the_layout():
         (layout.SYNAPSES, synapses.COLUMNS),
         (layout.NODES, graph.NODE_COLUMNS),
         (layout.EDGES, graph.EDGE_COLUMNS),
+        (layout.CONTACTS, graph.CONTACT_COLUMNS),
         (layout.CHANGES, changes.COLUMNS),
     ],
 )

@@ -435,6 +435,16 @@ def test_a_failed_write_leaves_the_previous_files(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_the_matrix_shows_neurites_that_are_strong_among_each_other():
+    graph = random_graph(400, 700)
+    hubs = [(1000 + hub, 2000 + 20 * hub + i) for hub in range(30) for i in range(20)]
+    graph.add_edges_from(hubs, weight=3.0)  # strong, but none has to do with another
+    core = [(pre, post) for pre in range(5000, 5024) for post in range(5000, 5024) if pre < post]
+    graph.add_edges_from(core, weight=1.0)
+    names = [tick.get_text() for tick in figure3(graph).axes[2].get_yticklabels()]
+    assert {int(name) for name in names} == set(range(5000, 5024))
+
+
 @pytest.mark.parametrize("low", [0.0002, 0.004, 0.015, 0.05])
 def test_the_numbers_under_the_shades_of_connections_do_not_overlap(low):
     figure = style.page(120.0)

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome.graph import EDGE_COLUMNS, NODE_COLUMNS, build_graph, edge_table, node_table
+from connectome.errors import DataError
+from connectome.graph import (
+    CONTACT_COLUMNS,
+    EDGE_COLUMNS,
+    NODE_COLUMNS,
+    annotated,
+    build_graph,
+    close_gaps,
+    contact_table,
+    edge_table,
+    node_table,
+)
 from connectome.params import GraphParams
 
 # 1 talks to 2 twice and once to 2 and 3 together; 3 talks back to 1.
@@ -18,8 +29,11 @@ SYNAPSES = pd.DataFrame(
 EMPTY = SYNAPSES.iloc[:0]
 
 
+SUMMED = ["pre_id", "post_id", "n_synapses", "weight", "mean_score"]
+
+
 def rows(table):
-    return [tuple(row) for row in table.itertuples(index=False)]
+    return [tuple(row) for row in table[SUMMED].itertuples(index=False)]
 
 
 def test_synapses_add_up_to_connections_the_strongest_first():
@@ -40,10 +54,10 @@ def test_the_graph_has_the_same_connections():
 
 def test_degrees_are_weighted_and_synapses_counted():
     nodes = node_table(build_graph(SYNAPSES)).set_index("node")
-    degrees = nodes.drop(columns="pagerank")
-    assert degrees.loc[1].tolist() == [0.125, 2.25, 1, 4]
-    assert degrees.loc[2].tolist() == [1.5, 0, 3, 0]
-    assert degrees.loc[3].tolist() == [0.75, 0.125, 1, 1]
+    degrees = nodes[["in_degree", "out_degree", "in_synapses", "out_synapses", "n_pre", "n_post"]]
+    assert degrees.loc[1].tolist() == [0.125, 2.25, 1, 4, 1, 2]
+    assert degrees.loc[2].tolist() == [1.5, 0, 3, 0, 1, 0]
+    assert degrees.loc[3].tolist() == [0.75, 0.125, 1, 1, 1, 1]
 
 
 def test_columns_begin_as_published():
@@ -143,3 +157,176 @@ def test_the_order_of_the_table_does_not_matter():
     pd.testing.assert_frame_equal(
         node_table(build_graph(shuffled)), node_table(build_graph(SYNAPSES))
     )
+
+
+# --- contacts -----------------------------------------------------------------------------------
+
+VOXEL = (30.0, 8.0, 4.0)
+
+
+def test_contact_areas_are_those_of_faces_of_the_true_size():
+    labels = np.zeros((2, 2, 3), np.int32)
+    labels[0] = [[1, 1, 2], [1, 1, 2]]  # two faces across x, 30 x 8 nm² each
+    labels[1] = [[3, 0, 0], [4, 0, 0]]  # each a face of 8 x 4 below 1; between them one of 30 x 4
+    table = contact_table(labels, VOXEL)
+    assert list(table.columns) == CONTACT_COLUMNS
+    expected = [(1, 2, 480e-6), (1, 3, 32e-6), (1, 4, 32e-6), (3, 4, 120e-6)]
+    for row, known in zip(table.itertuples(index=False), expected, strict=True):
+        assert tuple(row) == pytest.approx(known)
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 5)] * 3))
+def test_contacts_are_those_of_single_pairs_of_voxels(seed, shape):
+    labels = np.random.default_rng(seed).integers(0, 4, shape).astype(np.int32)
+    face = np.prod(VOXEL) / np.array(VOXEL) / 1e6
+    slow = {}
+    for axis, step in enumerate(np.eye(3, dtype=int)):
+        for at in np.ndindex(*(np.array(shape) - step)):
+            a, b = sorted((int(labels[at]), int(labels[tuple(at + step)])))
+            if 0 < a < b:
+                slow[a, b] = slow.get((a, b), 0) + face[axis]
+    found = contact_table(labels, VOXEL)
+    pairs = zip(found.id_a, found.id_b, strict=True)
+    assert dict(zip(pairs, found.area_um2, strict=True)) == pytest.approx(slow, abs=1e-6)
+
+
+def test_ids_up_to_the_largest_that_labels_hold_can_touch():
+    labels = np.array([[[2**31 - 1, 2**31 - 2]]], np.int32)
+    table = contact_table(labels, VOXEL)
+    assert table[["id_a", "id_b"]].to_numpy().tolist() == [[2**31 - 2, 2**31 - 1]]
+
+
+def test_one_neurite_touches_nobody():
+    table = contact_table(np.ones((2, 3, 4), np.int32), VOXEL)
+    assert table.empty
+    assert list(table.columns) == CONTACT_COLUMNS
+
+
+def test_neurites_touch_across_a_membrane_without_label_but_not_outside_the_tissue():
+    labels = np.zeros((2, 3, 12), np.int32)
+    labels[:, :, :3], labels[:, :, 6:9] = 1, 2  # a membrane of 3 x 4 nm, and one to nowhere
+    labels[1, :, 6:9] = 0
+    tissue = np.ones(labels.shape, bool)
+    closed = close_gaps(labels, tissue, VOXEL)
+    assert (closed[0, :, :4] == 1).all()
+    assert (closed[0, :, 5:] == 2).all()
+    assert (closed[1, :, :8] == 1).all()  # 25 nm: from the middle of a pixel, six more
+    assert (closed[1, :, 9:] == 0).all()
+    assert contact_table(closed, VOXEL).id_b.tolist() == [2]
+    narrow = close_gaps(labels, tissue, VOXEL, GraphParams(max_gap_nm=4.0))
+    assert contact_table(narrow, VOXEL).empty
+    tissue[labels == 0] = False
+    assert contact_table(close_gaps(labels, tissue, VOXEL), VOXEL).empty
+
+
+def test_labels_without_gaps_are_taken_as_they_are():
+    labels = np.ones((2, 3, 4), np.int32)
+    assert close_gaps(labels, np.ones(labels.shape, bool), VOXEL) is labels
+
+
+def test_real_neurites_with_membranes_left_out_touch(shared_data):
+    found = np.load(shared_data / "isbi_dev.npz")
+    labels, voxel_size = found["labels"][:6], tuple(found["voxel_size_nm_zyx"])
+    assert (labels == 0).mean() > 0.1
+    apart = contact_table(labels, voxel_size)
+    touching = contact_table(close_gaps(labels, labels >= 0, voxel_size), voxel_size)
+    assert touching.area_um2.sum() > 2 * apart.area_um2.sum()
+
+
+CONTACTS = pd.DataFrame([(1, 2, 0.5), (2, 3, 0.25)], columns=CONTACT_COLUMNS)
+
+
+def test_connections_know_their_contact_whatever_their_direction():
+    edges = edge_table(SYNAPSES, GraphParams(), CONTACTS).set_index(["pre_id", "post_id"])
+    assert edges.contact_area_um2[1, 2] == 0.5
+    assert edges.contact_area_um2[1, 3] == edges.contact_area_um2[3, 1] == 0  # never touch
+    nodes = node_table(build_graph(SYNAPSES), contacts=CONTACTS).set_index("node")
+    assert nodes.contact_area_um2.loc[[1, 2, 3]].tolist() == [0.5, 0.75, 0.25]
+
+
+def test_a_connection_lies_amid_its_synapses():
+    placed = SYNAPSES.assign(z=[1, 2, 3, 9], y=[10, 10, 40, 5], x=[0, 0, 6, 7])
+    edges = edge_table(placed, GraphParams()).set_index(["pre_id", "post_id"])
+    assert edges.loc[(1, 2), ["z", "y", "x"]].tolist() == [2, 20, 2]
+    assert edges.loc[(3, 1), ["z", "y", "x"]].tolist() == [9, 5, 7]
+
+
+# --- the node table -----------------------------------------------------------------------------
+
+
+def connected(pre, post):
+    return build_graph(pd.DataFrame({"pre_id": pre, "post_id": post, "score": 1.0}))
+
+
+def test_betweenness_is_the_share_of_paths_that_lead_through():
+    nodes = node_table(connected([1, 2, 3], [2, 3, 4])).set_index("node")
+    # Of 3 x 2 ordered pairs of others, 1→3 and 1→4 lead through 2.
+    assert nodes.betweenness.loc[[1, 2, 3, 4]].tolist() == pytest.approx(
+        [0, 1 / 3, 1 / 3, 0], abs=1e-6
+    )
+
+
+def test_betweenness_of_a_large_graph_is_a_sample_near_the_truth_and_always_the_same():
+    ends = np.random.default_rng(5).integers(1, 900, (2, 3000)) ** 2 // 900 + 1  # low ids are hubs
+    graph = connected(*ends)
+    found = node_table(graph).set_index("node").betweenness
+    exact = pd.Series(nx.betweenness_centrality(graph)).loc[found.index]
+    assert not np.allclose(found, exact, atol=1e-6)
+    assert found.corr(exact) > 0.95
+    pd.testing.assert_series_equal(found, node_table(graph).set_index("node").betweenness)
+
+
+def test_strongly_connected_components_are_numbered_by_size():
+    nodes = node_table(connected([7, 8, 9, 9, 1], [8, 9, 7, 1, 2])).set_index("node")
+    assert nodes.component.loc[[7, 8, 9, 1, 2]].tolist() == [1, 1, 1, 2, 3]
+
+
+KNOWN = pd.DataFrame(
+    [(1, 0.5, 9, True), (2, 0.25, 4, False)],
+    columns=["id", "volume_um3", "n_sections", "touches_border"],
+)
+
+
+def test_neurites_are_described_as_far_as_they_are_known():
+    nodes = node_table(build_graph(SYNAPSES), KNOWN).set_index("node")
+    described = nodes[["volume_um3", "n_sections", "touches_border"]]
+    assert described.loc[1].tolist() == [0.5, 9, True]
+    assert described.loc[3].isna().all()
+    assert nodes.n_sections.dtype == "Int64"  # a gap makes no fractions of sections
+
+
+def test_an_annotated_graph_bears_plain_numbers_and_no_gaps():
+    graph = build_graph(SYNAPSES.assign(z=1, y=2, x=3), contacts=CONTACTS)
+    described = annotated(graph, node_table(graph, KNOWN, CONTACTS))
+    assert described.nodes[1]["n_sections"] == 9
+    assert "n_sections" not in described.nodes[3]
+    borne = [attributes for _, attributes in described.nodes(data=True)]
+    borne += [attributes for *_, attributes in described.edges(data=True)]
+    values = [value for attributes in borne for value in attributes.values()]
+    assert {type(value) for value in values} == {int, float, bool}
+    assert not np.isnan(values).any()
+    assert "volume_um3" not in graph.nodes[1]  # the original stays as it was
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["pre_id", "post_ids", "score"])
+def test_a_missing_column_or_a_gap_is_named(column):
+    with pytest.raises(DataError, match="no column"):
+        build_graph(SYNAPSES.drop(columns=column))
+    gap = SYNAPSES.astype(object)
+    gap.loc[2, column] = np.nan
+    with pytest.raises(DataError, match=f"row 2 has no {column}"):
+        build_graph(gap)
+
+
+def test_what_is_no_id_is_named():
+    with pytest.raises(DataError, match="AVAL"):
+        build_graph(SYNAPSES.assign(post_ids=["2", "2", "2;AVAL", "1"]))
+
+
+def test_ids_above_two_to_the_31_stay_what_they_are():
+    big = 2**40
+    table = pd.DataFrame({"pre_id": [big], "post_ids": [f"{big + 1};{big + 2}"], "score": 1})
+    assert set(node_table(build_graph(table)).node) == {big, big + 1, big + 2}

@@ -56,6 +56,14 @@ def test_components_do_not_overlap():
     assert apart[~np.eye(len(parts), dtype=bool)].all()
 
 
+def test_outliers_do_not_shrink_the_rest():
+    pre, post = random_edges(300, 900)
+    tail = np.arange(299, 340)  # a long chain hangs on
+    place = graph_layout(np.append(pre, tail[:-1]), np.append(post, tail[1:]), 340)
+    far = np.linalg.norm(place - np.median(place, axis=0), axis=1)
+    assert far.max() < 6 * np.median(far)
+
+
 def test_the_same_graph_gets_the_same_layout():
     pre, post = random_edges(700, 1200)
     np.testing.assert_array_equal(graph_layout(pre, post, 700), graph_layout(pre, post, 700))

@@ -23,6 +23,7 @@ FLOORS = {
     "sources": [
         ["bossdb", "bossremote", "bossaddress", "slabcache"],
         ["stackfiles"],
+        ["graphfiles"],
         ["phantom", "phantom_tissue", "phantom_organelles", "phantom_imaging"],
     ],
     "stages": [
@@ -37,13 +38,16 @@ FLOORS = {
         ["watershed"],
         ["segments"],
         ["synapses"],
-        ["graph"],
+        ["graph", "topology", "rewiring"],
         ["reviews"],
         ["changes"],
         ["proofread", "voxelruns"],
         ["doubts"],
         ["brush"],
-        ["figures", "style", "colouring", "graph_layout", "refine_figures"],
+        [
+            *("figures", "style", "colouring", "graph_layout"),
+            *("refine_figures", "comparison_figure"),
+        ],
         ["evaluate"],
         ["runlog"],
     ],
@@ -51,6 +55,7 @@ FLOORS = {
         [
             *("console", "drawing", "road", "wiring", "known", "pipeline", "refine", "rebuild"),
             *("proofreading", "audit", "guide", "screen", "panel", "picture", "window"),
+            "comparison",
         ],
     ],
     "scripts": [
@@ -70,7 +75,7 @@ HEAVY = {
     "napari": {"picture", "window"},
     "qtpy": {"panel", "window"},
     "sklearn": {"forest", "trees"},
-    "matplotlib": {"figures", "style", "refine_figures"},
+    "matplotlib": {"figures", "style", "refine_figures", "comparison_figure"},
     "intern": {"bossremote"},
     "h5py": {"stackfiles"},
     "tifffile": {"stackfiles"},
@@ -82,9 +87,18 @@ def sources():
     return [*sorted((ROOT / "connectome").glob("*.py")), *scripts]
 
 
-def imported(path):
-    """Yield the full name of everything a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def is_program(statement):
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'"
+
+
+def imported(path, as_program=False):
+    """Yield the full name of everything a file imports, wherever in it.
+
+    What a file does only when it is run as a program is a script's business.
+    """
+    body = ast.parse(path.read_text()).body
+    parts = [part for part in body if is_program(part) == as_program]
+    for node in (node for part in parts for node in ast.walk(part)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -93,10 +107,15 @@ def imported(path):
 
 
 def ours(path):
-    """Return the modules of the package that a file imports."""
-    names = [name.split(".") for name in imported(path)]
-    inside = {parts[1] for parts in names if parts[0] == "connectome" and len(parts) > 1}
-    return {name if name in FLOOR_OF else "__init__" for name in inside}
+    """Return the modules of the package that importing a file imports."""
+    return inside(imported(path))
+
+
+def inside(names):
+    """Return the modules of the package among full names of imported things."""
+    names = [name.split(".") for name in names]
+    found = {parts[1] for parts in names if parts[0] == "connectome" and len(parts) > 1}
+    return {name if name in FLOOR_OF else "__init__" for name in found}
 
 
 def allowed(module):
@@ -112,6 +131,12 @@ def test_every_module_has_a_floor():
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
 def test_imports_point_down(path):
     assert ours(path) <= allowed(path.stem)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
+def test_a_module_run_as_a_program_hands_over_to_the_conductor(path):
+    scripts = {module for line in FLOORS["scripts"] for module in line}
+    assert not inside(imported(path, as_program=True)) & scripts
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)

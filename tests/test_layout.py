@@ -116,6 +116,7 @@ def test_everything_a_run_can_publish_is_known_to_be_its_own():
     tables = [layout.SEGMENTS, layout.MERGE_LOG, layout.SYNAPSES, layout.NODES, layout.EDGES]
     tables += [layout.SHIFTS, layout.EVALUATION, layout.TRUE_SYNAPSES]
     tables += [layout.CHANGES, layout.GRAPH_LABELS]
+    tables += [layout.CONTACTS, layout.MATRIX, layout.GRAPHML, layout.GEXF, layout.GRAPH_JSON]
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
     beside = [name.replace(".npy", ".json") for name in arrays]
     assert set(layout.PUBLISHED) == {*arrays, *beside, *tables, *figures}

@@ -72,6 +72,8 @@ def test_a_run_leaves_exactly_the_files_it_announces(outdir):
         *("tables/segments.csv", "tables/merge_log.csv", "tables/true_synapses.csv"),
         *("tables/synapse_candidates.csv", "tables/graph_node_stats.csv"),
         *("tables/graph_edges.csv", "tables/alignment_shifts.json", "tables/evaluation.json"),
+        *("tables/contact_graph.csv", "tables/connectivity_matrix.csv"),
+        *("tables/graph.graphml", "tables/graph.gexf", "tables/graph.json"),
         "figures/Figure1_EM_preprocess_align_segment.pdf",
         "figures/Figure1_EM_preprocess_align_segment.png",
         "figures/Figure2_synapse_candidates_overlay.pdf",

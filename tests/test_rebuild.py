@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +57,33 @@ def test_the_same_labels_give_the_same_graph_and_no_changes(outdir):
     changed = rows(outdir, layout.CHANGES)
     assert {row["kind"] for row in changed} == {"count", "score"}
     assert {float(row["change"]) for row in changed} == {0.0}
+
+
+def test_labels_of_any_numbers_give_the_same_graph_under_those_numbers(outdir):
+    before = pd.read_csv(outdir / layout.NODES)
+    labels = np.load(outdir / layout.LABELS)
+    shift = np.iinfo(np.int32).max - labels.max()
+    np.save(outdir / layout.CORRECTED, np.where(labels > 0, labels + shift, 0).astype(np.int32))
+    build(outdir)
+    after = pd.read_csv(outdir / layout.NODES)
+    assert len(before) > 3
+    pd.testing.assert_frame_equal(after.assign(node=after["node"] - shift), before)
+
+
+def test_every_form_of_the_graph_tells_the_same(outdir):
+    use_truth(outdir)
+    build(outdir)
+    edges = pd.read_csv(outdir / layout.EDGES)
+    nodes = pd.read_csv(outdir / layout.NODES).set_index("node")
+    matrix = pd.read_csv(outdir / layout.MATRIX, index_col="pre_id")
+    for edge in edges.itertuples():
+        assert matrix.loc[edge.pre_id, str(edge.post_id)] == edge.n_synapses
+    assert matrix.to_numpy().sum() == edges["n_synapses"].sum()
+    forms = (nx.read_graphml(outdir / layout.GRAPHML, int), nx.read_gexf(outdir / layout.GEXF, int))
+    for graph in forms:
+        assert set(graph.edges) == set(zip(edges["pre_id"], edges["post_id"], strict=True))
+        volumes = nx.get_node_attributes(graph, "volume_um3")
+        assert volumes == nodes["volume_um3"].to_dict()
 
 
 def test_better_labels_score_better_and_the_changes_say_so(outdir):
