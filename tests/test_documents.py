@@ -8,10 +8,21 @@ from pathlib import Path
 
 import pytest
 
+import napari_proofread
+import rebuild_graph_and_figures
 import run_pipeline
+import train_refine_rf
+import train_unet2d_selftrain
 from connectome import changes, graph, layout, segments, synapses
 
 ROOT = Path(__file__).parents[1]
+SCRIPTS = {
+    f"{script.__name__}.py": script
+    for script in (
+        *(run_pipeline, napari_proofread, train_refine_rf, train_unet2d_selftrain),
+        rebuild_graph_and_figures,
+    )
+}
 DOCUMENTS = ("README.md", "MODEL_CARD.md", "DATASHEET.md")
 
 
@@ -23,7 +34,7 @@ def commands(name: str) -> list[list[str]]:
     """Return the words of every command in a document's shell blocks."""
     blocks = re.findall(r"```bash\n(.*?)```", read(name), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [shlex.split(command) for line in lines for command in line.split("&&")]
+    return [shlex.split(command, comments=True) for line in lines for command in line.split("&&")]
 
 
 @pytest.mark.parametrize("words", [w for name in DOCUMENTS for w in commands(name)], ids=" ".join)
@@ -33,16 +44,19 @@ def test_a_command_in_the_documents_names_what_exists(words):
         assert (ROOT / rest[rest.index("-r") + 1]).is_file()
     elif rest[0] == "-m":
         assert find_spec(rest[1])
-    elif rest[0] == "run_pipeline.py":
-        run_pipeline._parser().parse_args(rest[1:])
+    elif rest[0] in SCRIPTS:
+        SCRIPTS[rest[0]]._parser().parse_args(rest[1:])
     else:
         source = read(rest[0])
         assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
 
 
 def test_flags_in_the_readme_are_those_of_the_program():
-    flags = set(re.findall(r"`(--[\w-]+)", read("README.md")))
-    assert flags - set(run_pipeline._parser()._option_string_actions) == set()
+    named = set(re.findall(r"`(--[\w-]+)", read("README.md")))
+    known = {
+        flag for script in SCRIPTS.values() for flag in script._parser()._option_string_actions
+    }
+    assert named - known == set()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
