@@ -19,8 +19,8 @@ examples:
 
 interrupted training goes on from its last checkpoint when the same command is given again
 """
-# Weights learned on phantoms (benchmarks/learn_unet.py), for thick sections and thin ones.
-START = ("connectome/unet_thick.npz", "connectome/unet_thin.npz")
+# Weights learned on phantoms (benchmarks/learn_unet.py); on thin sections none did better.
+START = "connectome/unet_thick.npz"
 CHECKPOINT = "unet_checkpoint.npz"
 EXPECT = (
     "no section is proofread, so the U-Net learns from the draft alone: expect membranes found"
@@ -86,8 +86,9 @@ def _train(material, config, console, checkpoint: Path):
     if material.proofread is None:
         console.say(EXPECT)
     kept = models.read_model(checkpoint, CHECKPOINT) if checkpoint.exists() else None
-    start = Path(__file__).parent / START[thin_sections(material.voxel_size)]
-    weights = models.read_model(start, config.kind)[1]
+    weights = None
+    if not thin_sections(material.voxel_size):
+        weights = models.read_model(Path(__file__).parent / START, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
     training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
     learned = training.run()
@@ -100,9 +101,9 @@ def _apply(path: Path, material, config, console):
     """Judge a stack with a model of another one."""
     from connectome import models, selftrain, unet
 
-    meta, weights = models.read_model(path, config.kind)
-    models.check_model(meta, unet.CHANNELS, material.voxel_size, path.name)
-    return selftrain.applied(material, weights, config.params.device, console.bar)
+    model = models.read_model(path, config.kind)
+    models.check_model(model[0], unet.CHANNELS, material.voxel_size, path.name)
+    return selftrain.applied(material, model, config.params.device, console.bar)
 
 
 def _parser() -> commandline.Parser:

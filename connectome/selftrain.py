@@ -21,6 +21,7 @@ from connectome import unet
 from connectome.errors import DataError
 from connectome.progress import Progress, silent
 from connectome.training import Learned, Material, hold_out
+from connectome.volume import thin_sections
 
 LEARNING_RATE = 2e-3
 LEAST_RATE = 0.02  # of that, at the end
@@ -32,6 +33,10 @@ HELD_OUT_SHARE = 8  # one section in so many is held out where none is proofread
 # Bits of VOI from the labels before: more is not learned without a person's word.
 LARGEST_CHANGE = 1.5
 
+# How much of the network's correction is believed: what agrees best with held-out proofread
+# sections; without these, what did well on stacks of thick sections, and of thin ones.
+TRUSTS = (1.0, 0.5, 0.2)
+DEFAULT_TRUST = {False: 0.5, True: 0.2}
 DEFAULT_MINUTES = 5.0
 
 Voi = Callable[[np.ndarray, np.ndarray], float]
@@ -163,10 +168,13 @@ class Draft:
         Neurite probability.
     labels : ndarray of int32, shape (Z, Y, X)
         Neurites by the common road, with no word of the sections that rounds are judged by.
+    trust : float
+        How much of the network's correction is in it.
     """
 
     probability: np.ndarray
     labels: np.ndarray
+    trust: float = 0.0
 
 
 class SelfTraining:
@@ -224,7 +232,8 @@ class SelfTraining:
         DataError
             If there is a checkpoint of other data or parameters.
         """
-        draft = self._judged_by(self.material.evidence)
+        evidence = self.material.evidence
+        draft = Draft(evidence, self.material.to_labels(evidence, self.judged))
         if self.standing.kept:
             draft = self._drafted(self.standing.kept, "resume")
         for number in range(len(self.standing.rounds), self.params.rounds):
@@ -256,23 +265,32 @@ class SelfTraining:
         spared[self.examined] = 0
         return replace(told, weight=spared), exam
 
-    def _judged_by(self, probability: np.ndarray) -> Draft:
-        return Draft(probability, self.material.to_labels(probability, self.judged))
-
     def _drafted(self, weights: Arrays, title: str) -> Draft:
-        """Make labels with a network."""
+        """Make labels with a network, believed as far as proves best."""
         net = unet.network(weights, self.seed, self.device)
         with self.company.bar(title, unet.n_planes(self.seen), "planes") as progress:
             logits = unet.predict(net, self.seen, progress)
-        return self._judged_by(unet.rated(logits, self.material.evidence, self.material.tissue))
+        trusts = TRUSTS if self.judged else (default_trust(self.material),)
+        return min((self._believed(logits, trust) for trust in trusts), key=self._distance)
+
+    def _believed(self, logits: np.ndarray, trust: float) -> Draft:
+        material = self.material
+        probability = unet.rated(logits, material.evidence, material.tissue, trust)
+        return Draft(probability, material.to_labels(probability, self.judged), trust)
+
+    def _distance(self, draft: Draft) -> float:
+        """Tell how far a draft is from held-out proofread sections, in bits; 0 without any."""
+        if not self.judged:
+            return 0.0
+        said = self.material.proofread.labels[self.judged]
+        return self.company.voi(draft.labels[self.judged], said)
 
     def _verdict(self, number: int, before: Draft, after: Draft) -> dict:
         """Tell whether a round is kept, and why."""
         record = {"round": number + 1, "steps": self.standing.step}
-        record["seconds"] = round(self.standing.seconds, 1)
+        record |= {"seconds": round(self.standing.seconds, 1), "trust": after.trust}
         if self.judged:
-            said = self.material.proofread.labels[self.judged]
-            was, now = (self.company.voi(d.labels[self.judged], said) for d in (before, after))
+            was, now = self._distance(before), self._distance(after)
             return record | {"voi_before": was, "voi_after": now, "kept": now <= was}
         record["change"] = self.company.voi(after.labels, before.labels)
         record["bettered"] = min(self._exam_losses()) < self._exam_losses()[0]
@@ -395,20 +413,28 @@ class SelfTraining:
             "voxel_size_nm": list(self.material.voxel_size),
             "params": asdict(self.params),
             "seed": self.seed,
+            "trust": draft.trust,
             "rounds_kept": sum(record["kept"] for record in standing.rounds),
         }
         return Learned(draft.probability, metrics, meta, standing.kept)
 
 
-def applied(material: Material, weights: Arrays, device: str, bar: Bar = _no_bar) -> Learned:
+def default_trust(material: Material) -> float:
+    """Tell how much of a network's correction to believe where nobody has proofread."""
+    return DEFAULT_TRUST[thin_sections(material.voxel_size)]
+
+
+def applied(
+    material: Material, model: tuple[dict, Arrays], device: str, bar: Bar = _no_bar
+) -> Learned:
     """Judge a stack with a network that was trained elsewhere, and train nothing."""
+    meta, weights = model
     net = unet.network(weights, 0, unet.chosen_device(device))
     seen = unet.sight(material)
     with bar("judge", unet.n_planes(seen), "planes") as progress:
         logits = unet.predict(net, seen, progress)
-    return Learned(
-        unet.rated(logits, material.evidence, material.tissue), {"rounds": [], "applied": True}
-    )
+    rated = unet.rated(logits, material.evidence, material.tissue, meta["trust"])
+    return Learned(rated, {"rounds": [], "model": meta})
 
 
 def in_words(record: dict) -> str:

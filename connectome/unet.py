@@ -481,11 +481,11 @@ def _tiles(shape: tuple[int, int]) -> Iterator[tuple[Window, Window]]:
             yield inner, outer
 
 
-def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray, trust: float) -> np.ndarray:
     """Turn the network's logits into a probability that means what the evidence means.
 
-    The network and the evidence err differently, so the mean of the two is better than either.
-    It then takes on the evidence's distribution: where joining turns into parting was set for
+    The network corrects the evidence, and ``trust`` is how much of the correction is believed.
+    The result takes on the evidence's distribution: where joining turns into parting was set for
     that, and networks that learned elsewhere, or on labels of another width of membrane, are
     confident in their own ways.
 
@@ -497,6 +497,8 @@ def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray) -> np.nd
         Untrained neurite probability.
     tissue : ndarray of bool, shape (Z, Y, X)
         What counts.
+    trust : float
+        0 leaves the evidence as it is, 1 believes the network alone.
 
     Returns
     -------
@@ -504,8 +506,9 @@ def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray) -> np.nd
         Neurite probability; 0 outside the tissue.
     """
     probability = np.zeros(tissue.shape, np.float32)
-    mean = (logits + logit(evidence))[tissue]
-    ranked = np.empty_like(mean)
-    ranked[np.argsort(mean, kind="stable")] = np.sort(evidence[tissue])
+    before = logit(evidence)
+    believed = (before + trust * (logits - before))[tissue]
+    ranked = np.empty_like(believed)
+    ranked[np.argsort(believed, kind="stable")] = np.sort(evidence[tissue])
     probability[tissue] = ranked
     return probability

@@ -138,9 +138,15 @@ def test_judgements_take_on_the_distribution_of_the_evidence():
     rng = np.random.default_rng(0)
     evidence, logits = rng.random((2, *SHAPE)).astype(np.float32)
     tissue = rng.random(SHAPE) < 0.8
-    rated = unet.rated(20 * logits, evidence, tissue)
+    rated = unet.rated(20 * logits, evidence, tissue, 0.5)
     assert np.array_equal(np.sort(rated[tissue]), np.sort(evidence[tissue]))
     assert not rated[~tissue].any()
+
+
+def test_without_trust_the_evidence_stays_as_it_is():
+    stack = material()
+    logits = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    assert np.array_equal(unet.rated(logits, stack.evidence, stack.tissue, 0.0), stack.evidence)
 
 
 # Lessons
@@ -202,7 +208,6 @@ def test_a_few_proofread_sections_teach_where_membranes_are():
         return (ranks[inside].sum() - n_in * (n_in - 1) / 2) / (n_in * n_out)
 
     before, after = separation(stack.evidence), separation(learned.probability)
-    print(before, after, learned.metrics["rounds"][0]["curve"])
     assert before < 0.75
     assert after > 0.85
 
