@@ -10,7 +10,7 @@ VOI in bits, the lower the better; "per section" is the mean over sections score
 `vnc` with unconnected profiles of a section apart, as they are in its truth. Phantoms are those of
 five seeds on which nothing is tuned. Alignment is the error left of known shifts that are added,
 beyond what the program finds on the stack as it is; RMS in pixels. The baseline of the cost is
-``--segmentation watershed``: the seconds from the aligned stack to neurites, the best of two runs
+``--segmentation watershed``: the seconds from the aligned stack to neurites, the best of four runs
 in turn, one thread each. The published steps (poc_reference.py) go as far as neurites.
 """
 
@@ -48,7 +48,7 @@ PHANTOM_SEEDS = range(101, 106)
 # Standard deviation of the shifts added, in pixels, and the RMS that may be left of them.
 JITTERS = {1.0: 0.10, 5.0: 0.25}
 NEURITE_STAGES = ("evidence", "segment", "stitch")
-REPEATS = 2
+REPEATS = 4
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connectome.features import stack_features, stand_in, standardised
+from connectome.features import block_features, stand_in, standardised
 from connectome.network import membrane_network
-from connectome.progress import Progress, map_stacks, silent
+from connectome.progress import Progress, map_sections, silent
 from connectome.resolution import doubled, halved
 from connectome.volume import thin_sections
 
@@ -90,21 +90,32 @@ def _rated(image, tissue, voxel_size, n_axes, threads, progress) -> np.ndarray:
         seen = (averaged, tissue[:, ::2, ::2], (z, 2 * y, 2 * x))
         coarse = _rated(*seen, n_axes, threads, progress)
         return np.stack([doubled(section, (0, 1), image.shape[1:]) for section in coarse])
-    features, mean, spread = _all_features(image, tissue, voxel_size, n_axes, threads)
+    blocks = list(block_features(image, voxel_size, n_axes, threads, progress))
+    mean, spread = _moments(blocks, tissue)
     least, most = ((mean + way * OUTLIER * spread)[:, None] for way in (-1, 1))
     network = membrane_network(n_axes).scaled(mean, spread)
+    probability = np.empty(image.shape, np.float32)
 
-    def rated(described):
-        values = described.reshape(len(described), -1).clip(least, most)
-        return 1 - network.membrane(values).reshape(described.shape[1:])
+    def rate(block):
+        core, described = block
+        # Section by section: few values at a time stay in the processor's cache.
+        for rated, section in zip(probability[core], np.moveaxis(described, 1, 0), strict=True):
+            values = section.reshape(len(section), -1).clip(least, most)
+            rated[...] = 1 - network.membrane(values).reshape(rated.shape)
 
-    return map_stacks(rated, np.moveaxis(features, 1, 0), threads=threads, progress=progress)
+    for _ in map_sections(rate, blocks, threads):
+        pass
+    return probability
 
 
-def _all_features(image, tissue, voxel_size, n_axes, threads):
-    """Describe all voxels; return also each feature's mean and spread."""
-    features = stack_features(image, voxel_size, n_axes, threads)
+def _moments(blocks, tissue) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of every feature over the tissue, and its standard deviation."""
     some = tissue[:, ::EVERY, ::EVERY]
-    some = some if some.any() else ~some  # next to no tissue: any numbers will do
-    values = features[..., ::EVERY, ::EVERY][:, some]
-    return features, values.mean(axis=1), np.sqrt(values.var(axis=1) + 1e-6)
+    counted = tissue if some.any() else ~tissue  # next to no tissue: any numbers will do
+    values = []
+    for core, described in blocks:
+        first = -(core[1].start or 0) % EVERY  # the same rows, however the stack is divided
+        picked = (slice(None), slice(first, None, EVERY), slice(None, None, EVERY))
+        values.append(described[:, *picked][:, counted[core][picked]])
+    values = np.concatenate(values, axis=1)
+    return values.mean(axis=1), np.sqrt(values.var(axis=1) + 1e-6)

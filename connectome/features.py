@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
-from connectome.progress import map_sections, silent
+from connectome.progress import Progress, map_sections, silent
 from connectome.resolution import doubled, half_sigma, halved
 from connectome.volume import sound_around
 
@@ -116,7 +116,7 @@ def voxel_features(
 def stack_features(
     image: np.ndarray, voxel_size: tuple[float, float, float], n_axes: int, threads: int = 1
 ) -> np.ndarray:
-    """Describe all voxels of a stack, block by block, so that little memory is needed besides.
+    """Describe all voxels of a stack.
 
     Parameters
     ----------
@@ -135,14 +135,44 @@ def stack_features(
         As named by `feature_names`.
     """
     features = np.empty((len(feature_names(n_axes)), *image.shape), np.float32)
+    for core, described in block_features(image, voxel_size, n_axes, threads):
+        features[:, *core] = described
+    return features
+
+
+def block_features(
+    image: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    n_axes: int,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
+    """Describe a stack block by block, so that little memory is needed besides.
+
+    Parameters
+    ----------
+    image, voxel_size, n_axes, threads
+        As `stack_features`.
+    progress : callable
+        Told of finished sections, as many as a block is worth.
+
+    Yields
+    ------
+    core : tuple of slice
+        Where in the stack the block lies.
+    described : ndarray of float32, shape (F, Z, Y, X)
+        The features of its voxels.
+    """
+    blocks = _blocks(image.shape, voxel_size, n_axes)
+    worth = np.diff(np.linspace(0, len(image), len(blocks) + 1).astype(int)).tolist()
 
     def describe(block):
         core, seen, inner = block
-        features[:, *core] = voxel_features(image[seen], voxel_size, n_axes)[:, *inner]
+        return core, voxel_features(image[seen], voxel_size, n_axes)[:, *inner]
 
-    for _ in map_sections(describe, _blocks(image.shape, voxel_size, n_axes), threads, silent):
-        pass
-    return features
+    for sections, found in zip(worth, map_sections(describe, blocks, threads), strict=True):
+        progress(sections)
+        yield found
 
 
 def stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
@@ -176,14 +206,15 @@ def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
     """Divide a stack up: what a block is for, what it must see, and the one within the other."""
     whole = slice(None)
     if n_axes == 2:
-        return [((slice(z, z + 1),), (slice(z, z + 1),), (whole,)) for z in range(shape[0])]
+        sections = [(slice(z, z + 1), whole, whole) for z in range(shape[0])]
+        return [(section, section, (whole,)) for section in sections]
     margin = int(reach(voxel_size)[1])
     blocks = []
     for start in range(0, shape[1], BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, shape[1])
         first, last = max(start - margin, 0), min(stop + margin, shape[1])
         inner = (whole, slice(start - first, stop - first))
-        blocks.append(((whole, slice(start, stop)), (whole, slice(first, last)), inner))
+        blocks.append(((whole, slice(start, stop), whole), (whole, slice(first, last)), inner))
     return blocks
 
 
