@@ -185,7 +185,9 @@ def _draw_training(axes: Axes, rounds: Sequence[Mapping]) -> None:
         best = min(range(len(found)), key=found.__getitem__)
         axes.plot(place[1:], taught[1:], color=style.SHADE, label="sections learned from")
         axes.plot(place, found, color=style.BLUE, label="held-out sections")
-        axes.plot(place[best], found[best], "o", ms=3.0, color=style.INK, label="best")
+        axes.plot(
+            place[best], found[best], "o", ms=3.0, color=style.INK, label="best", clip_on=False
+        )
         axes.axvline(begun, color=style.SHADE, linewidth=0.5, linestyle=":")
         _remark(axes, begun, f" round {record['round']}")
         top = max(top, *taught, *found)
@@ -193,7 +195,9 @@ def _draw_training(axes: Axes, rounds: Sequence[Mapping]) -> None:
     axes.set(xlabel="step", ylabel="loss", ylim=(0, 1.15 * top), xlim=(0, max(begun, 1)))
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[:3], labels[:3], loc="lower left", ncols=3)
+    # In a white box: the lines between rounds stop at it.
+    box = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1.0}
+    axes.legend(handles[:3], labels[:3], loc="lower left", ncols=3, **box)
 
 
 def _remark(axes: Axes, left: float, text: str) -> None:
