@@ -265,9 +265,9 @@ def wait_for(condition, process):
     "reached",
     [
         "preprocess",
-        # Figures are being drawn by then, and seconds of work lie ahead: a run that is over cannot
+        # A figure is being drawn by then, and seconds of work lie ahead: a run that is over cannot
         # be interrupted.
-        "stitch",
+        "segment",
     ],
 )
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
