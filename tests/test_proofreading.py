@@ -101,7 +101,7 @@ def start(outdir, body):
         "(outdir / 'ready').touch()\ntime.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(outdir)], cwd=ROOT)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (outdir / "ready").exists():
         assert process.poll() is None and time.monotonic() < deadline, "it did not get there"
         time.sleep(0.02)

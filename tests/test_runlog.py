@@ -40,7 +40,7 @@ def query(outdir, statement):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "the other process did not get there"
         time.sleep(0.02)
