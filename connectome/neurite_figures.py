@@ -175,7 +175,7 @@ def _largest(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _compact(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Number the chosen ids from 1, all others 0."""
+    """Return the places of voxels in the chosen ids, counted from 1; 0 for all others."""
     order = np.argsort(ids)
     place = np.searchsorted(ids[order], labels).clip(max=max(len(ids) - 1, 0))
     if len(ids) == 0:

@@ -11,7 +11,7 @@ import numpy as np
 from connectome import commandline, layout
 from connectome.console import Console
 from connectome.drawing import FigurePress
-from connectome.errors import UsageError
+from connectome.errors import DataError, UsageError
 from connectome.report import write_report
 from connectome.results import Results
 
@@ -71,15 +71,18 @@ def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int
     if not outdir.is_dir():
         raise UsageError(f"there is no folder {outdir}", "", f"run_pipeline.py --outdir {outdir}")
     results = Results(outdir)
+    numbers = sorted(set(wanted) - {0})
+    if 1 in numbers and not results.has(layout.CUTOUT, layout.PREPROCESSED):
+        console.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
+        numbers.remove(1)
+    # All is read first: what is damaged shows before anything is drawn.
+    contents = {number: _contents(results, number) for number in numbers}
     with (
         layout.staged(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
-        FigurePress(folder, beside=threads > 1 and len(wanted) > 1) as press,
+        FigurePress(folder, beside=threads > 1 and len(numbers) > 1) as press,
     ):
-        for number in sorted(set(wanted) - {0}):
-            if number == 1 and not results.has(layout.CUTOUT, layout.PREPROCESSED):
-                console.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
-                continue
-            press.draw(number, *_contents(results, number))
+        for number in numbers:
+            press.draw(number, *contents[number])
             console.say(f"figure      {layout.FIGURES[number]}")
         press.finish()
         if 0 in wanted:
@@ -89,38 +92,28 @@ def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int
 
 
 def _contents(results: Results, number: int) -> tuple:
-    """Gather what a figure shows."""
-    if number == 3:
-        return results.graph, _source(results)
-    if number == 8:
-        tables = (results.nodes, results.edges, results.synapses)
-        return *tables, results.evaluation, _source(results)
-    aligned = results.aligned
-    if number == 4:
-        return _alignment(results)
-    if number == 6:
-        return results.labels, aligned.voxel_size, aligned.source
-    if number == 1:
-        return results.cutout, results.preprocessed, aligned.data, results.labels
-    if number == 2:
-        place = (aligned.voxel_size, aligned.source)
-        return aligned.data, results.labels, results.synapses, *place
-    if number == 5:
-        return aligned, results.labels
-    return aligned, results.labels, results.synapses
-
-
-def _source(results: Results) -> str:
-    """Tell where the EM came from; tables say it too, where there is no stack."""
-    return results.aligned.source
+    """Gather what a figure takes; each reads no file that it does not show."""
+    contents = {
+        1: lambda r: (r.cutout, r.preprocessed, r.aligned.data, r.labels),
+        2: lambda r: (r.aligned.data, r.labels, r.synapses, r.aligned.voxel_size, r.source),
+        3: lambda r: (r.graph, r.source),
+        4: _alignment,
+        5: lambda r: (r.aligned, r.labels),
+        6: lambda r: (r.labels, r.aligned.voxel_size, r.source),
+        7: lambda r: (r.aligned, r.labels, r.synapses),
+        8: lambda r: (r.nodes, r.edges, r.synapses, r.evaluation, r.source),
+    }
+    return contents[number](results)
 
 
 def _alignment(results: Results) -> tuple:
     told = results.alignment
-    shifts, _ = layout.read_shifts(results.path(layout.SHIFTS).parents[1])
-    known = {name: np.asarray(told[name]) for name in ("true_shifts", "confidence", "trend") if name in told}
-    return (
-        *(shifts, results.aligned.voxel_size, results.aligned.source),
-        *(known.get("true_shifts"), tuple(told.get("damaged_sections", ()))),
-        *(known.get("confidence"), known.get("trend")),
+    names = ("shifts", "true_shifts", "confidence", "trend")
+    shifts, true_shifts, confidence, trend = (
+        np.asarray(told[name], float) if name in told else None for name in names
     )
+    if shifts is None:
+        raise DataError(f"{results.path(layout.SHIFTS)} has no shifts", "they cannot be drawn")
+    damaged = tuple(told.get("damaged_sections", ()))
+    place = (results.aligned.voxel_size, results.source)
+    return shifts, *place, true_shifts, damaged, confidence, trend

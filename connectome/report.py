@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from connectome import layout, runlog, sprites
+from connectome.colouring import apart
+from connectome.graph_layout import graph_layout
 from connectome.results import Results
 from connectome.runlog import PastRun
 
@@ -111,7 +113,7 @@ def _numbers(results: Results) -> str:
     z, y, x = results.aligned.field_of_view_um
     neurites = len(np.setdiff1d(pd.unique(results.labels.ravel()), [0]))
     shown = {
-        "field of view, x × y × z": f"{x:.3g} × {y:.3g} × {z:.3g} µm",
+        f"field of view, {_sides('xyz')}": f"{_sides(f'{um:.3g}' for um in (x, y, z))} µm",
         "neurites": f"{neurites:,}",
         "synapse candidates": f"{len(results.synapses):,}",
         "neurites with connections": f"{len(results.nodes):,}",
@@ -123,12 +125,11 @@ def _numbers(results: Results) -> str:
 def _run_table(results: Results, run: PastRun | None) -> str:
     """Say what was run, on what."""
     aligned = results.aligned
-    voxel = " × ".join(f"{nm:g}" for nm in aligned.voxel_size[::-1])
     rows = {
         "Source": aligned.source,
-        "Cutout": f"{' × '.join(map(str, aligned.shape[::-1]))} voxels (x, y, z), "
+        "Cutout": f"{_sides(aligned.shape[::-1])} voxels (x, y, z), "
         f"from {', '.join(map(str, aligned.origin[::-1]))}",
-        "Voxel size": f"{voxel} nm (x, y, z)",
+        "Voxel size": f"{_sides(f'{nm:g}' for nm in aligned.voxel_size[::-1])} nm (x, y, z)",
         "Labels": results.labels_path.name,
     }
     if run is not None:
@@ -138,6 +139,10 @@ def _run_table(results: Results, run: PastRun | None) -> str:
         }
         rows |= _settings(run.config)
     return "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
+
+
+def _sides(sides: Iterable) -> str:
+    return " × ".join(map(str, sides))  # noqa: RUF001
 
 
 def _settings(config: dict) -> dict[str, str]:
@@ -183,8 +188,8 @@ def _score_rows(evaluation: dict) -> Iterator[tuple[str, str, str]]:
             yield (
                 f"Synapses within {escape(limit)} nm",
                 f"F1 {found['f1']:.2f}",
-                f"{found['precision']:.0%} of the candidates are synapses, and {found['recall']:.0%}"
-                " of the synapses were found",
+                f"{found['precision']:.0%} of the candidates are synapses, and "
+                f"{found['recall']:.0%} of the synapses were found",
             )
     if found := evaluation.get("alignment"):
         meaning = f"root mean square distance of sections from {escape(found['reference'])}"
@@ -230,14 +235,16 @@ def _worst(results: Results) -> str:
     if not results.has(layout.SEGMENTS):
         return ""
     table = results.table(layout.SEGMENTS)
-    if not {"id", "doubt", "reason"} <= set(table) or results.labels_path.name != Path(layout.LABELS).name:
+    # Doubts are about the main job's neurites; other labels have other ids.
+    theirs = results.labels_path == results.path(layout.LABELS)
+    if not theirs or not {"id", "doubt", "reason"} <= set(table):
         return ""
-    table = table.dropna(subset=["id", "doubt"]).sort_values("doubt", ascending=False, kind="stable")
-    table = table[table["doubt"] > 0][:WORST_SHOWN]
+    table = table.dropna(subset=["id", "doubt"])
+    table = table[table["doubt"] > 0].sort_values("doubt", ascending=False, kind="stable")
     items = "".join(
-        f'<li><button type=button class=id data-id="{int(row.id)}">{int(row.id)}</button> '
+        f"<li><button type=button class=id>{int(row.id)}</button> "
         f"{escape(str(row.reason))} ({row.doubt:.2f})</li>"
-        for row in table.itertuples()
+        for row in table[:WORST_SHOWN].itertuples()
     )
     return f"<h3>Most doubtful neurites</h3><ol class=worst>{items}</ol>" if items else ""
 
@@ -264,7 +271,7 @@ def _tables(results: Results) -> Iterator[str]:
     for name, (title, about) in TABLES.items():
         if not results.has(name):
             continue
-        text, left_out = _beginning(results.path(name).read_text("utf-8"))
+        text, left_out = _beginning(results.text(name))
         if left_out:
             about += f"; {left_out:,} more rows are in {name}"
         yield (
@@ -307,8 +314,6 @@ def _viewer(results: Results) -> dict:
 
 def _colours(results: Results, ids: np.ndarray) -> np.ndarray:
     """Give neurites that touch different colours, as far as there are enough."""
-    from connectome.colouring import apart
-
     pairs = np.empty((0, 2), int)
     if results.has(layout.CONTACTS):
         contacts = results.table(layout.CONTACTS, ("id_a", "id_b"))
@@ -328,8 +333,6 @@ def _synapses(table: pd.DataFrame) -> list[list]:
 
 def _graph(results: Results) -> dict:
     """Return the strongest neurites and connections with their places."""
-    from connectome.graph_layout import graph_layout
-
     edges = results.edges.sort_values("weight", ascending=False, kind="stable")
     ends = pd.concat([edges["pre_id"], edges["post_id"]])
     strength = pd.concat([edges["weight"], edges["weight"]]).groupby(ends.to_numpy()).sum()
@@ -337,8 +340,8 @@ def _graph(results: Results) -> dict:
     nodes = kept.index.to_numpy("int64")
     edges = edges[edges["pre_id"].isin(nodes) & edges["post_id"].isin(nodes)][:MOST_EDGES]
     pre, post = (np.searchsorted(nodes, edges[end]) for end in ("pre_id", "post_id"))
-    apart = pre != post
-    places = UNIT_PX * graph_layout(pre[apart], post[apart], len(nodes)) if len(nodes) else []
+    others = pre != post
+    places = UNIT_PX * graph_layout(pre[others], post[others], len(nodes)) if len(nodes) else []
     return {
         "nodes": [
             [int(i), round(float(x), 1), round(float(y), 1), round(float(s), 4)]

@@ -52,6 +52,11 @@ class Results:
         aligned = layout.read_volume(self.path(stored[0]))
         return aligned.with_data(aligned.data.astype(np.float32))
 
+    @property
+    def source(self) -> str:
+        """Where the EM came from."""
+        return self.aligned.source
+
     @cached_property
     def cutout(self) -> Volume:
         """EM as imaged, uint8."""
@@ -85,7 +90,15 @@ class Results:
     @cached_property
     def synapses(self) -> pd.DataFrame:
         """Candidates."""
-        return self.table(layout.SYNAPSES, ("z", "y", "x", "pre_id", "post_id", "score"))
+        table = self.table(layout.SYNAPSES, ("z", "y", "x", "pre_id", "post_id", "score"))
+        if "post_ids" not in table:
+            return table
+        posts = table["post_ids"].fillna(table["post_id"].astype(str))
+        if not (fine := posts.str.fullmatch(r"\d+(;\d+)*")).all():
+            row = int(np.argmin(fine)) + 1
+            said = f"{self.path(layout.SYNAPSES)}, row {row}: post_ids is {posts.iloc[row - 1]}"
+            raise DataError(said, "postsynaptic ids are numbers joined by ;", REMEDY)
+        return table.assign(post_ids=posts)
 
     @cached_property
     def nodes(self) -> pd.DataFrame:
@@ -127,6 +140,13 @@ class Results:
             raise DataError(f"{path} is no JSON object", "", REMEDY)
         return content
 
+    def text(self, name: str) -> str:
+        """Read a file of text, every line as it is."""
+        try:
+            return self.path(name).read_bytes().decode("utf-8")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path(name)} cannot be read: {error}", "", REMEDY) from error
+
     def table(self, name: str, needed: tuple[str, ...] = ()) -> pd.DataFrame:
         """Read a table.
 
@@ -148,8 +168,6 @@ class Results:
             values = pd.to_numeric(table[column], errors="coerce")
             if not np.isfinite(values).all():
                 row = int(np.argmin(np.isfinite(values))) + 1
-                said = f"{path}, row {row}: {column} is {table[column].iloc[row - 1]!r}"
+                said = f"{path}, row {row}: {column} is {table[column].iloc[row - 1]}"
                 raise DataError(said, "it cannot be drawn", REMEDY)
-        if "post_ids" in table and "post_ids" not in needed:
-            table["post_ids"] = table["post_ids"].fillna(table["post_id"].astype(str))
         return table

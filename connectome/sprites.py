@@ -47,7 +47,7 @@ def text(content: bytes) -> str:
 
 
 def numbered(labels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Number the ids of a stack without gaps.
+    """Give the ids of a stack numbers without gaps.
 
     Parameters
     ----------

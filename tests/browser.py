@@ -120,7 +120,8 @@ class Browser:
     def complaints(self) -> list[str]:
         """Return what went wrong in the page since it was opened."""
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
-        return [json.dumps(event["params"])[:500] for event in self.events if event["method"] in kinds]
+        said = [event["params"] for event in self.events if event["method"] in kinds]
+        return [json.dumps(complaint)[:500] for complaint in said]
 
     def _call(self, method: str, session: str | None = None, **params) -> dict:
         self._number += 1

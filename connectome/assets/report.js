@@ -208,7 +208,7 @@
     ],
     layout: { name: "preset", padding: 20 },
     wheelSensitivity: 0.3,
-    maxZoom: 2,
+    maxZoom: 1.4,
     style: [
       { selector: "node", style: {
         label: "data(id)", width: "data(size)", height: "data(size)", "font-size": 14,
