@@ -115,6 +115,8 @@ AMBIENT = 0.4
 FADE = 0.3  # of brightness lost from the nearest to the farthest
 SMOOTH = 1.5  # voxels: a staircase of sections is no relief of a neurite
 RELIEF_MM = 100.0
+IN_A_ROW = 5
+SMALL_MM = (38.0, 13.0)  # most height and width of one by itself
 
 
 @style.styled
@@ -140,17 +142,25 @@ def figure6(labels: np.ndarray, voxel_size: tuple[float, float, float], source: 
     volumes = voxels * np.prod(voxel_size) / 1e9
     view = _view(np.array(labels.shape) * voxel_size)
     surfaces = _surfaces(_compact(labels, ids), voxel_size, view, len(ids))
-    figure = style.page(RELIEF_MM + 16.0)
-    scale = RELIEF_MM / (view.size * view.step / 1000)
-    axes = style.panel(
-        figure, (4.0, 6.0, RELIEF_MM, RELIEF_MM), "a", f"The {number(len(ids), 'largest neurite')}"
-    )
+    parts = [_cropped(surface) for surface in surfaces]
+    mm = _small_scale(parts)
+    row_mm = max([len(part) * mm for part in parts], default=0.0) + 10.0
+    top, bottom = _rows_seen(view)
+    tall = RELIEF_MM * (bottom - top) / view.size
+    height = max(tall, 2 + row_mm * -(-len(parts) // IN_A_ROW))
+    figure = style.page(height + 16.0)
+    title = f"The {number(len(ids), 'largest neurite')}"
+    axes = style.panel(figure, (4.0, 6.0 + (height - tall) / 2, RELIEF_MM, tall), title="")
+    style.panel(figure, (4.0, 6.0, 0.0, 0.0), "a", title).set_axis_off()
+    axes.set(xlim=(-0.5, view.size - 0.5), ylim=(bottom, top))
     _draw_relief(axes, surfaces, view)
-    style.scale_bar(figure, 4.0, RELIEF_MM + 7.0, scale, RELIEF_MM / 4)
+    scale = RELIEF_MM / (view.size * view.step / 1000)
+    style.scale_bar(figure, 4.0, height + 7.0, scale, RELIEF_MM / 4)
     if len(ids) == 0:
         style.notice(axes, "no neurites")
     style.panel(figure, (108.0, 6.0, 0.0, 0.0), "b", "Each by itself").set_axis_off()
-    _draw_each(figure, surfaces, [f"{i}\n{v:.2g} µm³" for i, v in zip(ids, volumes, strict=True)])
+    titles = [f"{i}\n{v:.2g} µm³" for i, v in zip(ids, volumes, strict=True)]
+    _draw_each(figure, parts, titles, mm, row_mm)
     style.footer(figure, extent(labels.shape, voxel_size), source)
     return figure
 
@@ -240,7 +250,6 @@ def _range(surfaces: np.ndarray) -> tuple[float, float]:
 
 def _draw_relief(axes: Axes, surfaces: np.ndarray, view: _View) -> None:
     """Draw all surfaces, the nearest in front, within the outline of the stack."""
-    axes.set(xlim=(-0.5, view.size - 0.5), ylim=(view.size - 0.5, -0.5))
     axes.set_axis_off()
     ends = [(i, j) for i in range(8) for j in range(i) if bin(i ^ j).count("1") == 1]
     lines = [view.corners[list(pair)] for pair in ends]
@@ -254,35 +263,44 @@ def _draw_relief(axes: Axes, surfaces: np.ndarray, view: _View) -> None:
         front = np.nan_to_num(surface, nan=np.inf) < nearest
         painted[front] = _shaded(surface, depth, colour)[front]
         nearest[front] = surface[front]
-    axes.imshow(painted, interpolation="bilinear", zorder=2)
+    box = (-0.5, view.size - 0.5, view.size - 0.5, -0.5)
+    drawn = axes.axis()
+    axes.imshow(painted, interpolation="bilinear", zorder=2, extent=box, aspect="auto")
+    axes.axis(drawn)
 
 
-def _draw_each(figure: Figure, surfaces: np.ndarray, titles: list[str]) -> None:
+def _rows_seen(view: _View) -> tuple[float, float]:
+    """Return the first and last row of a view that the stack reaches."""
+    rows = view.corners[:, 1]
+    return rows.min() - 2, rows.max() + 2
+
+
+def _cropped(surface: np.ndarray) -> np.ndarray:
+    """Return the part of a view in which there is something to see."""
+    seen = np.argwhere(np.isfinite(surface))
+    if len(seen) == 0:  # too small for the grid
+        return surface[:1, :1]
+    (top, left), (bottom, right) = seen.min(axis=0), seen.max(axis=0) + 1
+    return surface[top:bottom, left:right]
+
+
+def _small_scale(parts: list[np.ndarray]) -> float:
+    """Return how many mm a pixel has where all are drawn by themselves."""
+    sizes = np.array([part.shape for part in parts]).reshape(-1, 2)
+    return float(np.min(np.array(SMALL_MM) / sizes.max(axis=0, initial=1)))
+
+
+def _draw_each(
+    figure: Figure, parts: list[np.ndarray], titles: list[str], mm: float, row_mm: float
+) -> None:
     """Draw every surface by itself, all to one scale, with its title below."""
-    seen = [np.argwhere(np.isfinite(surface)) for surface in surfaces]
-    if not all(map(len, seen)):  # too small for the grid
-        seen = [where if len(where) else np.zeros((1, 2), int) for where in seen]
-    corners = [(where.min(axis=0), where.max(axis=0) + 1) for where in seen]
-    sizes = np.array([high - low for low, high in corners]).reshape(-1, 2)
-    mm = np.min(np.array([25.0, 16.0]) / sizes.max(axis=0, initial=1))
-    for i, ((low, high), title) in enumerate(zip(corners, titles, strict=True)):
-        row, column = divmod(i, 4)
-        tall, wide = (high - low) * mm
-        left, bottom = 107.0 + 17.3 * column, 34.0 + 34.0 * row
-        axes = style.panel(figure, (left + (16.0 - wide) / 2, bottom - tall, wide, tall))
-        part = surfaces[i][low[0] : high[0], low[1] : high[1]]
-        axes.imshow(
-            _shaded(part, _range(part), style.TEN_COLOURS[i]),
-            interpolation="bilinear",
-            aspect="auto",
-        )
+    for i, (part, title) in enumerate(zip(parts, titles, strict=True)):
+        row, column = divmod(i, IN_A_ROW)
+        tall, wide = np.array(part.shape) * mm
+        middle, bottom = 115.0 + 13.9 * column, 8.0 + row_mm * (row + 1) - 10.0
+        axes = style.panel(figure, (middle - wide / 2, bottom - tall, wide, tall))
+        image = _shaded(part, _range(part), style.TEN_COLOURS[i])
+        axes.imshow(image, interpolation="bilinear", aspect="auto")
         axes.set_axis_off()
-        style.write(
-            figure,
-            left + 8.0,
-            bottom + 6.2,
-            title,
-            size=style.SMALL_PT,
-            ha="center",
-            linespacing=1.1,
-        )
+        text = {"size": style.SMALL_PT, "ha": "center", "linespacing": 1.1}
+        style.write(figure, middle, bottom + 6.2, title, **text)

@@ -11,10 +11,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
+from scipy import ndimage
 
 from connectome import style
 from connectome.errors import DataError
-from connectome.figure_parts import check_shapes, edges_of, extent, grey, number, whole_numbers
+from connectome.figure_parts import check_shapes, extent, grey, number, whole_numbers
 from connectome.volume import Volume
 
 # Figure 7: synapse gallery ------------------------------------------------------------------
@@ -23,6 +24,7 @@ IN_A_ROW = 8
 THUMBNAIL_NM = 640.0
 THUMBNAIL_MM = 20.0
 THUMBNAIL_PX = 160
+LINE_PX = 2
 PRE_COLOUR, POST_COLOUR = style.ORANGE, style.SKY
 
 
@@ -121,7 +123,9 @@ def _thumbnails(
     for ids, colour in (([synapse.pre_id], PRE_COLOUR), (posts, POST_COLOUR)):
         side = Image.fromarray((255 * np.isin(labels[z][inside], ids)).astype(np.uint8))
         smooth = np.asarray(side.resize(size, Image.Resampling.BICUBIC)) > 127
-        below[_thick(edges_of(smooth))] = 255 * np.array(to_rgb(colour))
+        # Each line runs inside its profile, so that both are seen where two profiles meet.
+        inside_line = ndimage.binary_erosion(smooth, iterations=LINE_PX, border_value=1)
+        below[smooth & ~inside_line] = 255 * np.array(to_rgb(colour))
     between = np.full((THUMBNAIL_PX // 40, THUMBNAIL_PX, 3), 255, np.uint8)
     return np.concatenate([above, between, below]), np.array(mark) * THUMBNAIL_PX
 
@@ -133,14 +137,6 @@ def _window(place: float, nm: float, size: int) -> tuple[np.ndarray, float]:
     # A smaller image is mirrored: there is nothing else to show.
     pixels = np.pad(np.arange(size), (0, max(0, shown - size)), "symmetric")[first : first + shown]
     return pixels, (place - first + 0.5) / shown
-
-
-def _thick(edge: np.ndarray) -> np.ndarray:
-    """Widen a line to two pixels."""
-    wide = edge.copy()
-    wide[1:] |= edge[:-1]
-    wide[:, 1:] |= edge[:, :-1]
-    return wide
 
 
 # Figure 8: how it is spread, and how good it is ---------------------------------------------
