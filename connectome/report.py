@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -71,7 +72,7 @@ def write_report(target: Path, results: Results, outdir: Path) -> None:
         "source": escape(source),
         "synthetic": _synthetic(source),
         "numbers": _numbers(results),
-        "run": _run_table(results, run),
+        "run": _run_table(results, run, outdir),
         "scores": _scores(results.evaluation),
         "doubts": "".join(f"<li>{doubt}</li>" for doubt in _doubts(results)),
         "worst": _worst(results),
@@ -122,7 +123,7 @@ def _numbers(results: Results) -> str:
     return "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in shown.items())
 
 
-def _run_table(results: Results, run: PastRun | None) -> str:
+def _run_table(results: Results, run: PastRun | None, outdir: Path) -> str:
     """Say what was run, on what."""
     aligned = results.aligned
     rows = {
@@ -137,8 +138,26 @@ def _run_table(results: Results, run: PastRun | None) -> str:
             "Run": f"{run.run_id}, begun {run.created_at[:19].replace('T', ' ')} UTC",
             "Stages": ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in run.stages),
         }
-        rows |= _settings(run.config)
+        rows |= _told_by_the_log(outdir, run) | _settings(run.config)
     return "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
+
+
+def _told_by_the_log(outdir: Path, run: PastRun) -> dict[str, str]:
+    """Return the command and the versions of a run, as far as they are known."""
+    log = Results(outdir)
+    name = f"runs/{run.run_id}_config.json"
+    told = log.json(name) if log.has(name) else {}
+    software = told.get("software", {})
+    versions = {key: software[key] for key in ("connectome", "python") if key in software}
+    rows = {
+        "Command": shlex.join(told.get("command", [])),
+        "Software": ", ".join(
+            f"{name} {version}"
+            for name, version in (versions | software.get("packages", {})).items()
+            if version
+        ),
+    }
+    return {key: text for key, text in rows.items() if text}
 
 
 def _sides(sides: Iterable) -> str:
@@ -242,11 +261,17 @@ def _worst(results: Results) -> str:
     table = table.dropna(subset=["id", "doubt"])
     table = table[table["doubt"] > 0].sort_values("doubt", ascending=False, kind="stable")
     items = "".join(
-        f"<li><button type=button class=id>{int(row.id)}</button> "
-        f"{escape(str(row.reason))} ({row.doubt:.2f})</li>"
+        f'<li><button type=button class=id data-id="{int(row.id)}"{_section(row)}>{int(row.id)}'
+        f"</button> {escape(str(row.reason))} ({row.doubt:.2f})</li>"
         for row in table[:WORST_SHOWN].itertuples()
     )
     return f"<h3>Most doubtful neurites</h3><ol class=worst>{items}</ol>" if items else ""
+
+
+def _section(row) -> str:
+    """Say in which section the doubt lies, where it is known."""
+    z = getattr(row, "doubt_z", float("nan"))
+    return f' data-z="{z:.0f}"' if np.isfinite(z) else ""
 
 
 # Figures and tables -------------------------------------------------------------------------

@@ -136,6 +136,7 @@ def test_the_page_says_what_was_run_how_good_it_is_and_what_is_doubtful(outdir, 
     for said in (
         *("Synthetic tissue", "160 × 160 × 24 voxels", "30 nm", "1.28 × 1.28 × 0.72 µm"),  # noqa: RUF001
         *(f"{scores['segmentation']['are']:.3f}", f"F1 {scores['synapses']['200']['f1']:.2f}"),
+        *(f"numpy {np.__version__}", "graph 0."),
         *("heuristic", "leave the field of view", "Most doubtful neurites"),
     ):
         assert said in page.text, said
@@ -402,6 +403,15 @@ def test_a_table_sorts_by_numbers_and_filters(browser, outdir):
     browser.ask(f"{table}.querySelector('input').value = 'zzz'")
     browser.ask(f"{table}.querySelector('input').dispatchEvent(new Event('input'))")
     assert browser.ask(shown) == []
+
+
+def test_the_z_of_a_synapse_leads_to_it(browser, outdir):
+    browser.ask(
+        "document.querySelector('[data-file=\"synapse_candidates.csv\"] td button').click()"
+    )
+    synapse = pd.read_csv(outdir / layout.SYNAPSES).iloc[0]
+    assert text_of(browser, "zsaid").startswith(f"{synapse['z']:.0f} ")
+    assert f"Neurite {synapse['pre_id']}" in text_of(browser, "picked")
 
 
 def test_a_table_is_saved_as_it_is_in_its_file(browser, outdir, tmp_path):

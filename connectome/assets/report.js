@@ -250,11 +250,17 @@
 
   // --- the chosen neurite ---------------------------------------------------------------------
 
-  const button = (id) => make("button", { type: "button", className: "id", textContent: id });
+  const button = (id, text = id) => {
+    const made = make("button", { type: "button", className: "id", textContent: text });
+    made.dataset.id = id;
+    return made;
+  };
   document.addEventListener("click", (event) => {
     const pressed = event.target.closest?.("button.id");
     if (!pressed) return;
-    pick(Number(pressed.textContent), true);
+    const { id, z } = pressed.dataset;
+    pick(Number(id), z === undefined);
+    if (z !== undefined) go(Math.round(Number(z)));
     if (!pressed.closest("#explore")) $("explore").scrollIntoView();
   });
 
@@ -333,19 +339,30 @@
     let most = SHOWN;
     let matching = body;
 
+    // The source is the same in every row, and in the page's title.
+    const columnsShown = names.map((_, i) => i).filter((i) => names[i] !== "source");
+    const [z, pre] = ["z", "pre_id"].map((name) => names.indexOf(name));
+
+    function shownCell(row, i) {
+      if (row[i] === "") return "";
+      if (idColumns.has(names[i])) return button(row[i]);
+      if (i !== z || pre < 0) return row[i];
+      const place = button(row[pre], row[z]); // leads to the synapse, not only to its neurite
+      place.dataset.z = row[z];
+      return place;
+    }
     const fill = () => {
-      list.replaceChildren(...matching.slice(0, most).map((row) => make("tr", {}, ...row.map((cell, i) => {
-        const isId = idColumns.has(names[i]) && cell !== "";
-        return make("td", { className: numeric[i] ? "n" : "" }, isId ? button(cell) : cell);
-      }))));
+      list.replaceChildren(...matching.slice(0, most).map((row) => make("tr", {},
+        ...columnsShown.map((i) => make("td", { className: numeric[i] ? "n" : "" }, shownCell(row, i))))));
       count.textContent = `${Math.min(most, matching.length)} of ${matching.length} rows`;
       more.hidden = matching.length <= most;
     };
     const more = make("button", { type: "button", textContent: "Show more" });
     more.addEventListener("click", () => { most += 5 * SHOWN; fill(); });
 
-    const heads = names.map((name, i) => {
-      const head = make("th", { scope: "col" }, make("button", { type: "button", textContent: name }));
+    const heads = columnsShown.map((i) => {
+      const name = names[i];
+      const head = make("th", { scope: "col", className: numeric[i] ? "n" : "" }, make("button", { type: "button", textContent: name }));
       head.firstChild.addEventListener("click", () => {
         const falling = head.getAttribute("aria-sort") === "descending" || !numeric[i] && head.getAttribute("aria-sort") !== "ascending";
         heads.forEach((other) => other.removeAttribute("aria-sort"));
