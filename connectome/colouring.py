@@ -18,7 +18,7 @@ def neurite_colours(
     Parameters
     ----------
     planes : sequence of ndarray of int
-        The section (Y, X) and, if any, the plane across sections (Z, X).
+        The section (Y, X) and, if any, the planes across sections (Z, X) and (Z, Y).
     voxel_size : tuple of float
         (z, y, x) in nm.
     count : int
@@ -41,22 +41,43 @@ def neurite_colours(
         part.reshape(plane.shape) for part, plane in zip(np.split(index, ends), planes, strict=True)
     ]
     dz, dy, dx = voxel_size
+    pixels = ((dy, dx), (dz, dx), (dz, dy))
     pairs = np.concatenate(
-        [_near_pairs(plane, along, dx) for plane, along in zip(planes, (dy, dz), strict=False)]
+        [_near_pairs(plane, *nm) for plane, nm in zip(planes, pixels, strict=False)]
     )
     pairs = pairs[np.all(ids[pairs] != 0, axis=1)]
+    colour = apart(ids, pairs, count)
+    colour[ids == 0] = -1
+    return [colour[plane] for plane in planes]
+
+
+def apart(ids: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
+    """Give each id a colour that its neighbours, as far as possible, do not have.
+
+    Parameters
+    ----------
+    ids : ndarray of int, shape (N,)
+        Neurites.
+    pairs : ndarray of int, shape (M, 2)
+        Neighbours, each pair once, as places in ``ids``.
+    count : int
+        Colours there are.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        Numbers of colours below ``count``.
+    """
     near = sparse.coo_array(
         (np.ones(2 * len(pairs)), np.concatenate([pairs, pairs[:, ::-1]]).T), (len(ids), len(ids))
     ).tocsr()
-
     colour = np.full(len(ids), -1)
     for i in np.argsort(-np.diff(near.indptr), kind="stable"):
         around = colour[near.indices[near.indptr[i] : near.indptr[i + 1]]]
         used = np.bincount(around[around >= 0], minlength=count)
         preferred = (ids[i] + np.arange(count)) % count
         colour[i] = preferred[np.argmin(used[preferred])]
-    colour[ids == 0] = -1
-    return [colour[plane] for plane in planes]
+    return colour
 
 
 def _near_pairs(plane: np.ndarray, row_nm: float, column_nm: float) -> np.ndarray:

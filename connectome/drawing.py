@@ -7,12 +7,19 @@ import signal
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
 from connectome import layout
 
+# Which module draws which figure.
+DRAWN_BY = {
+    **dict.fromkeys((1, 2, 3, 4), "figures"),
+    **dict.fromkeys((5, 6), "neurite_figures"),
+    **dict.fromkeys((7, 8), "summary_figures"),
+}
 WORKERS = 2
 # A forked process starts at once. On macOS forking is not safe, and a fresh interpreter starts.
 CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
@@ -51,7 +58,7 @@ class FigurePress:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def draw(self, number: int, *contents) -> None:
-        """Draw a figure from what ``connectome.figures.figure<number>`` takes."""
+        """Draw a figure from what ``figure<number>`` of its module takes."""
         task = (number, contents, self._folder / layout.FIGURES[number])
         if self._pool:
             self._begun.append((self._pool.submit(_draw, *task), task))
@@ -77,11 +84,13 @@ def _make_ready() -> None:
 
 
 def _load() -> None:
-    import connectome.figures  # noqa: F401
+    for module in DRAWN_BY.values():
+        import_module(f"connectome.{module}")
 
 
 def _draw(number: int, contents: tuple, stem: Path) -> None:
     from connectome import figures  # matplotlib takes long to load
 
-    figure = getattr(figures, f"figure{number}")(*contents)
+    draw = getattr(import_module(f"connectome.{DRAWN_BY[number]}"), f"figure{number}")
+    figure = draw(*contents)
     figures.write_figure(figure, stem)

@@ -2,12 +2,15 @@
 
 Every function takes arrays and returns a `matplotlib.figure.Figure` of its printed size;
 `write_figure` writes it as PDF and PNG. The same input gives the same bytes.
+
+``python -m connectome.figures outputs`` draws all figures again, and writes the report.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,14 +30,24 @@ from scipy.spatial import cKDTree
 
 from connectome import style
 from connectome.colouring import neurite_colours
-from connectome.errors import DataError
+from connectome.figure_parts import (
+    check_shapes,
+    edges_of,
+    extent,
+    grey,
+    number,
+    section_axis,
+    section_edges,
+    times,
+    tinted,
+    whole_numbers,
+)
 from connectome.graph_layout import graph_layout
 from connectome.layout import atomic_path
 from connectome.volume import Volume
 
 # Figure 1: the EM from raw to labelled ------------------------------------------------------
 
-TINT = 0.5  # share of the neurite's colour in an overlay
 PICTURE_MM = 40.5
 PICTURE_GAP_MM = 2.5
 
@@ -72,7 +85,7 @@ def figure1(
     DataError
         If the stacks differ in shape.
     """
-    _check_shapes(raw.shape, preprocessed, aligned, labels)
+    check_shapes(raw.shape, preprocessed, aligned, labels)
     z = _section_with_image(raw.data) if section is None else section
     views = _views(raw, z, raw.shape[1] // 2)
     planes = [labels[view.where] for view in views]
@@ -81,11 +94,11 @@ def figure1(
     figure = style.page(8.0 + sum(view.height + 8.0 for view in views))
     top = 6.0
     for view, colour, letters in zip(views, colours, ("abcd", "efgh"), strict=False):
-        pictures = [_grey(stack[view.where]) for stack in (raw.data, preprocessed, aligned)]
-        pictures.append(_tinted(pictures[-1], colour))
+        pictures = [grey(stack[view.where]) for stack in (raw.data, preprocessed, aligned)]
+        pictures.append(tinted(pictures[-1], colour))
         _draw_view(figure, top, view, pictures, letters)
         top += view.height + 8.0
-    style.footer(figure, _extent(raw.shape, raw.voxel_size), raw.source)
+    style.footer(figure, extent(raw.shape, raw.voxel_size), raw.source)
     return figure
 
 
@@ -163,14 +176,6 @@ def _section_with_image(stack: np.ndarray) -> int:
     return int(usable[np.argmin(np.abs(usable - len(stack) // 2))])
 
 
-def _tinted(grey: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Lay neurite colours over a grey image; ``colour`` is an index, -1 for none."""
-    shade = np.repeat(grey[..., None], 3, axis=-1)
-    palette = (255 * style.NEURITE_COLOURS).astype(np.float32)
-    blend = (1 - TINT) * shade + TINT * palette[colour]
-    return np.where(colour[..., None] < 0, shade, blend).astype(np.uint8)
-
-
 # Figure 2: synapse candidates ---------------------------------------------------------------
 
 SECTIONS_SHOWN = 3
@@ -213,7 +218,7 @@ def figure2(
     DataError
         If the stacks differ in shape.
     """
-    _check_shapes(aligned.shape, labels)
+    check_shapes(aligned.shape, labels)
     depth = len(aligned)
     sections = _pixels(synapses["z"], depth)
     counts = np.bincount(sections, minlength=depth)
@@ -227,9 +232,9 @@ def figure2(
     figure = style.page(height + 55.0)
     for column, (z, letter) in enumerate(zip(shown, "abc", strict=False)):
         left = 2.0 + column * 59.0 + (56.0 - width) / 2
-        title = f"Section z = {z} · {_number(counts[z], 'candidate')}"
+        title = f"Section z = {z} · {number(counts[z], 'candidate')}"
         axes = style.panel(figure, (left, 6.0, width, height), letter, title)
-        _draw_boundaries(axes, _grey(aligned[z]), labels[z], width)
+        _draw_boundaries(axes, grey(aligned[z]), labels[z], width)
         _draw_candidates(axes, synapses[sections == z], labels[z], voxel_size, norm)
         if column == 0:
             style.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
@@ -244,7 +249,7 @@ def figure2(
     box = (118.0, height + 18.0, 54.0, 22.0)
     axes = style.panel(figure, box, next(letters), "Scores of all candidates", indent=12.0)
     _draw_scores(axes, scores, norm)
-    style.footer(figure, _extent(aligned.shape, voxel_size), source)
+    style.footer(figure, extent(aligned.shape, voxel_size), source)
     return figure
 
 
@@ -272,9 +277,7 @@ def _draw_boundaries(axes: Axes, grey: np.ndarray, plane: np.ndarray, width_mm: 
     size = (columns * fold, rows * fold)
     shade = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
     fine = plane.repeat(fold, axis=0).repeat(fold, axis=1)
-    edge = np.zeros(fine.shape, dtype=bool)
-    edge[:-1] |= fine[:-1] != fine[1:]
-    edge[:, :-1] |= fine[:, :-1] != fine[:, 1:]
+    edge = edges_of(fine)
     image = np.repeat(shade[..., None], 3, axis=-1)
     image[edge] = (0.2 * image[edge] + 0.8 * 255 * np.array(to_rgb(style.SKY))).astype(np.uint8)
     style.picture(axes, image, (rows, columns))
@@ -352,12 +355,12 @@ def _pixels(places: pd.Series, size: int) -> np.ndarray:
 
 
 def _draw_counts(axes: Axes, counts: np.ndarray, shown: Sequence[int]) -> None:
-    axes.stairs(counts, _section_edges(len(counts)), fill=True, color=style.SHADE)
+    axes.stairs(counts, section_edges(len(counts)), fill=True, color=style.SHADE)
     top = max(counts.max() * 1.25, 1.0)
     axes.plot(shown, np.full(len(shown), 0.94 * top), "v", ms=3, color=style.VERMILION)
     axes.set(ylim=(0, top), ylabel="candidates")
-    axes.yaxis.set_major_locator(_whole_numbers(4))
-    _section_axis(axes, len(counts))
+    axes.yaxis.set_major_locator(whole_numbers(4))
+    section_axis(axes, len(counts))
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -365,7 +368,7 @@ def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
     """Draw a histogram of scores, and below it the colour key of the arrows."""
     axes.set(xlabel="score", ylabel="candidates", xlim=(norm.vmin, norm.vmax))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.yaxis.set_major_locator(_whole_numbers(4))
+    axes.yaxis.set_major_locator(whole_numbers(4))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     key = axes.inset_axes((0, -0.09, 1, 0.07))
     key.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap="viridis")
@@ -436,7 +439,7 @@ def figure3(graph: nx.DiGraph, source: str = "") -> Figure:
     _draw_network(network, weights[drawn][:, drawn], names[drawn], norm)
     _draw_matrix(matrix, weights, names, _core(weights, MATRIX_SIZE), norm)
     _draw_graph_keys(figure, norm)
-    text = f"{_number(len(names), 'neurite')} · {_number(weights.nnz, 'connection')}"
+    text = f"{number(len(names), 'neurite')} · {number(weights.nnz, 'connection')}"
     if len(drawn) < len(names):
         text += f" · the {len(drawn):,} strongest neurites drawn"
     style.footer(figure, text, source)
@@ -751,11 +754,11 @@ def figure4(
     _draw_path(path, figure, shifts * voxel_size[1:], damaged)
     if confidence is not None:
         strip = style.panel(figure, (14.0, 75.0, 80.0, 10.0), "d", "Confidence", indent=12.0)
-        strip.stairs(confidence, _section_edges(len(shifts)), fill=True, color=style.SHADE)
+        strip.stairs(confidence, section_edges(len(shifts)), fill=True, color=style.SHADE)
         strip.set(ylim=(0, 1.05), yticks=[0, 1])
-        _section_axis(strip, len(shifts))
-    pixel = _times(f"{nm:.4g}" for nm in voxel_size[:0:-1])
-    text = f"{_number(len(shifts), 'section')} · pixels of {pixel} nm (x, y)"
+        section_axis(strip, len(shifts))
+    pixel = times(f"{nm:.4g}" for nm in voxel_size[:0:-1])
+    text = f"{number(len(shifts), 'section')} · pixels of {pixel} nm (x, y)"
     style.footer(figure, text, source)
     return figure
 
@@ -773,7 +776,7 @@ def _draw_shift(axes: Axes, known: Sequence[np.ndarray], damaged: Sequence[int])
     for z in damaged:
         label = "damaged section" if z == damaged[0] else None
         axes.axvspan(z - 0.5, z + 0.5, color=style.VERMILION, alpha=0.25, lw=0, label=label)
-    _section_axis(axes, len(applied))
+    section_axis(axes, len(applied))
 
 
 def _draw_path(axes: Axes, figure: Figure, path_nm: np.ndarray, damaged: Sequence[int]) -> None:
@@ -794,55 +797,7 @@ def _draw_path(axes: Axes, figure: Figure, path_nm: np.ndarray, damaged: Sequenc
     )
     bar = figure.colorbar(dots, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
     bar.set_label("section z")
-    bar.ax.yaxis.set_major_locator(_whole_numbers(6))
-
-
-# Shared by figures --------------------------------------------------------------------------
-
-
-def _check_shapes(shape: tuple[int, ...], *stacks: np.ndarray) -> None:
-    for stack in stacks:
-        if stack.shape != shape:
-            raise DataError(f"a stack of shape {stack.shape} does not fit one of {shape}")
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    """Return an image as uint8, from uint8 or from intensities in [0, 1]."""
-    if image.dtype == np.uint8:
-        return image
-    return (255 * np.clip(np.nan_to_num(image.astype(np.float32)), 0, 1) + 0.5).astype(np.uint8)
-
-
-def _extent(shape: tuple[int, ...], voxel_size: tuple[float, float, float]) -> str:
-    """Say how large a stack is, in voxels and µm, in x, y, z order as microscopists write."""
-    sides = list(zip(shape, voxel_size, strict=True))[::-1]
-    return (
-        f"{_times(f'{n}' for n, _ in sides)} voxels of "
-        f"{_times(f'{nm:.4g}' for _, nm in sides)} nm (x, y, z): "
-        f"{_times(f'{n * nm / 1000:.3g}' for n, nm in sides)} µm"
-    )
-
-
-def _times(sides: Iterable[str]) -> str:
-    return " × ".join(sides)  # noqa: RUF001
-
-
-def _whole_numbers(most: int) -> MaxNLocator:
-    return MaxNLocator(most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def _section_edges(sections: int) -> np.ndarray:
-    return np.arange(sections + 1) - 0.5
-
-
-def _section_axis(axes: Axes, sections: int) -> None:
-    """Let the horizontal axis count sections."""
-    axes.set(xlim=_section_edges(sections)[[0, -1]], xlabel="section z")
-    axes.xaxis.set_major_locator(_whole_numbers(8))
+    bar.ax.yaxis.set_major_locator(whole_numbers(6))
 
 
 # Writing ------------------------------------------------------------------------------------
@@ -874,3 +829,10 @@ def write_figure(figure: Figure, stem: Path) -> None:
         for kind, options in formats.items():
             with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as temporary:
                 figure.savefig(temporary, **options)
+
+
+if __name__ == "__main__":
+    from connectome.commandline import run
+    from connectome.redraw import main
+
+    run(main, sys.argv[1:])

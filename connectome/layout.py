@@ -49,7 +49,12 @@ FIGURES = {
     2: "figures/Figure2_synapse_candidates_overlay",
     3: "figures/Figure3_graph",
     4: "figures/Figure4_alignment_shifts",
+    5: "figures/Figure5_ortho_views",
+    6: "figures/Figure6_largest_neurites",
+    7: "figures/Figure7_synapse_gallery",
+    8: "figures/Figure8_distributions",
 }
+REPORT = "report.html"
 RUN_LOG = "runs/pipeline_runs.sqlite"
 MODELS = "runs/models"
 
@@ -85,7 +90,7 @@ PUBLISHED = (
     *(str(sidecar(Path(name))) for name in _ARRAYS),
     *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, SHIFTS, EVALUATION),
     *(CONTACTS, MATRIX, GRAPHML, GEXF, GRAPH_JSON),
-    *(CHANGES, GRAPH_LABELS),
+    *(CHANGES, GRAPH_LABELS, REPORT),
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 

@@ -29,6 +29,8 @@ from connectome.drawing import FigurePress
 from connectome.errors import SourceUnreachable, UsageError
 from connectome.params import DEFAULT_CUTOUT, RunConfig
 from connectome.progress import Progress, silent
+from connectome.report import write_report
+from connectome.results import Results
 from connectome.road import to_neurites
 from connectome.truth import Truth
 from connectome.volume import Volume
@@ -141,7 +143,7 @@ def files_written(config: RunConfig) -> list[str]:
         tables.append(layout.EVALUATION)
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
     arrays = [name for path in arrays for name in (path, str(layout.sidecar(Path(path))))]
-    return [*arrays, *tables, *figures, layout.RUN_LOG, "runs/<run_id>_config.json"]
+    return [*arrays, *tables, *figures, layout.REPORT, layout.RUN_LOG, "runs/<run_id>_config.json"]
 
 
 def memory_needed(shape: tuple[int, int, int]) -> float:
@@ -177,7 +179,7 @@ def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dic
     console.tell_timings(log.summary)
     if evaluation:
         console.say(evaluate.format_table(evaluation) + "\n")
-    console.say(f"results are in {outdir}/ (run {log.run_id})")
+    console.say(f"results are in {outdir}/ (run {log.run_id}); open {outdir / layout.REPORT}")
     return evaluation
 
 
@@ -200,14 +202,18 @@ class _Job:
             arrays, tables = self.reconstruct(prepared)
             labels = arrays[layout.LABELS]
             press.draw(1, cutout, prepared.preprocessed, aligned, labels)
+            press.draw(5, cutout.with_data(aligned), labels)
+            press.draw(6, labels, cutout.voxel_size, cutout.source)
             wiring = self.wire(prepared, labels)
             candidates = wiring.candidates
             press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source)
             press.draw(3, wiring.diagram, cutout.source)
+            press.draw(7, cutout.with_data(aligned), labels, candidates)
             tables |= wiring.tables
             if prepared.truth.synapses is not None:
                 tables[layout.TRUE_SYNAPSES] = prepared.truth.synapses
             evaluation = self.evaluate(prepared, labels, candidates)
+            press.draw(8, wiring.nodes, wiring.edges, candidates, evaluation, cutout.source)
             with self.log.stage("save"):
                 self.save_arrays(folder, prepared, arrays)
                 self.save_tables(folder, prepared, tables)
@@ -216,6 +222,8 @@ class _Job:
                     layout.write_json(folder / layout.EVALUATION, evaluation)
             with self.log.stage("figures"):
                 press.finish()
+        with self.log.stage("report"):
+            write_report(folder / layout.REPORT, Results(folder), Path(self.config.outdir))
         return evaluation
 
     def plan(self) -> fetch.CutoutPlan:

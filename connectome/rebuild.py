@@ -16,6 +16,8 @@ from connectome.draft import Draft, read_draft, read_labels
 from connectome.drawing import FigurePress
 from connectome.errors import DataError
 from connectome.known import labels_path, reviewed_synapses, true_labels
+from connectome.report import write_report
+from connectome.results import Results
 from connectome.wiring import Wiring, flat, score, wire
 
 
@@ -84,12 +86,16 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         wiring = _wire(draft, labels, config, console, log)
         _draw(press, draft, labels, wiring, console)
         evaluation = _evaluate(draft, labels, wiring, log)
+        source = draft.aligned.source
+        press.draw(8, wiring.nodes, wiring.edges, wiring.candidates, evaluation, source)
         after = _after(labels, wiring, evaluation)
         with log.stage("save"):
             changed = changes.changes(before, after)
             _save(folder, draft, path, wiring, evaluation, changed)
         with log.stage("figures"):
             press.finish()
+        with log.stage("report"):
+            write_report(folder / layout.REPORT, Results(folder, outdir), outdir)
         log.artefacts({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
     _tell(console, outdir, changed, evaluation, log)
     return evaluation
@@ -163,7 +169,7 @@ def _n_ids(labels: np.ndarray) -> int:
 
 
 def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Console) -> None:
-    """Draw what depends on neurites: Figures 1 to 3."""
+    """Draw what depends on neurites: all but Figures 4 and 8."""
     aligned, source = draft.aligned, draft.aligned.source
     if (draft.outdir / layout.CUTOUT).exists() and (draft.outdir / layout.PREPROCESSED).exists():
         cutout = layout.read_volume(draft.outdir / layout.CUTOUT)
@@ -173,6 +179,9 @@ def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Con
         console.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
     press.draw(2, aligned.data, labels, wiring.candidates, aligned.voxel_size, source)
     press.draw(3, wiring.diagram, source)
+    press.draw(5, aligned, labels)
+    press.draw(6, labels, aligned.voxel_size, source)
+    press.draw(7, aligned, labels, wiring.candidates)
 
 
 def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:

@@ -36,6 +36,11 @@ SHADE = "#b9c2cc"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 OKABE_ITO = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE)
+# Tol (2021), "muted": ten things told apart.
+TEN_COLOURS = (
+    *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
+    *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB"),
+)
 NEURITE_COLOURS = np.array([to_rgb(colour) for colour in OKABE_ITO])
 
 STYLE = {

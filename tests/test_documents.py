@@ -70,7 +70,8 @@ def test_links_lead_somewhere(name):
 
 
 def test_the_datasheet_describes_the_files_of_the_layout():
-    described = set(re.findall(r"`((?:data|tables|figures|runs)/[^`*]+)`", read("DATASHEET.md")))
+    pattern = r"`((?:(?:data|tables|figures|runs)/|report)[^`*]+)`"
+    described = set(re.findall(pattern, read("DATASHEET.md")))
     named = [value for name, value in vars(layout).items() if name.isupper()]
     files = {value for value in named if isinstance(value, str)}
     files |= {file for value in named if isinstance(value, dict) for file in value.values()}

@@ -47,6 +47,7 @@ FLOORS = {
         [
             *("figures", "style", "colouring", "graph_layout"),
             *("refine_figures", "comparison_figure"),
+            *("figure_parts", "neurite_figures", "summary_figures"),
         ],
         ["evaluate"],
         ["runlog"],
@@ -55,7 +56,7 @@ FLOORS = {
         [
             *("console", "drawing", "road", "wiring", "known", "pipeline", "refine", "rebuild"),
             *("proofreading", "audit", "guide", "screen", "panel", "picture", "window"),
-            "comparison",
+            *("comparison", "results", "redraw", "report", "sprites"),
         ],
     ],
     "scripts": [
@@ -75,7 +76,10 @@ HEAVY = {
     "napari": {"picture", "window"},
     "qtpy": {"panel", "window"},
     "sklearn": {"forest", "trees"},
-    "matplotlib": {"figures", "style", "refine_figures", "comparison_figure"},
+    "matplotlib": {
+        *("figures", "style", "refine_figures", "comparison_figure"),
+        *("figure_parts", "neurite_figures", "summary_figures"),
+    },
     "intern": {"bossremote"},
     "h5py": {"stackfiles"},
     "tifffile": {"stackfiles"},

@@ -119,7 +119,7 @@ def test_everything_a_run_can_publish_is_known_to_be_its_own():
     tables += [layout.CONTACTS, layout.MATRIX, layout.GRAPHML, layout.GEXF, layout.GRAPH_JSON]
     figures = [f"{stem}.{kind}" for stem in layout.FIGURES.values() for kind in ("pdf", "png")]
     beside = [name.replace(".npy", ".json") for name in arrays]
-    assert set(layout.PUBLISHED) == {*arrays, *beside, *tables, *figures}
+    assert set(layout.PUBLISHED) == {*arrays, *beside, *tables, *figures, layout.REPORT}
 
 
 def test_what_people_made_and_other_runs_logged_stays(tmp_path):

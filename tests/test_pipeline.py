@@ -80,6 +80,11 @@ def test_a_run_leaves_exactly_the_files_it_announces(outdir):
         "figures/Figure2_synapse_candidates_overlay.png",
         *("figures/Figure3_graph.pdf", "figures/Figure3_graph.png"),
         *("figures/Figure4_alignment_shifts.pdf", "figures/Figure4_alignment_shifts.png"),
+        *("figures/Figure5_ortho_views.pdf", "figures/Figure5_ortho_views.png"),
+        *("figures/Figure6_largest_neurites.pdf", "figures/Figure6_largest_neurites.png"),
+        *("figures/Figure7_synapse_gallery.pdf", "figures/Figure7_synapse_gallery.png"),
+        *("figures/Figure8_distributions.pdf", "figures/Figure8_distributions.png"),
+        "report.html",
         *("runs/pipeline_runs.sqlite", f"runs/{past.run_id}_config.json"),
     }
 
@@ -243,7 +248,7 @@ def test_the_log_knows_stages_scores_and_checksums(outdir, evaluation):
     assert past.metrics["synapses/200/f1"] == evaluation["synapses"]["200"]["f1"]
     with closing(sqlite3.connect(outdir / layout.RUN_LOG)) as log:
         logged = dict(log.execute("SELECT path, sha256 FROM artefacts").fetchall())
-    published = files(outdir, "data", "tables", "figures")
+    published = files(outdir, "data", "tables", "figures", "report.html")
     assert logged == {name: layout.sha256(outdir / name) for name in published}
 
 

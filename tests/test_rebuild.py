@@ -124,7 +124,7 @@ def test_a_rebuild_is_a_run_of_its_own(outdir):
     first, second = runlog.history(outdir)
     assert second.status == "finished" and second.run_id != first.run_id
     assert [stage.name for stage in second.stages] == [
-        *("synapses", "graph", "evaluate", "save", "figures")
+        *("synapses", "graph", "evaluate", "save", "figures", "report")
     ]
     assert second.metrics["segmentation/voi"] == pytest.approx(first.metrics["segmentation/voi"])
 

@@ -1,0 +1,119 @@
+"""Draw the figures again from a run's files: ``python -m connectome.figures outputs``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from connectome import commandline, layout
+from connectome.console import Console
+from connectome.drawing import FigurePress
+from connectome.errors import DataError, UsageError
+from connectome.report import write_report
+from connectome.results import Results
+
+EXAMPLES = """
+examples:
+  python -m connectome.figures outputs
+  python -m connectome.figures outputs --only Figure3 Figure5
+  python -m connectome.figures outputs --only report
+"""
+NAMES = {f"Figure{number}": number for number in layout.FIGURES} | {"report": 0}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Redraw from the command line."""
+    parser = commandline.Parser(
+        prog="python -m connectome.figures",
+        description="Draw the figures of a run again, and write its report, without computing "
+        "anything anew.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument(
+        "outdir", nargs="?", default="outputs", help="output folder of the run (default outputs)"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(NAMES),
+        metavar="NAME",
+        help=f"draw these alone: {', '.join(NAMES)}",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    commandline.add_threads(parser)
+    args = parser.parse_args(argv)
+    wanted = {NAMES[name] for name in args.only or NAMES}
+    redraw(Path(args.outdir), wanted, Console(args.quiet), args.threads)
+
+
+def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int = 1) -> None:
+    """Draw figures from files, and write the report.
+
+    Parameters
+    ----------
+    outdir : Path
+        Output folder of a run.
+    wanted : collection of int
+        Numbers of figures; 0 is the report.
+    console : Console
+        Whom to tell.
+    threads : int
+        More than one: figures are drawn side by side.
+
+    Raises
+    ------
+    UsageError, DataError
+        If there is no run, or files are missing or damaged. Then nothing is changed.
+    """
+    if not outdir.is_dir():
+        raise UsageError(f"there is no folder {outdir}", "", f"run_pipeline.py --outdir {outdir}")
+    results = Results(outdir)
+    numbers = sorted(set(wanted) - {0})
+    if 1 in numbers and not results.has(layout.CUTOUT, layout.PREPROCESSED):
+        console.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
+        numbers.remove(1)
+    # All is read first: what is damaged shows before anything is drawn.
+    contents = {number: _contents(results, number) for number in numbers}
+    with (
+        layout.staged(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
+        FigurePress(folder, beside=threads > 1 and len(numbers) > 1) as press,
+    ):
+        for number in numbers:
+            press.draw(number, *contents[number])
+            console.say(f"figure      {layout.FIGURES[number]}")
+        press.finish()
+        if 0 in wanted:
+            write_report(folder / layout.REPORT, Results(folder, outdir), outdir)
+            console.say(f"report      {layout.REPORT}")
+    console.say(f"results are in {outdir}/")
+
+
+def _contents(results: Results, number: int) -> tuple:
+    """Gather what a figure takes; each reads no file that it does not show."""
+    contents = {
+        1: lambda r: (r.cutout, r.preprocessed, r.aligned.data, r.labels),
+        2: lambda r: (r.aligned.data, r.labels, r.synapses, r.aligned.voxel_size, r.source),
+        3: lambda r: (r.graph, r.source),
+        4: _alignment,
+        5: lambda r: (r.aligned, r.labels),
+        6: lambda r: (r.labels, r.aligned.voxel_size, r.source),
+        7: lambda r: (r.aligned, r.labels, r.synapses),
+        8: lambda r: (r.nodes, r.edges, r.synapses, r.evaluation, r.source),
+    }
+    return contents[number](results)
+
+
+def _alignment(results: Results) -> tuple:
+    told = results.alignment
+    names = ("shifts", "true_shifts", "confidence", "trend")
+    shifts, true_shifts, confidence, trend = (
+        np.asarray(told[name], float) if name in told else None for name in names
+    )
+    if shifts is None:
+        raise DataError(f"{results.path(layout.SHIFTS)} has no shifts", "they cannot be drawn")
+    damaged = tuple(told.get("damaged_sections", ()))
+    place = (results.aligned.voxel_size, results.source)
+    return shifts, *place, true_shifts, damaged, confidence, trend

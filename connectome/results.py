@@ -1,0 +1,173 @@
+"""What a run left in its output folder, read back as figures and the report need it."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from connectome import layout
+from connectome.draft import read_labels
+from connectome.errors import DataError, UsageError
+from connectome.volume import Volume
+
+REMEDY = "run_pipeline.py, or rebuild_graph_and_figures.py"
+
+
+class Results:
+    """The files of a run, each read when it is asked for.
+
+    Parameters
+    ----------
+    folders : Path
+        Where to look: a file counts in the first folder that has it.
+    """
+
+    def __init__(self, *folders: Path):
+        self.folders = folders
+
+    def path(self, name: str) -> Path:
+        """Return where a file is, or would be."""
+        found = [folder / name for folder in self.folders if (folder / name).exists()]
+        return found[0] if found else self.folders[0] / name
+
+    def has(self, *names: str) -> bool:
+        """Tell whether all of these files are there."""
+        return all(self.path(name).exists() for name in names)
+
+    @cached_property
+    def aligned(self) -> Volume:
+        """Aligned EM, float32."""
+        stored = [name for name in layout.ALIGNED.values() if self.has(name)]
+        if not stored:
+            raise UsageError(
+                f"{self.folders[-1]} holds no aligned stack: no {layout.ALIGNED['float16']}",
+                "there is nothing to show",
+                f"run_pipeline.py --outdir {self.folders[-1]}",
+            )
+        aligned = layout.read_volume(self.path(stored[0]))
+        return aligned.with_data(aligned.data.astype(np.float32))
+
+    @property
+    def source(self) -> str:
+        """Where the EM came from."""
+        return self.aligned.source
+
+    @cached_property
+    def cutout(self) -> Volume:
+        """EM as imaged, uint8."""
+        return layout.read_volume(self.path(layout.CUTOUT))
+
+    @cached_property
+    def preprocessed(self) -> np.ndarray:
+        """EM before alignment, float32."""
+        return layout.read_volume(self.path(layout.PREPROCESSED)).data
+
+    @cached_property
+    def _labels_used(self) -> dict:
+        return self.json(layout.GRAPH_LABELS) if self.has(layout.GRAPH_LABELS) else {}
+
+    @cached_property
+    def labels_path(self) -> Path:
+        """Where the labels are that the graph was made from."""
+        return self.path(self._labels_used.get("labels", layout.LABELS))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Neurite ids that the graph was made from, int32 (Z, Y, X)."""
+        return read_labels(self.labels_path, self.aligned)
+
+    @cached_property
+    def labels_changed(self) -> bool:
+        """Whether the labels were changed since the graph was made from them."""
+        known = self._labels_used.get("sha256")
+        return known is not None and layout.sha256(self.labels_path) != known
+
+    @cached_property
+    def synapses(self) -> pd.DataFrame:
+        """Candidates."""
+        table = self.table(layout.SYNAPSES, ("z", "y", "x", "pre_id", "post_id", "score"))
+        if "post_ids" not in table:
+            return table
+        posts = table["post_ids"].fillna(table["post_id"].astype(str))
+        if not (fine := posts.str.fullmatch(r"\d+(;\d+)*")).all():
+            row = int(np.argmin(fine)) + 1
+            said = f"{self.path(layout.SYNAPSES)}, row {row}: post_ids is {posts.iloc[row - 1]}"
+            raise DataError(said, "postsynaptic ids are numbers joined by ;", REMEDY)
+        return table.assign(post_ids=posts)
+
+    @cached_property
+    def nodes(self) -> pd.DataFrame:
+        """Neurites of the graph."""
+        return self.table(layout.NODES, ("node", "n_pre", "n_post"))
+
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """Connections."""
+        return self.table(layout.EDGES, ("pre_id", "post_id", "n_synapses", "weight"))
+
+    @cached_property
+    def graph(self) -> nx.DiGraph:
+        """Neurites and connections."""
+        graph = nx.DiGraph()
+        columns = ("pre_id", "post_id", "weight", "n_synapses")
+        for pre, post, weight, n in zip(*(self.edges[c].tolist() for c in columns), strict=True):
+            graph.add_edge(pre, post, weight=weight, n_synapses=n)
+        return graph
+
+    @cached_property
+    def evaluation(self) -> dict:
+        """Scores; empty where no truth is known."""
+        return self.json(layout.EVALUATION) if self.has(layout.EVALUATION) else {}
+
+    @cached_property
+    def alignment(self) -> dict:
+        """How sections were moved, as in ``tables/alignment_shifts.json``."""
+        return self.json(layout.SHIFTS)
+
+    def json(self, name: str) -> dict:
+        """Read a file of names and values."""
+        path = self.path(name)
+        try:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read: {error}", "", REMEDY) from error
+        if not isinstance(content, dict):
+            raise DataError(f"{path} is no JSON object", "", REMEDY)
+        return content
+
+    def text(self, name: str) -> str:
+        """Read a file of text, every line as it is."""
+        try:
+            return self.path(name).read_bytes().decode("utf-8")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path(name)} cannot be read: {error}", "", REMEDY) from error
+
+    def table(self, name: str, needed: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Read a table.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read, lacks a needed column, or has a gap in one.
+        """
+        path = self.path(name)
+        if not path.exists():
+            raise DataError(f"there is no {path}", "nothing can be shown of it", REMEDY)
+        try:
+            table = pd.read_csv(path, dtype={"post_ids": str})
+        except (ValueError, OSError) as error:
+            raise DataError(f"{path} cannot be read: {error}", "", REMEDY) from error
+        for column in needed:
+            if column not in table:
+                raise DataError(f"{path} has no column {column}", "it cannot be drawn", REMEDY)
+            values = pd.to_numeric(table[column], errors="coerce")
+            if not np.isfinite(values).all():
+                row = int(np.argmin(np.isfinite(values))) + 1
+                said = f"{path}, row {row}: {column} is {table[column].iloc[row - 1]}"
+                raise DataError(said, "it cannot be drawn", REMEDY)
+        return table

@@ -1,0 +1,290 @@
+"""Figures that sum up: the best and the worst synapse candidates, and how all of it is spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from PIL import Image
+from scipy import ndimage
+
+from connectome import style
+from connectome.errors import DataError
+from connectome.figure_parts import check_shapes, extent, grey, number, whole_numbers
+from connectome.volume import Volume
+
+# Figure 7: synapse gallery ------------------------------------------------------------------
+
+IN_A_ROW = 8
+THUMBNAIL_NM = 640.0
+THUMBNAIL_MM = 20.0
+THUMBNAIL_PX = 160
+LINE_PX = 2
+PRE_COLOUR, POST_COLOUR = style.ORANGE, style.SKY
+
+
+@style.styled
+def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figure:
+    """Show the best and the worst synapse candidates as thumbnails.
+
+    Parameters
+    ----------
+    aligned : Volume of float
+        Intensities in [0, 1].
+    labels : ndarray of int, shape (Z, Y, X)
+        Neurite ids; 0 is none.
+    synapses : DataFrame
+        Candidates: ``z, y, x`` in voxels, ``pre_id``, ``score``, and ``post_ids`` or ``post_id``.
+
+    Returns
+    -------
+    Figure
+        Panel a: the candidates of highest score, b: those of lowest, each in its section, once
+        as it is and once with the outlines of the presynaptic and the postsynaptic profiles.
+
+    Raises
+    ------
+    DataError
+        If the stacks differ in shape or a column is missing.
+    """
+    check_shapes(aligned.shape, labels)
+    partners = "post_ids" if "post_ids" in synapses else "post_id"
+    for name in ("z", "y", "x", "pre_id", partners, "score"):
+        if name not in synapses:
+            raise DataError(f"the synapses have no column {name}", "there would be no gallery")
+    ranked = synapses.sort_values("score", ascending=False, kind="stable")
+    best, worst = ranked[:IN_A_ROW], ranked[IN_A_ROW:][-IN_A_ROW:]
+    groups = [("a", "Highest scores", best)] + [("b", "Lowest scores", worst)] * (len(worst) > 0)
+    figure = style.page(11.0 + 51.0 * len(groups))
+    for row, (letter, title, group) in enumerate(groups):
+        top = 6.0 + 51.0 * row
+        style.panel(figure, (4.0, top, 0, 0), letter, title).set_axis_off()
+        for column, synapse in enumerate(group.itertuples()):
+            left = 4.0 + column * (THUMBNAIL_MM + 1.4)
+            posts = [int(p) for p in str(getattr(synapse, partners)).split(";")]
+            pair, mark = _thumbnails(aligned, labels, synapse, posts)
+            axes = style.panel(figure, (left, top, THUMBNAIL_MM, 2.025 * THUMBNAIL_MM))
+            axes.imshow(pair, interpolation="none", aspect="auto")  # no finer than it is
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            below = mark[0] + len(pair) - THUMBNAIL_PX
+            axes.plot(mark[1], below, "+", ms=4, mew=0.7, color=style.VERMILION)
+            names = style.shorten(f"{synapse.pre_id} → {'; '.join(map(str, posts))}", 19)
+            text = f"{names}\n{synapse.score:.2f} · z {synapse.z:.0f}"
+            style.write(figure, left, top + 46.0, text, size=style.SMALL_PT, linespacing=1.15)
+    bottom = figure.get_figheight() * style.MM_PER_INCH
+    if len(ranked) == 0:
+        axes = style.panel(figure, (4.0, 6.0, 170.0, 40.0))
+        axes.set(xticks=[], yticks=[])
+        style.notice(axes, "no synapse candidates")
+    else:
+        scale = THUMBNAIL_MM / THUMBNAIL_NM * 1000
+        style.scale_bar(figure, 4.0, bottom - 8.0, scale, 0.5 * THUMBNAIL_MM)
+        _explain_outlines(figure, bottom - 6.7)
+    count = number(len(ranked), "candidate")
+    text = f"{count} · {extent(aligned.shape, aligned.voxel_size)}"
+    style.footer(figure, text, aligned.source)
+    return figure
+
+
+def _explain_outlines(figure: Figure, baseline: float) -> None:
+    """Say which colour is which side."""
+    keys = ((100.0, PRE_COLOUR, "presynaptic (heuristic)"), (138.0, POST_COLOUR, "postsynaptic"))
+    for left, colour, text in keys:
+        axes = style.panel(figure, (left, baseline - 1.5, 4.0, 1.2))
+        axes.set(xticks=[], yticks=[], facecolor=colour)
+        axes.spines[:].set_visible(False)
+        style.write(figure, left + 5.2, baseline, text, size=style.SMALL_PT, color=style.FAINT)
+
+
+def _thumbnails(
+    aligned: Volume, labels: np.ndarray, synapse, posts: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a candidate's surroundings as they are and, below, with its partners; and its place.
+
+    The picture is (2 N + gap, N, 3); the place (y, x) is in pixels of the upper half.
+    """
+    _, dy, dx = aligned.voxel_size
+    z = int(np.clip(round(synapse.z), 0, len(labels) - 1))
+    window, mark = zip(
+        _window(synapse.y, dy, aligned.shape[1]),
+        _window(synapse.x, dx, aligned.shape[2]),
+        strict=True,
+    )
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    inside = np.ix_(*window)
+    shade = Image.fromarray(grey(aligned.data[z][inside])).resize(size, Image.Resampling.BICUBIC)
+    above, below = (np.repeat(np.asarray(shade)[..., None], 3, axis=-1) for _ in range(2))
+    for ids, colour in (([synapse.pre_id], PRE_COLOUR), (posts, POST_COLOUR)):
+        side = Image.fromarray((255 * np.isin(labels[z][inside], ids)).astype(np.uint8))
+        smooth = np.asarray(side.resize(size, Image.Resampling.BICUBIC)) > 127
+        # Each line runs inside its profile, so that both are seen where two profiles meet.
+        inside_line = ndimage.binary_erosion(smooth, iterations=LINE_PX, border_value=1)
+        below[smooth & ~inside_line] = 255 * np.array(to_rgb(colour))
+    between = np.full((THUMBNAIL_PX // 40, THUMBNAIL_PX, 3), 255, np.uint8)
+    return np.concatenate([above, between, below]), np.array(mark) * THUMBNAIL_PX
+
+
+def _window(place: float, nm: float, size: int) -> tuple[np.ndarray, float]:
+    """Return the pixels around a place, within the image, and where it is among them (0 to 1)."""
+    shown = max(4, round(THUMBNAIL_NM / nm))
+    first = np.clip(round(place) - shown // 2, 0, max(size - shown, 0))
+    # A smaller image is mirrored: there is nothing else to show.
+    pixels = np.pad(np.arange(size), (0, max(0, shown - size)), "symmetric")[first : first + shown]
+    return pixels, (place - first + 0.5) / shown
+
+
+# Figure 8: how it is spread, and how good it is ---------------------------------------------
+
+LIMITS_NM = ("100", "200", "400")
+
+
+@style.styled
+def figure8(
+    nodes: pd.DataFrame,
+    edges: pd.DataFrame,
+    synapses: pd.DataFrame,
+    evaluation: dict,
+    source: str = "",
+) -> Figure:
+    """Show how degrees, synapses per connection and scores are spread, and the scores of a run.
+
+    Parameters
+    ----------
+    nodes : DataFrame
+        ``n_pre`` and ``n_post``: partners of every neurite.
+    edges : DataFrame
+        ``n_synapses`` of every connection.
+    synapses : DataFrame
+        ``score`` of every candidate.
+    evaluation : dict
+        As in ``tables/evaluation.json``; empty where no truth is known.
+    source : str
+        Where the EM came from.
+
+    Returns
+    -------
+    Figure
+        Panel a: share of neurites with at least so many partners; b: synapses per connection;
+        c: scores of the candidates; d: how the draft compares with the truth.
+
+    Raises
+    ------
+    DataError
+        If a column is missing.
+    """
+    for table, name in ((nodes, "n_pre"), (nodes, "n_post"), (edges, "n_synapses")):
+        if name not in table:
+            raise DataError(f"there is no column {name}", "degrees cannot be drawn")
+    if "score" not in synapses:
+        raise DataError("the synapses have no column score", "scores cannot be drawn")
+    figure = style.page(54.0)
+    partners = style.panel(figure, (14.0, 8.0, 32.0, 32.0), "a", "Partners of a neurite", 12.0)
+    strength = style.panel(figure, (59.0, 8.0, 26.0, 32.0), "b", "Synapses of a connection", 11.0)
+    scores = style.panel(figure, (98.0, 8.0, 26.0, 32.0), "c", "Candidates", 10.0)
+    quality = style.panel(figure, (143.0, 8.0, 25.0, 32.0), "d", "Against the truth", 15.0)
+    _draw_degrees(partners, nodes)
+    _draw_strengths(strength, edges["n_synapses"].to_numpy(float))
+    _draw_scores(scores, synapses["score"].to_numpy(float))
+    _draw_quality(quality, evaluation)
+    text = f"{number(len(nodes), 'neurite')} · {number(len(edges), 'connection')}"
+    style.footer(figure, f"{text} · {number(len(synapses), 'candidate')}", source)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_degrees(axes: Axes, nodes: pd.DataFrame) -> None:
+    """Draw which share of neurites has at least so many partners, on logarithmic axes."""
+    _plain(axes)
+    if len(nodes) == 0 or nodes[["n_pre", "n_post"]].to_numpy().max() == 0:
+        axes.set(xticks=[], yticks=[])
+        style.notice(axes, "no connections")
+        return
+    kinds = (("n_pre", "inputs", style.BLUE, "o"), ("n_post", "outputs", style.VERMILION, "s"))
+    for name, label, colour, marker in kinds:
+        degrees = np.sort(nodes[name].to_numpy(int))
+        values, first = np.unique(degrees[degrees > 0], return_index=True)
+        share = (np.count_nonzero(degrees > 0) - first) / len(degrees)
+        axes.plot(values, share, marker=marker, ms=2.2, lw=0.7, color=colour, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="at least so many", ylabel="share of neurites")
+    axes.margins(0.08)
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.legend(loc="lower left", borderpad=0.1, handlelength=1.2)
+
+
+def _draw_strengths(axes: Axes, synapses: np.ndarray) -> None:
+    """Draw how many connections have how many synapses."""
+    _plain(axes)
+    axes.set(xlabel="synapses", ylabel="connections")
+    if len(synapses) == 0:
+        axes.set(xticks=[], yticks=[])
+        style.notice(axes, "no connections")
+        return
+    counts = np.bincount(synapses.astype(int))
+    if len(counts) > 40:
+        axes.hist(synapses, np.linspace(0.5, synapses.max() + 0.5, 40), color=style.SHADE)
+    else:
+        axes.bar(np.arange(1, len(counts)), counts[1:], 0.8, color=style.SHADE)
+    axes.set_xlim(0.3, max(len(counts), 4) - 0.3)
+    axes.xaxis.set_major_locator(whole_numbers(5))
+    axes.yaxis.set_major_locator(whole_numbers(4))
+
+
+def _draw_scores(axes: Axes, scores: np.ndarray) -> None:
+    """Draw how the scores of candidates are spread."""
+    _plain(axes)
+    axes.set(xlabel="score", ylabel="candidates", xlim=(0, 1))
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    if len(scores) == 0:
+        axes.set(yticks=[])
+        style.notice(axes, "no candidates")
+        return
+    counts, edges = np.histogram(scores.clip(0, 1), np.linspace(0, 1, 21))
+    axes.stairs(counts, edges, fill=True, color=style.SHADE)
+    axes.yaxis.set_major_locator(whole_numbers(4))
+
+
+def _draw_quality(axes: Axes, evaluation: dict) -> None:
+    """Draw the scores that have a best value of 1, or say that there is no truth."""
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    rows = _measures(evaluation)
+    if not rows:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        style.notice(axes, "no truth is known:\nnothing is scored")
+        return
+    names, values = zip(*rows, strict=True)
+    places = np.arange(len(rows))
+    axes.hlines(places, 0, values, color=style.SHADE, lw=0.8)
+    axes.plot(values, places, "o", ms=3.6, color=style.BLUE)
+    for place, value in zip(places, values, strict=True):
+        axes.text(1.1, place, f"{value:.2f}", fontsize=style.SMALL_PT, va="center_baseline")
+    axes.set_yticks(places, names)
+    axes.set(xlim=(0, 1.04), ylim=(len(rows) - 0.5, -0.5), xticks=(0, 0.5, 1), xlabel="1 is best")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.tick_params(axis="y", length=0)
+
+
+def _measures(evaluation: dict) -> list[tuple[str, float]]:
+    """List what can be drawn from 0 to 1."""
+    rows = []
+    if neurites := evaluation.get("segmentation"):
+        rows.append(("1 - ARE", 1 - neurites["are"]))
+    for limit in LIMITS_NM:
+        if found := evaluation.get("synapses", {}).get(limit):
+            rows.append((f"F1, {limit} nm", found["f1"]))
+    if found := evaluation.get("synapses", {}).get("200"):
+        rows += [("precision", found["precision"]), ("recall", found["recall"])]
+    return [(name.replace("-", "\N{MINUS SIGN}"), value) for name, value in rows]

@@ -1,0 +1,139 @@
+"""Figures again from files: the same bytes, only those asked for, nothing lost in failure."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from connectome import layout, pipeline, redraw
+from connectome.console import Console
+from connectome.errors import DataError, UsageError
+from connectome.params import RunConfig, Source
+
+QUIET = Console(quiet=True)
+CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    pipeline.run(pipeline.replace(CONFIG, outdir=str(folder)), QUIET)
+    return folder
+
+
+@pytest.fixture
+def outdir(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "outputs"))
+
+
+def drawn(outdir):
+    return {path.name: path.read_bytes() for path in (outdir / "figures").iterdir()}
+
+
+def everything(outdir):
+    return {path: path.read_bytes() for path in outdir.rglob("*") if path.is_file()}
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "connectome.figures", *map(str, arguments)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_figures_drawn_again_are_the_same_byte_for_byte(outdir):
+    before = drawn(outdir)
+    for path in (outdir / "figures").iterdir():
+        path.unlink()
+    redraw.redraw(outdir, redraw.NAMES.values(), QUIET)
+    assert drawn(outdir) == before
+
+
+def test_only_what_is_asked_for_is_drawn(outdir):
+    for path in (outdir / "figures").iterdir():
+        path.unlink()
+    done = command(outdir, "--only", "Figure3", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert set(drawn(outdir)) == {"Figure3_graph.pdf", "Figure3_graph.png"}
+
+
+def test_a_report_can_be_written_alone(outdir):
+    (outdir / layout.REPORT).unlink()
+    redraw.redraw(outdir, {0}, QUIET)
+    assert (outdir / layout.REPORT).exists()
+
+
+def test_stacks_that_were_not_saved_leave_figure_1_out(outdir):
+    (outdir / layout.PREPROCESSED).unlink()
+    before = drawn(outdir)
+    redraw.redraw(outdir, {1, 4}, QUIET)
+    assert drawn(outdir) == before
+
+
+def test_an_unknown_figure_is_refused(outdir):
+    done = command(outdir, "--only", "Figure9")
+    assert done.returncode == 2 and "Figure9" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        done = command(folder)
+        assert done.returncode == 2, done.stderr
+        assert "run_pipeline.py" in done.stderr and "Traceback" not in done.stderr
+
+
+def spoil(name, change):
+    def spoiled(outdir):
+        path = outdir / name
+        change(pd.read_csv(path, dtype={"post_ids": str})).to_csv(path, index=False)
+
+    return spoiled
+
+
+def cut_short(name):
+    return lambda outdir: (outdir / name).write_bytes(b"\xff\xfe\x00")
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "problem"),
+    [
+        (spoil(layout.SYNAPSES, lambda t: t.drop(columns="score")), "no column score"),
+        (spoil(layout.SYNAPSES, lambda t: t.assign(score=np.nan)), "row 1: score is nan"),
+        (spoil(layout.SYNAPSES, lambda t: t.assign(post_ids="seven")), "row 1: post_ids"),
+        (spoil(layout.EDGES, lambda t: t.drop(columns="weight")), "no column weight"),
+        (spoil(layout.EDGES, lambda t: t.assign(weight="heavy")), "row 1: weight is heavy"),
+        (spoil(layout.NODES, lambda t: t.assign(n_pre=np.inf)), "row 1: n_pre is inf"),
+        (cut_short(layout.EVALUATION), "cannot be read"),
+        (cut_short(layout.NODES), "cannot be read"),
+        (cut_short(layout.SHIFTS), "cannot be read"),
+        (lambda outdir: (outdir / layout.EDGES).unlink(), "there is no"),
+        (lambda outdir: (outdir / layout.SHIFTS).write_text("{}"), "no shifts"),
+        (lambda outdir: (outdir / layout.LABELS).write_bytes(b"junk"), "cannot be read"),
+    ],
+)
+def test_damaged_files_are_named_and_nothing_is_overwritten(outdir, spoiled, problem):
+    spoiled(outdir)
+    before = everything(outdir)
+    with pytest.raises((DataError, UsageError), match=problem):
+        redraw.redraw(outdir, redraw.NAMES.values(), QUIET)
+    assert everything(outdir) == before
+
+
+def test_labels_of_the_graph_are_drawn(outdir):
+    """After a rebuild from corrected labels, the figures show these."""
+    labels = np.load(outdir / layout.LABELS)
+    np.save(outdir / layout.CORRECTED, np.where(labels > 0, 7, 0).astype(np.int32))
+    used = {"labels": layout.CORRECTED, "sha256": layout.sha256(outdir / layout.CORRECTED)}
+    (outdir / layout.GRAPH_LABELS).write_text(json.dumps(used))
+    results = redraw.Results(outdir)
+    assert set(np.unique(results.labels)) == {0, 7} and not results.labels_changed
+    np.save(outdir / layout.CORRECTED, labels)
+    assert redraw.Results(outdir).labels_changed
