@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import napari
@@ -79,10 +81,24 @@ def proofread(
     with open_session(outdir, labels, user, bool(recover), command) as session:
         synapses = session.proofreading.synapses
         guide = make_guide(session.draft, synapses, sections, n_sections)
-        window = Window(session, guide)
+        with _interrupts_held():
+            window = Window(session, guide)
         napari.run()
         del window  # it was kept alive for Qt
         return session.n_unsaved
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C until the window stands: in the midst of what Qt calls it ends nothing."""
+    held = []
+    handler = signal.signal(signal.SIGINT, lambda *_: held.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        raise KeyboardInterrupt
 
 
 class Window:
