@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from connectome.errors import DataError
-from connectome.matching import match_points
+from connectome.matching import match_points, named_elsewhere
 
 MATCH_DISTANCES_NM = (100, 200, 400)
 
@@ -114,35 +114,66 @@ def _entropy(counts: np.ndarray) -> float:
 
 
 def synapse_scores(
-    found: pd.DataFrame, truth: pd.DataFrame, voxel_size: tuple[float, float, float]
+    found: pd.DataFrame,
+    truth: pd.DataFrame,
+    voxel_size: tuple[float, float, float],
+    labels: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Score synapse detection at 100, 200 and 400 nm.
+    """Score synapse detection at 100, 200 and 400 nm, and the partners of what was matched.
 
     Parameters
     ----------
     found, truth : DataFrame
-        Columns ``z, y, x`` in voxels; one row per synapse.
+        Columns ``z, y, x`` in voxels; one row per synapse. Partners are scored where both have
+        ``pre_id``, ``found`` has ``post_id``, and ``truth`` ``post_ids``.
     voxel_size : tuple of float
         (z, y, x) in nm.
+    labels : tuple of ndarray of int, shape (Z, Y, X), optional
+        Neurites that ``found`` and ``truth`` name.
 
     Returns
     -------
     dict
         Distance in nm as text → ``precision``, ``recall`` and ``f1`` of the one-to-one match.
         Precision without candidates, and recall without true synapses, count as 0 unless both
-        are empty, which is a perfect answer.
+        are empty, which is a perfect answer. With labels, ``partners`` and ``direction``: of the
+        matched pairs, the share in which pre- and postsynaptic neurite are the true presynaptic
+        and one of the true postsynaptic ones, either way round; and that in which the
+        presynaptic neurite is the true one. Neurites are compared where they lie, so that a
+        split or merge elsewhere does not matter.
     """
     places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (found, truth)]
     scores = {}
     for limit in MATCH_DISTANCES_NM:
-        matched = len(match_points(*places, limit))
+        pairs = match_points(*places, limit)
+        matched = len(pairs)
         perfect = float(len(found) == len(truth) == 0)
         precision = matched / len(found) if len(found) else perfect
         recall = matched / len(truth) if len(truth) else perfect
         total = precision + recall
         f1 = 2 * precision * recall / total if total else 0.0
         scores[str(limit)] = {"precision": precision, "recall": recall, "f1": f1}
+        if labels is not None and matched:
+            scores[str(limit)] |= _partner_scores(found, truth, pairs, labels, voxel_size)
     return scores
+
+
+def _partner_scores(found, truth, pairs, labels, voxel_size) -> dict[str, float]:
+    """Tell in what share of matched pairs the partners, and the direction, are right."""
+    partners, direction = [], []
+    for row, true in zip(
+        found.iloc[pairs[:, 0]].to_dict("records"),
+        truth.iloc[pairs[:, 1]].to_dict("records"),
+        strict=True,
+    ):
+        place = row["z"], row["y"], row["x"]
+        ids = int(row["pre_id"]), int(row["post_id"])
+        pre, post = named_elsewhere(ids, place, *labels, voxel_size)
+        true_pre, true_posts = int(true["pre_id"]), str(true["post_ids"]).split(";")
+        others = {pre, post} - {true_pre}
+        partners.append(true_pre in (pre, post) and len(others & set(map(int, true_posts))) == 1)
+        direction.append(pre == true_pre)
+    return {"partners": float(np.mean(partners)), "direction": float(np.mean(direction))}
 
 
 def alignment_rms(shifts: np.ndarray, true_shifts: np.ndarray) -> float:
@@ -180,6 +211,8 @@ def format_table(evaluation: dict) -> str:
         lines.append(share.format(**segmentation) + " unassigned")
     for limit, score in evaluation.get("synapses", {}).items():
         row = "precision {precision:.2f}   recall {recall:.2f}   F1 {f1:.2f}".format(**score)
+        if "partners" in score:
+            row += "   partners {partners:.0%}, direction {direction:.0%} right".format(**score)
         lines.append(f"synapses   within {limit:>3} nm: {row}")
     if alignment := evaluation.get("alignment"):
         reference = alignment.get("reference", "the true place")

@@ -177,33 +177,44 @@ class SynapseParams:
 
     Parameters
     ----------
-    density_nm, surround_nm : float
-        Gaussian widths in plane of a density and of what it is compared with.
     depth_nm : float
-        Gaussian width across sections.
+        Gaussian width across sections that darkness is averaged over.
     max_boundary_nm : float
-        Largest distance of a density's centre from a boundary.
+        Largest distance of a density from a boundary.
     separation_nm : float
-        Least distance between two synapses along each axis.
+        Least distance between two peaks of darkness along each axis.
+    least_darkness : float
+        Least darkness of a peak; 1 is that of a membrane looked at closely.
+    core_share : float
+        Share of its peak's darkness that all of a density has.
+    largest_nm : float
+        Largest extent of one density.
     partner_nm : float
-        How far from the centre partners are sought.
-    least_contrast : float
-        Least contrast, in standard deviations over the boundaries of the stack.
+        How far from the density partners are sought.
+    rim_nm : float
+        Half the width of a membrane: the rim of a density that is not counted as its inside.
+    least_presence : float
+        Least share a neurite has of the surroundings to count as a neighbour.
     least_contact : float
         Least share a partner has of the contact with all partners.
     most_partners : int
         Most postsynaptic partners of one synapse.
+    least_score : float
+        Least probability of being a synapse that makes a candidate.
     """
 
-    density_nm: float = 20.0
-    surround_nm: float = 100.0
     depth_nm: float = 15.0
     max_boundary_nm: float = 50.0
     separation_nm: float = 120.0
-    partner_nm: float = 80.0
-    least_contrast: float = 3.4
+    least_darkness: float = 1.15
+    core_share: float = 0.75
+    largest_nm: float = 450.0
+    partner_nm: float = 60.0
+    rim_nm: float = 12.0
+    least_presence: float = 0.05
     least_contact: float = 0.1
     most_partners: int = 3
+    least_score: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -213,7 +224,7 @@ class GraphParams:
     Parameters
     ----------
     min_score : float
-        Least score that counts. Every candidate does by default: `SynapseParams.least_contrast`
+        Least score that counts. Every candidate does by default: `SynapseParams.least_score`
         has chosen among densities already.
     max_gap_nm : float
         Widest membrane across which neurites touch, where labels leave membranes out.

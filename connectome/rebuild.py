@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from connectome import changes, evaluate, layout, reviews, runlog
+from connectome import changes, evaluate, layout, plausibility, reviews, runlog
 from connectome.console import Console
 from connectome.draft import Draft, read_draft, read_labels
 from connectome.drawing import FigurePress
@@ -112,10 +112,11 @@ def _chosen(outdir: Path, wanted: str) -> Path:
 
 
 def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Wiring:
-    """Find synapses, but where a person has looked take that person's word."""
+    """Find synapses as a person's verdicts teach, and where one has looked take that word."""
+    reviewed = reviewed_synapses(draft, labels)
+    judge = _taught(reviewed, console)
 
     def amend(candidates: pd.DataFrame) -> pd.DataFrame:
-        reviewed = reviewed_synapses(draft, labels)
         if reviewed is None:
             return candidates
         told = reviews.override(candidates, reviewed, draft.aligned.voxel_size)
@@ -127,7 +128,19 @@ def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) ->
         return told
 
     aligned, damaged = draft.aligned, draft.damaged
-    return wire(aligned, labels, damaged, console, log, config.threads, amend=amend)
+    return wire(aligned, labels, damaged, console, log, config.threads, amend=amend, judge=judge)
+
+
+def _taught(reviewed: pd.DataFrame | None, console: Console) -> plausibility.Judge | None:
+    """Learn from a person's verdicts, if there are enough, which candidates are synapses."""
+    if reviewed is None:
+        return None
+    told = reviewed[reviewed["verdict"].isin([reviews.ACCEPTED, reviews.REJECTED])]
+    accepted = (told["verdict"] == reviews.ACCEPTED).to_numpy()
+    judge = plausibility.relearned(plausibility.default_judge(), told, accepted)
+    if judge is not None:
+        console.say(f"reviewed    {len(told)} verdicts taught which candidates are synapses")
+    return judge
 
 
 def _before(draft: Draft) -> changes.Wired:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from connectome.matching import match_points
-from connectome.volume import in_plane_px
+from connectome.matching import match_points, named_elsewhere
 
 SAME_NM = 100.0  # a detection this near to a reviewed one is that one
-AROUND_NM = 150.0  # where a partner is looked up, on either side of a synapse
 ACCEPTED, REJECTED = "accepted", "rejected"
 
 
@@ -85,18 +83,9 @@ def in_other_labels(
 
 
 def _renamed(row: dict, labels, others, voxel_size) -> dict | None:
-    margin = np.concatenate([[1], np.ceil(in_plane_px(AROUND_NM, voxel_size))]).astype(int)
-    place = np.rint([row["z"], row["y"], row["x"]]).astype(int)
-    box = tuple(slice(max(at - m, 0), at + m + 1) for at, m in zip(place, margin, strict=True))
-    here, there = labels[box], others[box]
-
-    def lookup(neurite):
-        over = there[(here == int(neurite)) & (there > 0)]
-        ids, count = np.unique(over, return_counts=True)
-        return int(ids[count.argmax()]) if ids.size else 0
-
-    pre = lookup(row["pre_id"])
-    posts = [lookup(post) for post in str(row.get("post_ids") or row["post_id"]).split(";")]
+    posts = map(int, str(row.get("post_ids") or row["post_id"]).split(";"))
+    place = row["z"], row["y"], row["x"]
+    pre, *posts = named_elsewhere([int(row["pre_id"]), *posts], place, labels, others, voxel_size)
     posts = [post for post in dict.fromkeys(posts) if post not in (0, pre)]
     if not pre or not posts:
         return None

@@ -1,22 +1,35 @@
-"""Synapse candidates: dark densities where neurites meet.
+"""Synapse candidates: dark densities where neurites meet, and how far each is to be believed.
 
-Direction is a heuristic: in worms the dark projection stands in the presynaptic neurite, so the
-neurite that holds most of the density is called presynaptic, and those it faces postsynaptic.
+Direction is a heuristic: in worms the dark projection stands in the presynaptic neurite, among
+vesicles, so the neurite that holds most of both is called presynaptic, and those it faces
+postsynaptic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from connectome.densities import INSIDE_NM, Density, Sight, box_around, find_densities, look
 from connectome.params import SynapseParams
-from connectome.progress import Progress, map_stacks, silent
-from connectome.volume import in_plane_px
+from connectome.plausibility import Judge, default_judge
+from connectome.progress import Progress, silent
 
-COLUMNS = ["z", "y", "x", "pre_id", "post_id", "score", "post_ids", "contrast", "n_partners"]
+COLUMNS = [
+    *("z", "y", "x", "pre_id", "post_id", "score", "post_ids", "n_partners", "direction"),
+    *("peak", "darkness", "darkest", "distance_nm", "vesicles_pre", "vesicles_post", "filling_pre"),
+    *("filling_post", "thickness_nm", "contact_area_um2", "volume_um3", "n_sections"),
+    *("z_first", "z_last", "y_first", "y_last", "x_first", "x_last"),
+]
+# How far around a density its surroundings are looked at, in nm.
+AROUND_NM, ABOVE_NM = 200.0, 60.0
+VESICLES_NM, FILLING_NM = (20.0, 200.0), (50.0, 150.0)
+FEWEST = 10  # voxels that tell anything of a neurite's contents
+USUAL_FILLING = 0.15  # darkness of cytoplasm where there are fewer
 
 
 def find_synapses(
@@ -27,14 +40,16 @@ def find_synapses(
     params: SynapseParams | None = None,
     threads: int = 1,
     progress: Progress = silent,
+    judge: Judge | None = None,
 ) -> pd.DataFrame:
     """Find dark densities on the boundaries between neurites.
 
-    A density is a dark blob: wider than a membrane, smaller than a mitochondrion. Its contrast
-    is the difference of the image smoothed over the surroundings and over the density
-    (difference of Gaussians, Marr & Hildreth 1980), in standard deviations over all boundaries of
-    this stack. Local maxima near a boundary, one per synapse and not one per section, are the
-    candidates. O(V) time in voxels V.
+    Darkness is measured in membranes: 0 is the cytoplasm and 1 the membrane of the same section,
+    so it needs no contrast or stain of its own. Where it is higher than membranes are over the
+    width of a density, near a boundary, there is a candidate, one for all sections it spans
+    (`connectome.densities`). What it looks like is described in columns, and a logistic model of
+    these (`connectome.plausibility`) says how likely it is to be a synapse. O(V) time in voxels V,
+    and a little for each candidate.
 
     Parameters
     ----------
@@ -47,114 +62,241 @@ def find_synapses(
     damaged : sequence of int
         Sections whose darkness means nothing.
     params : SynapseParams, optional
-        Sizes in nm and the least contrast.
+        Sizes in nm, the least darkness and the least score.
     threads : int
         Sections worked on at a time.
     progress : callable
         Told of each finished section.
+    judge : Judge, optional
+        Who says how likely a candidate is; by default the one learned on phantoms.
 
     Returns
     -------
     DataFrame
-        One row per candidate, by falling score: ``z, y, x`` (voxels), ``pre_id``, ``post_id``
-        (the partner with most contact), ``score`` (0 to 1, not calibrated), ``post_ids`` (all
-        partners, most contact first, joined by ``;``), ``contrast``, ``n_partners``.
+        `COLUMNS`, one row per candidate, by falling score, as DATASHEET.md describes them: place
+        (voxels), ``pre_id``, ``post_id`` (the partner with most contact), ``post_ids`` (all
+        partners, joined by ``;``), ``score`` (probability of being a synapse), ``direction``
+        (that of ``pre_id`` being the presynaptic one), the evidence for these, and the extent.
     """
     params = params or SynapseParams()
-    contrast = _blob_contrast(aligned, labels > 0, voxel_size, damaged, params, threads)
-    measure = _boundary_distance(voxel_size)
-    distance = map_stacks(measure, labels, threads=threads, progress=progress)
-    at_boundary = distance <= params.max_boundary_nm
-    at_boundary[list(damaged)] = False
-    contrast[~at_boundary] = 0
-    # What a synapse must stand out from is what boundaries without one look like.
-    spread = contrast[at_boundary].std() if at_boundary.any() else 0
-    if spread > 0:
-        contrast /= spread
-    peaks = _peaks(contrast, voxel_size, params)
-    rows = [_candidate(peak, contrast, aligned, labels, voxel_size, params) for peak in peaks]
+    judge = judge or default_judge()
+    sight = look(aligned, labels, voxel_size, damaged, params, threads, progress)
+    rows = []
+    for density in find_densities(sight, params):
+        around = Surroundings.of(density, sight)
+        rows.append(described(density, around, sight, judge, params))
     table = pd.DataFrame([row for row in rows if row], columns=COLUMNS)
-    return table.sort_values(
-        ["score", "z", "y", "x"], ascending=[False, True, True, True]
-    ).reset_index(drop=True)
+    table["score"] = judge.score(table)
+    table = table[table["score"] >= params.least_score]
+    table = table.sort_values(["score", "z", "y", "x"], ascending=[False, True, True, True])
+    return table.round(4).reset_index(drop=True)
 
 
-def _blob_contrast(aligned, tissue, voxel_size, damaged, params, threads) -> np.ndarray:
-    """Contrast of a dark blob of the size of a density, centred on each voxel."""
+@dataclass(frozen=True, eq=False)
+class Neighbour:
+    """What a neurite has of a density, and what it holds beside it.
 
-    def one(section, inside):
-        if not inside.any():
-            return np.zeros(section.shape, np.float32)
-        values = section[inside].astype(np.float32)
-        middle = np.median(values)
-        spread = 1.4826 * np.median(np.abs(values - middle)) + 1e-6
-        image = np.where(inside, (section - middle) / spread, 0).astype(np.float32)
-        inner, outer = (
-            ndimage.gaussian_filter(image, in_plane_px(sigma, voxel_size))
-            for sigma in (params.density_nm, params.surround_nm)
-        )
-        return outer - inner
+    Parameters
+    ----------
+    id : int
+        Neurite.
+    share : float
+        Of the darkness of the density and its rim.
+    deep : float
+        Share of what is dark further inside than a membrane reaches.
+    volume_um3 : float
+        Of the neurite, around the density.
+    vesicles : float
+        Texture of its cytoplasm; 1 is the median of the stack.
+    filling : float
+        Darkness of its inside: mitochondria are dark.
+    """
 
-    stack = map_stacks(one, aligned, tissue, threads=threads)
-    stack[list(damaged)] = 0  # a fold must not darken the sections beside it
-    # Over sections a density reaches as far as it does within one, and no surround is needed.
-    return ndimage.gaussian_filter1d(stack, params.depth_nm / voxel_size[0], axis=0)
-
-
-def _boundary_distance(voxel_size):
-    """Return a function that measures, in nm, how far each pixel is from another neurite."""
-
-    def one(section):
-        boundary = np.zeros(section.shape, bool)
-        for axis in (0, 1):
-            rows, edge = np.moveaxis(section, axis, 0), np.moveaxis(boundary, axis, 0)
-            differ = (rows[:-1] != rows[1:]) & (rows[:-1] > 0) & (rows[1:] > 0)
-            edge[:-1] |= differ
-            edge[1:] |= differ
-        if not boundary.any():
-            return np.full(section.shape, np.inf)
-        return ndimage.distance_transform_edt(~boundary, sampling=voxel_size[1:])
-
-    return one
+    id: int
+    share: float
+    deep: float
+    volume_um3: float
+    vesicles: float
+    filling: float
 
 
-def _peaks(contrast, voxel_size, params) -> np.ndarray:
-    """Voxels (N, 3) of highest contrast within the distance at which synapses are told apart."""
-    reach = [2 * round(params.separation_nm / length) + 1 for length in voxel_size]
-    highest = ndimage.maximum_filter(contrast, size=reach, mode="constant")
-    return np.argwhere((contrast == highest) & (contrast >= params.least_contrast))
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """A box around a density.
+
+    Parameters
+    ----------
+    labels, darkness, texture, depth : ndarray, shape (Z, Y, X)
+        What `Sight` has there; ``depth`` is its ``distance``.
+    away : ndarray of float, shape (Z, Y, X)
+        Distance in nm from the density, 0 in it.
+    """
+
+    labels: np.ndarray
+    darkness: np.ndarray
+    texture: np.ndarray
+    depth: np.ndarray
+    away: np.ndarray
+
+    @classmethod
+    def of(cls, density: Density, sight: Sight) -> Surroundings:
+        """Look around a density."""
+        size = np.asarray(sight.voxel_size)
+        margin = np.ceil(np.array([max(ABOVE_NM, size[0]), AROUND_NM, AROUND_NM]) / size)
+        corners = density.voxels.min(axis=0), density.voxels.max(axis=0)
+        box = box_around(*corners, margin.astype(int), sight.labels.shape)
+        outside = np.ones(sight.labels[box].shape, bool)
+        outside[tuple((density.voxels - [s.start for s in box]).T)] = False
+        away = ndimage.distance_transform_edt(outside, sampling=sight.voxel_size)
+        fields = (sight.labels, sight.darkness, sight.texture, sight.distance)
+        return cls(*(field[box] for field in fields), away)
 
 
-def _candidate(peak, contrast, aligned, labels, voxel_size, params):
-    """Row of the table for one density, or None where there are no two neurites."""
-    pre, posts = _partners(peak, aligned, labels, voxel_size, params)
+def described(
+    density: Density, around: Surroundings, sight: Sight, judge: Judge, params: SynapseParams
+) -> dict | None:
+    """Describe a density as a row of the table.
+
+    Parameters
+    ----------
+    density, around, sight
+        The density, what is around it, and the stack.
+    judge : Judge
+        Who says which neurite is presynaptic.
+    params : SynapseParams
+        Lengths in nm, and least shares.
+
+    Returns
+    -------
+    dict or None
+        By `COLUMNS`, not yet scored; None where no two neurites meet.
+    """
+    near = neighbours(around, sight.voxel_um3, params)
+    if len(near) < 2:
+        return None
+    chances = judge.presynaptic(near)
+    pre = near[int(np.argmax(chances))]
+    contact = _contact(around, pre.id, sight.voxel_size, params)
+    posts = _partners(contact, params)
     if not posts:
         return None
-    strength = float(contrast[tuple(peak)])
-    score = 1 - params.least_contrast / strength
-    listed = ";".join(map(str, posts))
-    return (*map(int, peak), pre, posts[0], round(score, 4), listed, round(strength, 4), len(posts))
+    facing = [each for each in near if each.id in posts] or [n for n in near if n is not pre]
+    return {
+        **_place(density, sight),
+        "pre_id": pre.id,
+        "post_id": posts[0],
+        "score": 0.0,
+        "post_ids": ";".join(map(str, posts)),
+        "n_partners": len(posts),
+        "direction": float(chances.max()),
+        "peak": density.height,
+        **_core(around),
+        "vesicles_pre": pre.vesicles,
+        "vesicles_post": float(np.mean([each.vesicles for each in facing])),
+        "filling_pre": pre.filling,
+        "filling_post": float(np.mean([each.filling for each in facing])),
+        "contact_area_um2": float(sum(contact[post] for post in posts)),
+    }
 
 
-def _partners(peak, aligned, labels, voxel_size, params) -> tuple[int, list[int]]:
-    """Presynaptic id and the postsynaptic ones, most contact first."""
-    reach = [int(params.partner_nm // length) for length in voxel_size]
-    box = tuple(slice(max(0, p - r), p + r + 1) for p, r in zip(peak, reach, strict=True))
-    ids = labels[box]
-    axes = [
-        (np.arange(s.start, s.start + n) - p) * length
-        for s, n, p, length in zip(box, ids.shape, peak, voxel_size, strict=True)
-    ]
-    distance = np.sqrt(sum(offset**2 for offset in np.ix_(*axes)))
-    near = (distance <= params.partner_nm) & (ids > 0)
-    inside, which = np.unique(ids[near], return_inverse=True)
-    # The density itself: dark, and close to the peak.
-    closeness = np.exp(-0.5 * (distance[near] / params.density_nm) ** 2)
-    density = np.bincount(which, closeness * (1 - aligned[box][near].astype(float)))
-    contact = np.bincount(which, np.exp(-distance[near] / params.density_nm))
-    pre = int(inside[np.argmax(density)])
-    contact[inside == pre] = 0
-    enough = contact >= params.least_contact * contact.sum()
-    order = np.argsort(-contact, kind="stable")
-    posts = [int(inside[i]) for i in order if enough[i] and inside[i] != pre]
-    return pre, posts[: params.most_partners]
+def neighbours(around: Surroundings, voxel_um3: float, params: SynapseParams) -> list[Neighbour]:
+    """Describe the neurites that a density lies at, by rising id.
+
+    Parameters
+    ----------
+    around : Surroundings
+        Of the density.
+    voxel_um3 : float
+        Volume of a voxel in µm³.
+    params : SynapseParams
+        How near a neurite must be, and how much of it.
+    """
+    labels, away, darkness = around.labels, around.away, around.darkness
+    close = (away <= params.partner_nm) & (labels > 0)
+    ids, counts = np.unique(labels[close], return_counts=True)
+    ids = ids[counts >= params.least_presence * counts.sum()]
+    rim = np.exp(-0.5 * (away / params.rim_nm) ** 2) * np.clip(darkness, 0, 2)
+    rim[~np.isin(labels, ids)] = 0
+    inner = (around.depth > params.rim_nm) & (away <= 50) & (rim > 0)
+    inner = np.where(inner, np.clip(darkness - 0.6, 0, 1), 0)
+    cytoplasm = around.depth > INSIDE_NM
+    parts = []
+    for neurite in ids:
+        mine = labels == neurite
+        contents = mine & cytoplasm
+        parts.append(
+            Neighbour(
+                int(neurite),
+                float(rim[mine].sum() / max(rim.sum(), 1e-9)),
+                float(inner[mine].sum() / max(inner.sum(), 1e-9)),
+                float(np.count_nonzero(mine & (away <= AROUND_NM)) * voxel_um3),
+                _mean(around.texture, contents, away, VESICLES_NM, 1.0),
+                _mean(darkness, contents, away, FILLING_NM, USUAL_FILLING),
+            )
+        )
+    return parts
+
+
+def _mean(field, where, away, ring, otherwise: float) -> float:
+    """Average a field over a ring around the density; too few voxels tell nothing."""
+    values = field[where & (away > ring[0]) & (away <= ring[1])]
+    return float(values.mean()) if values.size >= FEWEST else otherwise
+
+
+def _core(around: Surroundings) -> dict[str, float]:
+    """Tell how dark a density is, in membranes, and how far it keeps from any."""
+    core = around.away == 0
+    dark = around.darkness[core]
+    return {
+        "darkness": float(dark.mean()),
+        "darkest": float(np.percentile(dark, 95)),
+        "distance_nm": float(around.depth[core].min()),
+    }
+
+
+def _contact(around: Surroundings, pre: int, voxel_size, params) -> dict[int, float]:
+    """Measure, in µm², the membrane near a density that its neurite shares with each other one."""
+    area: dict[int, float] = {}
+    for axis in (1, 2):
+        a, b = (np.moveaxis(around.labels, axis, 0)[part] for part in (np.s_[:-1], np.s_[1:]))
+        near = np.moveaxis(around.away, axis, 0)
+        near = np.minimum(near[:-1], near[1:]) <= params.partner_nm
+        for mine, other in ((a, b), (b, a)):
+            faces = other[near & (mine == pre) & (other != pre) & (other > 0)]
+            face = voxel_size[0] * voxel_size[3 - axis] / 1e6
+            for neurite, count in zip(*np.unique(faces, return_counts=True), strict=True):
+                area[int(neurite)] = area.get(int(neurite), 0.0) + float(count * face)
+    return area
+
+
+def _partners(contact: dict[int, float], params: SynapseParams) -> list[int]:
+    """List those with enough contact, most first."""
+    least = params.least_contact * sum(contact.values())
+    order = sorted(contact, key=lambda neurite: (-contact[neurite], neurite))
+    return [neurite for neurite in order if contact[neurite] >= least][: params.most_partners]
+
+
+def _place(density: Density, sight: Sight) -> dict[str, float]:
+    """Tell where a density lies in the stack, and how large it is."""
+    scale = np.array([1, sight.binning, sight.binning])
+    first = density.voxels.min(axis=0) * scale
+    last = (density.voxels.max(axis=0) + 1) * scale - 1
+    sections, per_section = np.unique(density.voxels[:, 0], return_counts=True)
+    middle = density.middle * scale + (scale - 1) // 2
+    return {
+        **{axis: int(at) for axis, at in zip("zyx", middle, strict=True)},
+        "thickness_nm": _thickness(density, sight, sections[np.argmax(per_section)]),
+        "volume_um3": len(density.voxels) * sight.voxel_um3,
+        "n_sections": len(sections),
+        **{f"{axis}_first": int(at) for axis, at in zip("zyx", first, strict=True)},
+        **{f"{axis}_last": int(at) for axis, at in zip("zyx", last, strict=True)},
+    }
+
+
+def _thickness(density: Density, sight: Sight, section: int) -> float:
+    """Measure a core's smaller width in a section: four standard deviations across it."""
+    pixels = density.voxels[density.voxels[:, 0] == section][:, 1:] * sight.voxel_size[1:]
+    # Pixels have a width of their own, which keeps a single row from being infinitely thin.
+    spread = np.cov(pixels.T, bias=True) if len(pixels) > 1 else np.zeros((2, 2))
+    spread += np.diag(np.square(sight.voxel_size[1:])) / 12
+    return float(4 * np.sqrt(np.linalg.eigvalsh(spread)[0]))

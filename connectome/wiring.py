@@ -13,6 +13,7 @@ import pandas as pd
 from connectome import evaluate, graph, graphfiles, layout, segments, synapses
 from connectome.console import Console
 from connectome.params import GraphParams, SynapseParams
+from connectome.plausibility import Judge
 from connectome.runlog import Run
 from connectome.truth import Truth
 from connectome.volume import Volume
@@ -64,6 +65,7 @@ def wire(
     threads: int = 1,
     params: tuple[SynapseParams, GraphParams] = (SynapseParams(), GraphParams()),
     amend: Callable[[pd.DataFrame], pd.DataFrame] = lambda candidates: candidates,
+    judge: Judge | None = None,
 ) -> Wiring:
     """Find synapse candidates and sum them into the wiring graph.
 
@@ -85,18 +87,21 @@ def wire(
         Of the two stages.
     amend : callable
         Takes the candidates and returns those that count: where a person has a say.
+    judge : Judge, optional
+        Who says how likely a candidate is a synapse, where a person has taught one.
 
     Returns
     -------
     Wiring
     """
+    # Where labels leave membranes out, neurites meet across them.
+    closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
     with log.stage("synapses") as counts, console.bar("synapses", len(labels)) as tell:
-        place = (aligned.data, labels, aligned.voxel_size, damaged)
-        candidates = amend(synapses.find_synapses(*place, params[0], threads, tell))
+        place = (aligned.data, closed, aligned.voxel_size, damaged)
+        candidates = amend(synapses.find_synapses(*place, params[0], threads, tell, judge))
         counts["candidates"] = len(candidates)
     console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
     with log.stage("graph") as counts:
-        closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
         contacts = graph.contact_table(closed, aligned.voxel_size)
         diagram = graph.build_graph(candidates, params[1], contacts)
         nodes = graph.node_table(diagram, _neurites(labels, aligned.voxel_size), contacts)
@@ -133,7 +138,9 @@ def score(
     if truth.labels is not None:
         evaluation["segmentation"] = evaluate.segmentation_scores(labels, truth.labels)
     if truth.synapses is not None:
-        evaluation["synapses"] = evaluate.synapse_scores(candidates, truth.synapses, voxel_size)
+        both = None if truth.labels is None else (labels, truth.labels)
+        found = evaluate.synapse_scores(candidates, truth.synapses, voxel_size, both)
+        evaluation["synapses"] = found
     return evaluation
 
 

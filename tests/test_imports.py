@@ -16,7 +16,7 @@ FLOORS = {
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
             *("commandline", "progress", "retry", "contacts", "features", "network"),
-            "resolution",
+            *("resolution", "plausibility"),
             *("training", "models", "matching", "correction"),
         ],
     ],
@@ -37,7 +37,7 @@ FLOORS = {
         ["stitch", "anchors", "contraction", "enclosure"],
         ["watershed"],
         ["segments"],
-        ["synapses"],
+        ["synapses", "densities"],
         ["graph", "topology", "rewiring"],
         ["reviews"],
         ["changes"],

@@ -19,10 +19,6 @@ LEFT, RIGHT = 5, 9
 PAIR = np.where(X < 48, LEFT, RIGHT).astype(np.int32)
 
 
-# Membranes as grainy as these reach the usual contrast by chance, here and there.
-CLEAR = replace(SynapseParams(), least_contrast=5.0)
-
-
 def neuropil(labels=PAIR, seed=0):
     """Grainy cytoplasm and dark membranes where neurites meet."""
     image = np.random.default_rng(seed).normal(0.7, 0.1, labels.shape)
@@ -83,7 +79,7 @@ def test_a_darker_density_scores_higher_and_comes_first():
 
 
 def test_a_density_inside_a_neurite_is_no_synapse():
-    assert find(put_density(neuropil(), (4, 48, 20)), params=CLEAR).empty
+    assert find(put_density(neuropil(), (4, 48, 20))).empty
 
 
 def test_a_density_at_the_edge_of_the_tissue_is_no_synapse():
@@ -96,7 +92,7 @@ def test_bright_blobs_are_no_synapses():
 
 
 def test_membranes_alone_are_no_synapses():
-    assert find(neuropil(), params=CLEAR).empty
+    assert find(neuropil()).empty
 
 
 # --- several partners ---------------------------------------------------------------------------

@@ -1,0 +1,389 @@
+"""Measure synapse candidates: how many are right, whose they are, what verdicts teach, how fast.
+
+    python benchmarks/synapses.py --data FOLDER            # all of it, some minutes
+    python benchmarks/synapses.py --without-reference --figure curves.png
+
+The main job is run on phantoms that nothing was tuned on, and on the real stacks whose synapses
+were annotated. A candidate is right if it lies within 200 nm of a true synapse, one to one. On
+`vnc` true profiles are also matched section by section, with the candidates that span a section.
+Of the clefts annotated in `isbi` some are pieces of one: beside the score for all of them stands
+that with pieces less than 100 nm apart taken for one. A person is played by the truth: of one half
+of `vnc` the 40 likeliest candidates get verdicts, and the other half is scored; then the other way
+round. The published steps (poc_reference.py) are scored on their own neurites.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cases import (
+    DATA,
+    Case,
+    aside,
+    prepare_phantom,
+    prepared,
+    print_table,
+    run_ours,
+    run_reference_to_neurites,
+)
+
+from connectome import commandline, layout
+
+TITLES = ("synapses, within 200 nm", "at least", "published steps", "this pipeline", "met")
+SEEDS = range(101, 106)
+MATCH_NM = 200.0
+ONE_CLEFT_NM = 100.0
+MARKS = 40
+LIMIT_S = 2.0  # for 64×256×256 voxels on two cores
+Row = tuple[str, float | None, float | None, float]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print a table and precision and recall by score."""
+    parser = commandline.Parser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    parser.add_argument("--without-reference", action="store_true", help="leave those steps out")
+    parser.add_argument("--figure", type=Path, help="draw precision and recall here, too")
+    args = parser.parse_args(argv)
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = phantoms(Path(folder), not args.without_reference, curves)
+        for name, measure in (("vnc_dev", vnc), ("isbi_dev", isbi)):
+            path = args.data / f"{name}.npz"
+            if case := prepared(path, Path(folder)):
+                run(case, not args.without_reference)
+                rows += aside(measure, path, case, not args.without_reference)
+                curves[name] = aside(real_curve, path, case)
+        rows.append(aside(cost, Path(folder), not args.without_reference))
+    print_table(TITLES, [cells(*row) for row in rows])
+    titles = ("precision / recall at score", *(f"{least:.1f}" for least in LEAST_SCORES))
+    print_table(
+        titles,
+        [(name, *(f"{p:.2f} / {r:.2f}" for _, p, r in curve)) for name, curve in curves.items()],
+    )
+    if args.figure:
+        draw(curves, args.figure)
+
+
+def cells(title: str, least: float | None, reference: float | None, ours: float) -> tuple:
+    """Write a row as text; seconds may be at most what others are at least."""
+    seconds = "seconds" in title
+    met = "" if least is None else "yes" if (ours <= least) == seconds or ours == least else "no"
+    most = "" if least is None else f"{'at most ' * seconds}{least:g}"
+    return title, most, "" if reference is None else f"{reference:.2f}", f"{ours:.2f}", met
+
+
+def run(case: Case, with_reference: bool) -> None:
+    """Run both programs on a stack."""
+    print(case.name, file=sys.stderr)
+    run_ours(case, case.folder / "ours")
+    if with_reference:
+        aside(run_reference_to_neurites, case, case.folder / "reference")
+
+
+# --- volumes ------------------------------------------------------------------------------------
+
+
+def phantoms(folder: Path, with_reference: bool, curves: dict) -> list[Row]:
+    """Score phantoms: their truth is complete."""
+    ours, reference, points = [], [], []
+    for seed in SEEDS:
+        case = aside(prepare_phantom, folder, seed)
+        run(case, with_reference)
+        evaluation = json.loads((case.folder / "ours" / layout.EVALUATION).read_text())
+        ours.append(evaluation["synapses"]["200"])
+        points.append(aside(phantom_curve, case))
+        if with_reference:
+            reference.append(aside(reference_on_phantom, case))
+    curves[f"phantoms, mean of {len(ours)}"] = [
+        tuple(map(statistics.mean, zip(*each, strict=True))) for each in zip(*points, strict=True)
+    ]
+
+    def mean(name):
+        return statistics.mean(score[name] for score in ours if name in score)
+
+    of = f"phantom safe8gb, {len(ours)} seeds"
+    return [
+        (f"{of}: F1", 0.85, statistics.mean(reference) if reference else None, mean("f1")),
+        (f"{of}: partners right, of the matched", 0.80, None, mean("partners")),
+        (f"{of}: direction right, of the matched", 0.85, None, mean("direction")),
+    ]
+
+
+def phantom_curve(case: Case) -> list[tuple[float, float, float]]:
+    """Follow precision and recall of a phantom's candidates."""
+    import pandas as pd
+
+    from connectome.draft import read_draft
+
+    draft = read_draft(case.folder / "ours")
+    true = pd.read_csv(draft.outdir / layout.TRUE_SYNAPSES)[["z", "y", "x"]].to_numpy(float)
+    return curve(everything(draft), true, draft.aligned.voxel_size)
+
+
+def reference_on_phantom(case: Case) -> float:
+    """Score what the published steps find in a phantom."""
+    import numpy as np
+    import pandas as pd
+
+    from connectome.align import carry_points
+
+    shifts = np.array(json.loads((case.folder / "reference" / layout.SHIFTS).read_text())["shifts"])
+    true = pd.read_csv(case.folder / "synapses.csv")[["z", "y", "x"]].to_numpy(float)
+    return f1(reference_places(case), carry_points(true, shifts), voxel_size(case))
+
+
+def vnc(path: Path, case: Case, with_reference: bool) -> list[Row]:
+    """Score profiles section by section, synapses in 3D, and what verdicts teach."""
+    import pandas as pd
+
+    size, annotated = voxel_size(case), carried(path, case, "ours")
+    found = pd.read_csv(case.folder / "ours" / layout.SYNAPSES)
+    spread = by_section(found)
+    true = centres(annotated)
+    each = profiles(annotated)
+    reference = [None, None]
+    if with_reference:
+        theirs, apart = reference_places(case), carried(path, case, "reference")
+        reference = [f1(theirs, profiles(apart), size, True), f1(theirs, centres(apart), size)]
+    return [
+        ("vnc_dev, profiles by section: F1", 0.5, reference[0], f1(spread, each, size, True)),
+        ("vnc_dev, in 3D: F1", None, reference[1], f1(places(found), true, size)),
+        (f"vnc_dev, after {MARKS} verdicts on the other half: F1", 0.7, None, taught(case, true)),
+        ("vnc_dev, the same halves without verdicts: F1", None, None, taught(case, true, 0)),
+    ]
+
+
+def isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
+    """Score clefts, as they were annotated and with the pieces of one taken together."""
+    import pandas as pd
+
+    size, annotated = voxel_size(case), carried(path, case, "ours")
+    found = places(pd.read_csv(case.folder / "ours" / layout.SYNAPSES))
+    reference = [None, None]
+    if with_reference:
+        theirs, apart = reference_places(case), carried(path, case, "reference")
+        reference = [f1(theirs, true, size) for true in (centres(apart), joined(apart, size))]
+    return [
+        ("isbi_dev, clefts: F1", 0.5, reference[0], f1(found, centres(annotated), size)),
+        (
+            "isbi_dev, pieces of a cleft as one: F1",
+            None,
+            reference[1],
+            f1(found, joined(annotated, size), size),
+        ),
+    ]
+
+
+def real_curve(path: Path, case: Case) -> list[tuple[float, float, float]]:
+    """Follow precision and recall of a real stack's candidates."""
+    from connectome.draft import read_draft
+
+    draft = read_draft(case.folder / "ours")
+    annotated = carried(path, case, "ours")
+    return curve(everything(draft), joined(annotated, voxel_size(case)), voxel_size(case))
+
+
+def cost(folder: Path, with_reference: bool) -> Row:
+    """Time the search in 64×256×256 voxels, beside the published blob detector."""
+    import numpy as np
+    import poc_reference
+
+    from connectome.draft import read_draft
+    from connectome.synapses import find_synapses
+
+    flags = ("--dataset", "phantom://neuropil?seed=101", "--cutout", "256", "256", "64")
+    run_ours(Case("phantom, 64 x 256 x 256", folder, flags), folder / "timed")
+    draft = read_draft(folder / "timed")
+    place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        find_synapses(*place, threads=2)
+        seconds.append(time.perf_counter() - began)
+    theirs = None
+    if with_reference:
+        began = time.perf_counter()
+        poc_reference.find_synapses(np.asarray(draft.aligned.data, float), draft.labels)
+        theirs = time.perf_counter() - began
+    return ("64 x 256 x 256 voxels: seconds", LIMIT_S, theirs, min(seconds))
+
+
+# --- measures -----------------------------------------------------------------------------------
+
+LEAST_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def everything(draft, judge=None):
+    """Find all candidates, the unlikely ones, too."""
+    from connectome.params import SynapseParams
+    from connectome.synapses import find_synapses
+
+    params = replace(SynapseParams(), least_score=0.0)
+    place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
+    return find_synapses(*place, params, judge=judge)
+
+
+def curve(found, true, size) -> list[tuple[float, float, float]]:
+    """Return the least score, precision and recall at some scores."""
+    points = []
+    for least in LEAST_SCORES:
+        kept = places(found[found["score"] >= least])
+        matched = n_matched(kept, true, size)
+        points.append((least, matched / max(len(kept), 1), matched / max(len(true), 1)))
+    return points
+
+
+def taught(case: Case, true, marks: int = MARKS) -> float:
+    """Let verdicts on one half teach, score the other half; the mean of both ways."""
+    import numpy as np
+
+    from connectome import plausibility
+    from connectome.draft import read_draft
+    from connectome.params import SynapseParams
+
+    draft = read_draft(case.folder / "ours")
+    size, middle = draft.aligned.voxel_size, draft.aligned.shape[2] / 2
+    found = everything(draft)
+    scores = []
+    for side in (-1, 1):
+        learn = found[side * (found["x"] - middle) > 0].head(marks)
+        rest = found[side * (found["x"] - middle) <= 0]
+        judge = plausibility.default_judge()
+        if marks:
+            pairs = matches(places(learn), true[side * (true[:, 2] - middle) > 0], size)
+            accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
+            judge = plausibility.relearned(judge, learn, accepted) or judge
+        kept = rest[judge.score(rest) >= SynapseParams().least_score]
+        scores.append(f1(places(kept), true[side * (true[:, 2] - middle) <= 0], size))
+    return statistics.mean(scores)
+
+
+def f1(found, true, size, by_section: bool = False) -> float:
+    """Return F1 of a one-to-one match, of each section for itself if so."""
+    if by_section:
+        # Sections so far apart that none reaches another.
+        size = (1e6, *size[1:])
+    return 2 * n_matched(found, true, size) / max(len(found) + len(true), 1)
+
+
+def n_matched(found, true, size) -> int:
+    """Count one-to-one matches."""
+    return len(matches(found, true, size))
+
+
+def matches(found, true, size):
+    """Pair places (N, 3) and (M, 3), (z, y, x) in voxels, one to one."""
+    import numpy as np
+
+    from connectome.matching import match_points
+
+    return match_points(found * np.asarray(size), true * np.asarray(size), MATCH_NM)
+
+
+def places(table):
+    """Return the places of candidates, (N, 3)."""
+    return table[["z", "y", "x"]].to_numpy(float)
+
+
+def by_section(found):
+    """Return the place of every candidate in every section it spans."""
+    import numpy as np
+
+    rows = [
+        (z, row.y, row.x) for row in found.itertuples() for z in range(row.z_first, row.z_last + 1)
+    ]
+    return np.array(rows, float).reshape(-1, 3)
+
+
+def reference_places(case: Case):
+    """Find synapses as published, in the neurites found as published."""
+    import numpy as np
+    import poc_reference
+
+    even = poc_reference.preprocess(np.load(case.folder / "source.npy"))
+    shifts = json.loads((case.folder / "reference" / layout.SHIFTS).read_text())["shifts"]
+    aligned = poc_reference._shifted(even, np.array(shifts))
+    labels = np.load(case.folder / "reference" / layout.LABELS)
+    return places(poc_reference.find_synapses(aligned, labels))
+
+
+# --- truth --------------------------------------------------------------------------------------
+
+
+def voxel_size(case: Case) -> tuple[float, float, float]:
+    """Read the voxel size of a stack, (z, y, x) in nm."""
+    import numpy as np
+
+    with np.load(case.folder / "stack.npz") as arrays:
+        return tuple(map(float, arrays["voxel_size_nm_zyx"]))
+
+
+def carried(path: Path, case: Case, program: str):
+    """Carry annotated synapses to where a program moved their sections."""
+    import numpy as np
+
+    from connectome.align import apply_shifts
+
+    moved = json.loads((case.folder / program / layout.SHIFTS).read_text())
+    with np.load(path) as arrays:
+        annotated = arrays["synapses"].astype(np.int32)
+    return apply_shifts(annotated, np.array(moved["shifts"]), order=0)
+
+
+def centres(annotated, ids=None):
+    """Return the centroid (z, y, x) of every annotated synapse."""
+    import numpy as np
+    from scipy import ndimage
+
+    ids = annotated if ids is None else ids
+    names = np.unique(ids[annotated > 0])
+    return np.array(ndimage.center_of_mass(annotated > 0, ids, names)).reshape(-1, 3)
+
+
+def profiles(annotated):
+    """Return the centroid (z, y, x) of every profile of a synapse."""
+    import numpy as np
+    from scipy import ndimage
+
+    within = np.zeros((3, 3, 3), bool)
+    within[1] = True
+    return centres(annotated, ndimage.label(annotated > 0, within)[0])
+
+
+def joined(annotated, size):
+    """Return the centroids of synapses, those so near each other that they are one taken as one."""
+    import numpy as np
+    from scipy import ndimage
+
+    near = ndimage.distance_transform_edt(annotated == 0, sampling=size) <= ONE_CLEFT_NM / 2
+    return centres(annotated, ndimage.label(near, np.ones((3, 3, 3)))[0])
+
+
+def draw(curves: dict, path: Path) -> None:
+    """Draw precision against recall."""
+    from connectome import style
+
+    @style.styled
+    def drawn():
+        figure = style.page(78, 86.0)
+        axes = style.panel(figure, (12, 4, 72, 62))
+        for name, points in curves.items():
+            _, precision, recall = zip(*points, strict=True)
+            axes.plot(recall, precision, marker="o", markersize=2.5, label=name)
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="lower left", frameon=False)
+        figure.savefig(path)
+
+    drawn()
+
+
+if __name__ == "__main__":
+    commandline.run(main)

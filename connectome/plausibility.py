@@ -1,0 +1,208 @@
+"""How likely a candidate is a synapse, and which of its neurites the presynaptic one.
+
+Both are logistic models of a few measured things. Those that ship were learned on phantoms alone
+(``benchmarks/learn_synapses.py``), with the sign of every weight given by anatomy: what is darker
+and lies among more vesicles is never less likely a synapse, and what lies at a mitochondrion never
+more likely. A person's verdicts teach the first model further, starting from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+WEIGHTS = Path(__file__).with_name("synapse_weights.json")
+# Evidence by name, and the sign its weight may have; 0 for either.
+SIGNS = {
+    "peak": 1,
+    "darkness": 1,
+    "darkest": 1,
+    "distance": -1,
+    "partners": 1,
+    "thickness": 1,
+    "volume": 1,
+    "more vesicles": 1,
+    "fewer vesicles": 1,
+    "more filling": -1,
+    "less filling": -1,
+}
+DIRECTION = ("share", "deep", "vesicles", "volume")
+LEAST_SHARE, LEAST_VESICLES, LEAST_UM3 = 0.02, 0.05, 1e-4
+# In standard deviations of the evidence: how far verdicts may move a weight, and the bias.
+WEIGHT_SPREAD, BIAS_SPREAD = 0.5, 3.0
+FEWEST_VERDICTS = 5  # of either kind, for there to be anything to learn
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Two logistic models.
+
+    Parameters
+    ----------
+    weights : ndarray of float, shape (F,)
+        Of the evidence in `SIGNS`, in its own units.
+    bias : float
+    spread : ndarray of float, shape (F,)
+        Standard deviation of the evidence where the weights were learned.
+    direction : ndarray of float, shape (D,)
+        Weights of `DIRECTION`.
+    """
+
+    weights: np.ndarray
+    bias: float
+    spread: np.ndarray
+    direction: np.ndarray
+
+    def score(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the probability of each candidate being a synapse; shape (N,)."""
+        return 1 / (1 + np.exp(-(evidence(table) @ self.weights + self.bias)))
+
+    def presynaptic(self, near: Sequence) -> np.ndarray:
+        """Return the probability of each neighbour being the presynaptic one; shape (N,).
+
+        A conditional logit (McFadden 1974): exactly one of them is.
+
+        Parameters
+        ----------
+        near : sequence of connectome.synapses.Neighbour
+        """
+        height = pulls(near) @ self.direction
+        odds = np.exp(height - height.max())
+        return odds / odds.sum()
+
+
+@cache
+def default_judge() -> Judge:
+    """Return the models that ship, learned on phantoms alone."""
+    stored = json.loads(WEIGHTS.read_text())
+    if stored["evidence"] != list(SIGNS) or stored["directions"] != list(DIRECTION):
+        raise ValueError(f"{WEIGHTS.name} was learned on other evidence: {stored['evidence']}")
+    weights, spread, direction = (
+        np.array(stored[name], float) for name in ("weights", "spread", "direction")
+    )
+    return Judge(weights, stored["bias"], spread, direction)
+
+
+def evidence(table: pd.DataFrame) -> np.ndarray:
+    """Turn what a table says of its candidates into evidence as `SIGNS` names it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns as `connectome.synapses.find_synapses` returns.
+
+    Returns
+    -------
+    ndarray of float, shape (N, F)
+    """
+
+    def both(name):
+        return table[[f"{name}_pre", f"{name}_post"]].to_numpy(float)
+
+    vesicles = np.log(np.maximum(both("vesicles"), LEAST_VESICLES))
+    filling = both("filling")
+    columns = [
+        *(table[name].to_numpy(float) for name in ("peak", "darkness", "darkest")),
+        table["distance_nm"].to_numpy(float) / 10,
+        table["n_partners"].to_numpy(float),
+        table["thickness_nm"].to_numpy(float) / 100,
+        np.log(np.maximum(table["volume_um3"].to_numpy(float), LEAST_UM3 / 10)),
+        *(vesicles.max(axis=1, initial=-9), vesicles.min(axis=1, initial=9)),
+        *(filling.max(axis=1, initial=-9), filling.min(axis=1, initial=9)),
+    ]
+    return np.column_stack(columns)
+
+
+def pulls(near: Sequence) -> np.ndarray:
+    """Return what speaks for each neighbour being presynaptic, as `DIRECTION` names it; (N, D)."""
+    return np.array(
+        [
+            [
+                np.log(each.share + LEAST_SHARE),
+                np.log(each.deep + LEAST_SHARE),
+                np.log(max(each.vesicles, LEAST_VESICLES)),
+                np.log(each.volume_um3 + LEAST_UM3),
+            ]
+            for each in near
+        ]
+    )
+
+
+def fitted(
+    values: np.ndarray,
+    verdicts: np.ndarray,
+    about: tuple[np.ndarray, float],
+    spreads: tuple[np.ndarray, float],
+) -> tuple[np.ndarray, float]:
+    """Fit a logistic model whose weights keep their signs, and are drawn towards given ones.
+
+    It maximises the likelihood times a Gaussian prior about ``about``, by L-BFGS-B (Byrd et al.
+    1995).
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (N, F)
+        Evidence.
+    verdicts : ndarray of bool, shape (N,)
+        Whether each is a synapse.
+    about : tuple of ndarray of float, shape (F,), and float
+        Weights and bias that are most likely beforehand.
+    spreads : tuple of ndarray of float, shape (F,), and float
+        Standard deviations of that prior.
+
+    Returns
+    -------
+    weights : ndarray of float, shape (F,)
+    bias : float
+    """
+    from scipy.optimize import minimize
+
+    design = np.column_stack([values, np.ones(len(values))])
+    prior, width = (np.append(*pair) for pair in (about, spreads))
+
+    def cost(b):
+        height = design @ b
+        away = (b - prior) / width
+        likely = np.logaddexp(0, height) - verdicts * height
+        slope = design.T @ (1 / (1 + np.exp(-height)) - verdicts) + away / width
+        return likely.sum() + (away @ away) / 2, slope
+
+    bounds = [{1: (0, None), -1: (None, 0), 0: (None, None)}[sign] for sign in SIGNS.values()]
+    found = minimize(cost, prior, jac=True, bounds=[*bounds, (None, None)], method="L-BFGS-B").x
+    return found[:-1], float(found[-1])
+
+
+def relearned(judge: Judge, reviewed: pd.DataFrame, accepted: np.ndarray) -> Judge | None:
+    """Let a person's verdicts teach which candidates are synapses.
+
+    Parameters
+    ----------
+    judge : Judge
+        What it was before.
+    reviewed : DataFrame
+        Candidates that have a verdict, with the columns of evidence.
+    accepted : ndarray of bool, shape (N,)
+        The verdicts.
+
+    Returns
+    -------
+    Judge or None
+        None where there are too few verdicts of one kind, or rows without evidence.
+    """
+    try:
+        values = evidence(reviewed)
+    except KeyError:
+        return None
+    known = np.isfinite(values).all(axis=1)
+    values, accepted = values[known], np.asarray(accepted, bool)[known]
+    if min(accepted.sum(), (~accepted).sum()) < FEWEST_VERDICTS:
+        return None
+    spreads = WEIGHT_SPREAD / judge.spread, BIAS_SPREAD
+    weights, bias = fitted(values, accepted, (judge.weights, judge.bias), spreads)
+    return replace(judge, weights=weights, bias=bias)
