@@ -33,6 +33,7 @@ FIRST_SEED = 9500  # far from those that anything is scored on
 MATCH_NM = 200.0
 BIAS_SPREAD = 10.0
 DIRECTION_SPREAD = 3.0
+TYPICAL = (0.25, 0.6)  # chances of candidates that verdicts turn about
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights, bias = plausibility.fitted(values, verdicts, (nothing, 0.0), (1 / spread, BIAS_SPREAD))
     slope, shift = calibrated((values @ weights + bias)[true_size], verdicts[true_size])
     weights, bias = slope * weights, slope * bias + shift
+    chances = 1 / (1 + np.exp(-(values @ weights + bias)))
+    typical = (chances > TYPICAL[0]) & (chances < TYPICAL[1]) & true_size
     direction = chosen_by(choices)
     layout.write_json(
         args.out,
@@ -63,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "evidence": list(plausibility.SIGNS),
             "weights": weights.round(4).tolist(),
             "bias": round(bias, 4),
+            "centre": values[typical].mean(axis=0).round(4).tolist(),
             "spread": spread.round(4).tolist(),
             "directions": list(plausibility.DIRECTION),
             "direction": direction.round(4).tolist(),
@@ -131,7 +135,9 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
 def even_handed() -> plausibility.Judge:
     """Return a judge who knows nothing yet: what lies most in a neurite is its own."""
     n = len(plausibility.SIGNS)
-    return plausibility.Judge(np.zeros(n), 0.0, np.ones(n), np.array([1.0, 0.0, 0.0, 0.0]))
+    return plausibility.Judge(
+        np.zeros(n), 0.0, np.zeros(n), np.ones(n), np.array([1.0, 0.0, 0.0, 0.0])
+    )
 
 
 def calibrated(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:

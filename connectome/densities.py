@@ -15,6 +15,9 @@ from connectome.volume import in_plane_px
 
 FINEST_NM = 5.0  # pixels up to this size show no more of a density than those twice as wide
 INSIDE_NM = 35.0  # further than this from a boundary there is cytoplasm, and no membrane
+LOCAL_NM = 300.0  # Gaussian width over which membranes are averaged
+MEMBRANES = (20, 50, 80)  # percentiles of their greys: an average is made of those in between
+FEW_MEMBRANES = 0.004  # of all pixels around: so few do not say how dark membranes are here
 FEWEST = 100  # pixels of membrane, and of cytoplasm, that tell the greys of a section
 GRAIN_NM, FINE_NM, VESICLE_NM = 8.0, 12.0, 25.0  # Gaussian widths, in plane
 LARGEST_ENERGY = 0.5  # of texture: dense-core vesicles count no more than that
@@ -106,7 +109,7 @@ def look(
         labels = labels.copy()
         labels[list(damaged)] = 0  # whoever is there is not seen
     distance = map_stacks(_boundary_distance(voxel_size), labels, threads=threads)
-    raw = _in_membranes(image, labels, distance, damaged)
+    raw = _in_membranes(image, labels, distance, voxel_size, damaged)
     parts = map_stacks(_smoothed(voxel_size), raw, labels > 0, threads=threads, progress=progress)
     darkness, density, texture = parts[:, 0], parts[:, 1], parts[:, 2]
     density = ndimage.gaussian_filter1d(density, params.depth_nm / voxel_size[0], axis=0)
@@ -194,23 +197,42 @@ def _boundary_distance(voxel_size):
     return one
 
 
-def _in_membranes(image, labels, distance, damaged) -> np.ndarray:
-    """Measure darkness between that of cytoplasm, 0, and that of membranes, 1, by section."""
-    greys = np.full((len(image), 2), np.nan)
+def _in_membranes(image, labels, distance, voxel_size, damaged) -> np.ndarray:
+    """Measure darkness between that of cytoplasm, 0, and that of the membranes around, 1.
+
+    Stain and thickness vary within a section, so membranes are averaged locally; the darkest and
+    lightest fifth of them count as the next ones do, lest a synapse be its own measure.
+    """
+    bright = np.full((len(image), 1, 1), np.nan, np.float32)
+    dark = np.full(image.shape, np.nan, np.float32)
     for z in sorted(set(range(len(image))) - set(damaged)):
         membrane, within = distance[z] == 0, (distance[z] > INSIDE_NM) & (labels[z] > 0)
         if min(np.count_nonzero(membrane), np.count_nonzero(within)) >= FEWEST:
-            greys[z] = np.median(image[z][within]), np.median(image[z][membrane])
-    told = ~np.isnan(greys[:, 0])
+            bright[z] = np.median(image[z][within])
+            dark[z] = _around(image[z], membrane, voxel_size)
+    told = ~np.isnan(bright[:, 0, 0])
     if not told.any():
         return np.zeros(image.shape, np.float32)
-    greys[~told] = np.median(greys[told], axis=0)  # too little in a section: as in the others
-    bright, dark = greys.T[..., None, None].astype(np.float32)
+    # Where a section shows too little, it is taken to be as the others are.
+    bright[~told], dark[~told] = np.median(bright[told]), np.median(dark[told])
     # Where membranes are no darker than cytoplasm nothing can be told.
     seen = (bright - dark > LEAST_CONTRAST) & (labels > 0)
     darkness = np.where(seen, (bright - image) / np.maximum(bright - dark, LEAST_CONTRAST), 0)
     darkness[list(damaged)] = 0  # a fold must not darken the sections beside it
     return darkness.astype(np.float32)
+
+
+def _around(section, membrane, voxel_size) -> np.ndarray:
+    """Average the grey of membranes around every pixel of a section."""
+    low, middle, high = np.percentile(section[membrane], MEMBRANES)
+    greys = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
+    mean = greys.sum() / np.count_nonzero(membrane)
+    sigma = in_plane_px(LOCAL_NM, voxel_size)
+    total, count = (
+        ndimage.gaussian_filter(field, sigma) for field in (greys, membrane.astype(np.float32))
+    )
+    # Far from any membrane the mean of the section holds; all in all the median does.
+    return (total + FEW_MEMBRANES * mean) / (count + FEW_MEMBRANES) - mean + middle
 
 
 def _smoothed(voxel_size):

@@ -23,19 +23,24 @@ SIGNS = {
     "peak": 1,
     "darkness": 1,
     "darkest": 1,
+    "rim": 1,
     "distance": -1,
     "partners": 1,
     "thickness": 1,
     "volume": 1,
+    "depth": 1,
+    "contact": 1,
     "more vesicles": 1,
     "fewer vesicles": 1,
     "more filling": -1,
     "less filling": -1,
 }
 DIRECTION = ("share", "deep", "vesicles", "volume")
+DARKNESS = ("peak", "darkness", "darkest", "rim_darkness")
 LEAST_SHARE, LEAST_VESICLES, LEAST_UM3 = 0.02, 0.05, 1e-4
-# In standard deviations of the evidence: how far verdicts may move a weight, and the bias.
-WEIGHT_SPREAD, BIAS_SPREAD = 0.5, 3.0
+# How far a few dozen verdicts are likely to move a weight, for evidence in standard deviations, and
+# the log-odds of a typical candidate.
+WEIGHT_SPREAD, BIAS_SPREAD = 0.15, 0.3
 FEWEST_VERDICTS = 5  # of either kind, for there to be anything to learn
 
 
@@ -48,14 +53,16 @@ class Judge:
     weights : ndarray of float, shape (F,)
         Of the evidence in `SIGNS`, in its own units.
     bias : float
-    spread : ndarray of float, shape (F,)
-        Standard deviation of the evidence where the weights were learned.
+    centre, spread : ndarray of float, shape (F,)
+        Of the evidence where the weights were learned: that of typical candidates, neither clear
+        nor hopeless, and the standard deviation.
     direction : ndarray of float, shape (D,)
         Weights of `DIRECTION`.
     """
 
     weights: np.ndarray
     bias: float
+    centre: np.ndarray
     spread: np.ndarray
     direction: np.ndarray
 
@@ -83,10 +90,10 @@ def default_judge() -> Judge:
     stored = json.loads(WEIGHTS.read_text())
     if stored["evidence"] != list(SIGNS) or stored["directions"] != list(DIRECTION):
         raise ValueError(f"{WEIGHTS.name} was learned on other evidence: {stored['evidence']}")
-    weights, spread, direction = (
-        np.array(stored[name], float) for name in ("weights", "spread", "direction")
+    weights, centre, spread, direction = (
+        np.array(stored[name], float) for name in ("weights", "centre", "spread", "direction")
     )
-    return Judge(weights, stored["bias"], spread, direction)
+    return Judge(weights, stored["bias"], centre, spread, direction)
 
 
 def evidence(table: pd.DataFrame) -> np.ndarray:
@@ -108,11 +115,13 @@ def evidence(table: pd.DataFrame) -> np.ndarray:
     vesicles = np.log(np.maximum(both("vesicles"), LEAST_VESICLES))
     filling = both("filling")
     columns = [
-        *(table[name].to_numpy(float) for name in ("peak", "darkness", "darkest")),
+        *(table[name].to_numpy(float) for name in DARKNESS),
         table["distance_nm"].to_numpy(float) / 10,
         table["n_partners"].to_numpy(float),
         table["thickness_nm"].to_numpy(float) / 100,
         np.log(np.maximum(table["volume_um3"].to_numpy(float), LEAST_UM3 / 10)),
+        np.log((table["z_last"] - table["z_first"] + 1).to_numpy(float)),
+        np.log(np.maximum(table["contact_area_um2"].to_numpy(float), LEAST_UM3)),
         *(vesicles.max(axis=1, initial=-9), vesicles.min(axis=1, initial=9)),
         *(filling.max(axis=1, initial=-9), filling.min(axis=1, initial=9)),
     ]
@@ -203,6 +212,9 @@ def relearned(judge: Judge, reviewed: pd.DataFrame, accepted: np.ndarray) -> Jud
     values, accepted = values[known], np.asarray(accepted, bool)[known]
     if min(accepted.sum(), (~accepted).sum()) < FEWEST_VERDICTS:
         return None
+    # About the typical candidate, so that what changes a weight does not shift all candidates.
+    typical = judge.bias + float(judge.centre @ judge.weights)
     spreads = WEIGHT_SPREAD / judge.spread, BIAS_SPREAD
-    weights, bias = fitted(values, accepted, (judge.weights, judge.bias), spreads)
-    return replace(judge, weights=weights, bias=bias)
+    about = judge.weights, typical
+    weights, typical = fitted(values - judge.centre, accepted, about, spreads)
+    return replace(judge, weights=weights, bias=typical - float(judge.centre @ weights))

@@ -19,15 +19,24 @@ from connectome.params import SynapseParams
 from connectome.plausibility import Judge, default_judge
 from connectome.progress import Progress, silent
 
+# What speaks for a candidate, beside its size.
+EVIDENCE = [
+    *("peak", "darkness", "darkest", "rim_darkness", "distance_nm"),
+    *("vesicles_pre", "vesicles_post", "filling_pre", "filling_post"),
+]
 COLUMNS = [
     *("z", "y", "x", "pre_id", "post_id", "score", "post_ids", "n_partners", "direction"),
-    *("peak", "darkness", "darkest", "distance_nm", "vesicles_pre", "vesicles_post", "filling_pre"),
-    *("filling_post", "thickness_nm", "contact_area_um2", "volume_um3", "n_sections"),
+    *EVIDENCE,
+    *("thickness_nm", "contact_area_um2", "volume_um3", "n_sections"),
     *("z_first", "z_last", "y_first", "y_last", "x_first", "x_last"),
 ]
+DECIMALS = dict.fromkeys(["score", "direction", *EVIDENCE], 4)
+DECIMALS |= {"thickness_nm": 1, "contact_area_um2": 6, "volume_um3": 6}
 # How far around a density its surroundings are looked at, in nm.
-AROUND_NM, ABOVE_NM = 200.0, 60.0
+AROUND_NM, ABOVE_NM, RIM_NM = 200.0, 60.0, 40.0
 VESICLES_NM, FILLING_NM = (20.0, 200.0), (50.0, 150.0)
+INNER_NM = 50.0  # how far from a density what is dark inside a neurite still belongs to it
+BLURRED = 0.6  # darkness of a membrane free of grain: what is lighter is none of a density
 FEWEST = 10  # voxels that tell anything of a neurite's contents
 USUAL_FILLING = 0.15  # darkness of cytoplasm where there are fewer
 
@@ -87,9 +96,13 @@ def find_synapses(
         rows.append(described(density, around, sight, judge, params))
     table = pd.DataFrame([row for row in rows if row], columns=COLUMNS)
     table["score"] = judge.score(table)
-    table = table[table["score"] >= params.least_score]
+    table = table[table["score"] >= params.least_score].copy()
+    for axis, n in zip("yx", aligned.shape[1:], strict=True):
+        table[f"{axis}_last"] = table[f"{axis}_last"].clip(
+            upper=n - 1
+        )  # the last pixel of an odd row
     table = table.sort_values(["score", "z", "y", "x"], ascending=[False, True, True, True])
-    return table.round(4).reset_index(drop=True)
+    return table.round(DECIMALS).reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +230,8 @@ def neighbours(around: Surroundings, voxel_um3: float, params: SynapseParams) ->
     ids = ids[counts >= params.least_presence * counts.sum()]
     rim = np.exp(-0.5 * (away / params.rim_nm) ** 2) * np.clip(darkness, 0, 2)
     rim[~np.isin(labels, ids)] = 0
-    inner = (around.depth > params.rim_nm) & (away <= 50) & (rim > 0)
-    inner = np.where(inner, np.clip(darkness - 0.6, 0, 1), 0)
+    inner = (around.depth > params.rim_nm) & (away <= INNER_NM) & (rim > 0)
+    inner = np.where(inner, np.clip(darkness - BLURRED, 0, 1), 0)
     cytoplasm = around.depth > INSIDE_NM
     parts = []
     for neurite in ids:
@@ -247,9 +260,11 @@ def _core(around: Surroundings) -> dict[str, float]:
     """Tell how dark a density is, in membranes, and how far it keeps from any."""
     core = around.away == 0
     dark = around.darkness[core]
+    rim = around.darkness[~core & (around.away <= RIM_NM) & (around.labels > 0)]
     return {
         "darkness": float(dark.mean()),
         "darkest": float(np.percentile(dark, 95)),
+        "rim_darkness": float(rim.mean()) if rim.size else 0.0,
         "distance_nm": float(around.depth[core].min()),
     }
 
