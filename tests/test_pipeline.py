@@ -185,7 +185,10 @@ def test_the_evaluation_has_the_published_form(evaluation):
     }
     assert set(evaluation["synapses"]) == {"100", "200", "400"}
     for scores in evaluation["synapses"].values():
-        assert set(scores) == {"precision", "recall", "f1"}
+        # Partners are scored where something was matched.
+        assert {"precision", "recall", "f1"} <= set(scores)
+        assert set(scores) <= {"precision", "recall", "f1", "partners", "direction"}
+        assert ("partners" in scores) == (scores["recall"] > 0)
     assert set(evaluation["alignment"]) == {"rms_px", "reference"}
 
 
@@ -201,9 +204,10 @@ def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outd
     labels = layout.read_volume(outdir / layout.LABELS).data
     true_labels = apply_shifts(truth.labels, shifts, order=0)
     assert segmentation_scores(labels, true_labels) == pytest.approx(evaluation["segmentation"])
-    places = carry_points(truth.synapses[["z", "y", "x"]], shifts)
-    true_synapses = pd.DataFrame(places, columns=["z", "y", "x"])
-    scores = synapse_scores(pd.read_csv(outdir / layout.SYNAPSES), true_synapses, SIZE)
+    true_synapses = truth.synapses.copy()
+    true_synapses[["z", "y", "x"]] = carry_points(truth.synapses[["z", "y", "x"]], shifts)
+    candidates = pd.read_csv(outdir / layout.SYNAPSES)
+    scores = synapse_scores(candidates, true_synapses, SIZE, (labels, true_labels))
     assert scores == evaluation["synapses"]
     rms = alignment_rms(shifts, truth.shifts)
     assert rms == pytest.approx(evaluation["alignment"]["rms_px"])
@@ -226,7 +230,7 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     true = truth.synapses.copy()
     true[["z", "y", "x"]] = carry_points(true[["z", "y", "x"]].to_numpy(), *moves, SHAPE[1:])
     candidates = pd.read_csv(tmp_path / layout.SYNAPSES)
-    found = synapse_scores(candidates, true, SIZE)
+    found = synapse_scores(candidates, true, SIZE, (labels, true_labels))
     for limit, score in evaluation["synapses"].items():
         assert score == pytest.approx(found[limit])
 

@@ -20,7 +20,7 @@ USUAL = {
     **{"peak": 1.3, "darkness": 1.3, "darkest": 1.5, "rim_darkness": 0.5, "distance_nm": 0.0},
     **{"vesicles_pre": 1.5, "vesicles_post": 1.0, "filling_pre": 0.1, "filling_post": 0.1},
     **{"thickness_nm": 50.0, "contact_area_um2": 0.01, "volume_um3": 1e-3, "n_partners": 2},
-    **{"z_first": 3, "z_last": 5},
+    **{"z_first": 3, "z_last": 5, "n_sections": 3},
 }
 
 
@@ -44,6 +44,7 @@ def rows(**columns):
         ("distance_nm", [30.0, 10.0, 0.0]),
         ("filling_pre", [0.9, 0.5, 0.1]),
         ("n_partners", [1, 2, 3]),
+        ("n_sections", [1, 2, 3]),
         ("vesicles_post", [0.5, 1.0, 1.5]),
     ],
 )

@@ -29,8 +29,8 @@ def neuropil(labels=PAIR, seed=0):
     return image.clip(0, 1).astype(np.float32)
 
 
-def put_density(image, place, radius_nm=30, depth_nm=30, grey=0.05):
-    """Darken a blob."""
+def put_density(image, place, radius_nm=30, depth_nm=45, grey=0.05):
+    """Darken a blob, in three sections."""
     away = [(axis - at) * size for axis, at, size in zip((Z, Y, X), place, SIZE, strict=True)]
     reach = (away[0] / depth_nm) ** 2 + (away[1] ** 2 + away[2] ** 2) / radius_nm**2
     image[reach <= 1] = grey
