@@ -238,6 +238,9 @@ def _draw_degrees(axes: Axes, nodes: pd.DataFrame) -> None:
         low, high = axis.get_view_interval()
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axis.set_major_formatter("{x:g}")
+    most = int(nodes[["n_pre", "n_post"]].to_numpy().max())
+    if most < 8:  # 1, 2 and 5 alone would leave out much of so short an axis
+        axes.set_xticks(range(1, most + 1))
     axes.minorticks_off()
     axes.legend(loc="lower left", borderpad=0.1, handlelength=1.2)
 

@@ -129,6 +129,15 @@ def test_figure8_counts_partners_synapses_and_scores():
     assert scores.patches[0].get_data().values.sum() == len(synapses)
 
 
+@pytest.mark.parametrize(("most", "ticks"), [(1, [1]), (4, [1, 2, 3, 4]), (30, [1, 2, 5, 10, 20])])
+def test_the_axis_of_partners_is_numbered(most, ticks):
+    nodes = pd.DataFrame({"n_pre": [1, most], "n_post": [1, 1]})
+    figure = figure8(nodes, pd.DataFrame({"n_synapses": [1]}), pd.DataFrame({"score": [0.5]}), {})
+    shown = [t for t in visible_texts(figure) if t in figure.axes[0].get_xticklabels()]
+    assert [int(text.get_text()) for text in shown] == ticks
+    assert_fit_to_print(figure)
+
+
 def test_figure8_shows_the_scores_of_the_run():
     shown = texts(figure8(*tables(), EVALUATION))
     assert {"0.80", "0.33", "0.50", "0.25", "F1, 200 nm"} <= set(shown)
