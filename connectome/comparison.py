@@ -84,6 +84,11 @@ def compare(
         raise UsageError(
             f"{stem} is a folder", "nothing was compared", f"--out {stem}/graph_comparison"
         )
+    target = stem.with_name(f"{stem.name}.csv")
+    if clash := [path for path in paths if path.resolve() == target.resolve()]:
+        raise UsageError(
+            f"--out {stem} would overwrite {clash[0]}", "nothing was compared", "another --out"
+        )
     names = _names(paths)
     graphs = [read_graph(path) for path in paths]
     measured = {}
@@ -95,7 +100,6 @@ def compare(
     from connectome.figures import write_figure
 
     write_figure(comparison_figure(measured), stem)
-    target = stem.with_name(f"{stem.name}.csv")
     with layout.atomic_path(target) as path:
         table.assign(a_source=str(paths[0]), b_source=str(paths[1])).to_csv(path, index=False)
     console.say(format_table(table, names))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from networkx.algorithms.triads import TRIAD_NAMES
 
 from connectome import style
+from connectome.figure_parts import number
 
 COLOURS = (style.BLUE, style.VERMILION)
 MARKERS = ("o", "s")
@@ -81,7 +82,8 @@ def _name(figure: Figure, graphs: dict) -> None:
         neurites = len(topology.distributions["in_degree"])
         connections = len(topology.distributions["synapses_per_connection"])
         axes.plot(left, 2, marker, ms=4, color=colour)
-        text = f"{style.shorten(name, 30)}: {neurites:,} neurites, {connections:,} connections"
+        sizes = f"{number(neurites, 'neurite')}, {number(connections, 'connection')}"
+        text = f"{style.shorten(name, 30)}: {sizes}"
         axes.text(left + 2.5, 2, text, va="center", parse_math=False)
 
 
@@ -111,11 +113,12 @@ def _draw_shares(axes: Axes, topology, row: int, colour, marker) -> None:
     table = topology.table.set_index(["group", "measure"])
     for place, key in enumerate(SHARES.values()):
         y = place + (row - 0.5) * 0.36
-        axes.plot(table.loc[key, "value"], y, marker, ms=3.6, color=colour, zorder=3)
+        value = table.loc[key, "value"]
+        axes.plot(value, y, marker, ms=3.6, color=colour, zorder=3, clip_on=False)
         random = table.loc[key, "random"]
         if np.isfinite(random):
             axes.plot(random, y, "|", ms=5, mew=1, color=style.FAINT)
-            axes.plot([random, table.loc[key, "value"]], [y, y], lw=0.5, color=style.FAINT)
+            axes.plot([random, value], [y, y], lw=0.5, color=style.FAINT)
 
 
 def _finish_shares(axes: Axes) -> None:

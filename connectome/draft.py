@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from connectome import layout
 from connectome.errors import DataError, UsageError
+from connectome.tablefiles import read_table
 from connectome.truth import Truth
 from connectome.volume import Volume
 
@@ -139,7 +139,9 @@ def read_labels(path: Path, aligned: Volume) -> np.ndarray:
         beside it names another place.
     """
     if not path.exists():
-        raise DataError(f"there is no {path}", "its neurite ids are needed", "napari_proofread.py")
+        ids = {layout.CORRECTED: "napari_proofread.py", layout.LABELS: "run_pipeline.py"}
+        remedy = next((made for name, made in ids.items() if path.match(name)), "another path")
+        raise DataError(f"there is no {path}", "its neurite ids are needed", remedy)
     try:
         labels = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -168,7 +170,7 @@ def _read_truth(outdir: Path, aligned: Volume) -> Truth:
     labels, table = outdir / layout.TRUE_LABELS, outdir / layout.TRUE_SYNAPSES
     return Truth(
         read_labels(labels, aligned) if labels.exists() else None,
-        pd.read_csv(table) if table.exists() else None,
+        read_table(table, ("z", "y", "x")) if table.exists() else None,
     )
 
 

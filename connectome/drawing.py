@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
+import threading
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
@@ -43,7 +46,8 @@ class FigurePress:
         self._begun: list[tuple[Future, tuple]] = []
         self._pool = None
         if beside:
-            self._pool = ProcessPoolExecutor(WORKERS, CONTEXT, initializer=_make_ready)
+            ready = {"initializer": _make_ready, "initargs": (os.getpid(),)}
+            self._pool = ProcessPoolExecutor(WORKERS, CONTEXT, **ready)
             for _ in range(WORKERS):
                 self._pool.submit(_load)
 
@@ -77,10 +81,18 @@ class FigurePress:
         self._begun.clear()
 
 
-def _make_ready() -> None:
+def _make_ready(caller: int) -> None:
+    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()  # a process that lives for two figures has no garbage worth looking for
+
+
+def _end_with(caller: int) -> None:
+    """End this process when its caller is gone: one that was killed can tell nobody to stop."""
+    while os.getppid() == caller:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _load() -> None:

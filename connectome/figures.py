@@ -393,8 +393,11 @@ NAMED_ALL = 60
 NAMED_HUBS = 15
 MATRIX_SIZE = 24  # rows that can be named at 6 pt
 GRAPH_MM = 104.0
-LABEL_MM = (1.3, 2.3)  # width of a letter and height of a line at 6 pt
+LINE_MM = 2.3  # height of a line at 6 pt
 NAME_GAP_MM = 0.4  # between a name and its dot, or another name
+NAME_PAD = 0.08  # of the white around a name, in heights of its letters
+DOTS_APART = 300  # the largest, which may hide others
+DOT_GAP_MM = 2.0  # between the rims of two dots, where there is room: an arrow shows its head
 BEND = 0.16  # of an arrow's length: opposite arrows bow apart
 EDGE_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
 
@@ -483,6 +486,7 @@ def _draw_network(
 
     place, spacing = _fitted(graph_layout(pre, post, len(names)))
     radius = _radii(strength, spacing)
+    place = _apart(place, radius)
     grade = np.asarray(norm(weight))
     # Where there are many they are fine and faint, and add up to a density instead of a blot.
     per_neurite = len(weight) / len(names)
@@ -587,6 +591,31 @@ def _fitted(place: np.ndarray) -> tuple[np.ndarray, float]:
     return place, float(np.median(distance[:, 1]))
 
 
+def _apart(place: np.ndarray, radius: np.ndarray, turns: int = 60) -> np.ndarray:
+    """Push the largest dots off each other, so that none hides another or the arrow between.
+
+    All in mm. Where there is no room for all, they end as far apart as there is.
+    """
+    place = place.copy()
+    moved = np.argsort(-radius, kind="stable")[:DOTS_APART]
+    spot, reach = place[moved], radius[moved]
+    gap = DOT_GAP_MM * min(1.0, NAMED_ALL / len(place))
+    one, other = np.triu_indices(len(moved), 1)
+    wanted = reach[one] + reach[other] + gap
+    for _ in range(turns):
+        apart = spot[one] - spot[other]
+        distance = np.maximum(np.linalg.norm(apart, axis=1), 1e-6)
+        close = np.flatnonzero(distance < wanted - 0.05)
+        if len(close) == 0:
+            break
+        push = (0.4 * (wanted[close] / distance[close] - 1))[:, None] * apart[close]
+        np.add.at(spot, one[close], push)
+        np.subtract.at(spot, other[close], push)
+        spot = np.clip(spot, reach[:, None] + 1.0, GRAPH_MM - 1.0 - reach[:, None])
+    place[moved] = spot
+    return place
+
+
 def _draw_names(
     axes: Axes, place: np.ndarray, radius: np.ndarray, names: np.ndarray, lines: np.ndarray
 ) -> None:
@@ -598,7 +627,7 @@ def _draw_names(
     sides = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     taken = np.concatenate([place - radius[:, None], place + radius[:, None]], axis=1)
     for spot, reach, name in zip(place, radius, names, strict=True):
-        size = np.array([LABEL_MM[0] * len(name), LABEL_MM[1]])
+        size = np.array([_name_mm(name), LINE_MM])
         centres = spot + sides * (reach + NAME_GAP_MM + size / 2)
         centres = np.clip(centres, size / 2, GRAPH_MM - size / 2)
         # Two names in a row without a gap would read as one number.
@@ -619,8 +648,14 @@ def _draw_names(
             va="center_baseline",
             parse_math=False,
             zorder=3,
-            bbox={"boxstyle": "round,pad=0.08", "fc": (1, 1, 1, 0.75), "ec": "none"},
+            bbox={"boxstyle": f"round,pad={NAME_PAD}", "fc": (1, 1, 1, 0.75), "ec": "none"},
         )
+
+
+def _name_mm(name: str) -> float:
+    """Return how wide a name is with the white around it, in mm."""
+    pad = NAME_PAD * style.SMALL_PT / 72 * style.MM_PER_INCH
+    return style.text_width(name, style.SMALL_PT) + 2 * pad
 
 
 def _draw_matrix(
@@ -650,8 +685,7 @@ def _draw_matrix(
     axes.set_ylabel("presynaptic")
     axes.yaxis.set_label_coords(-0.25, 0.5)
     axes.set_xlabel("postsynaptic")
-    longest = max(map(len, names[chosen]))
-    axes.xaxis.set_label_coords(0.5, 1 + (LABEL_MM[0] * longest + 4.6) / 52.0)
+    axes.xaxis.set_label_coords(0.5, 1 + (max(map(_name_mm, names[chosen])) + 4.2) / 52.0)
 
 
 def _draw_graph_keys(figure: Figure, norm: Normalize) -> None:

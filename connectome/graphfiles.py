@@ -16,7 +16,7 @@ from connectome.errors import DataError, UsageError
 
 # Columns that name the two sides of a connection: names as published worm connectomes have them
 # go before the numbers these have besides.
-ENDS = (("pre", "post"), ("pre_id", "post_id"))
+ENDS = (("pre", "post"), ("pre_id", "post_id"), ("pre_id", "post_ids"))
 COUNTS = ("n_synapses", "weight")
 FORMATS = "a run's folder, .csv, .graphml, .gexf or .json"
 
@@ -150,15 +150,16 @@ def _from_csv(path: Path) -> nx.DiGraph:
         raise DataError(f"{path} is no table that can be read: {error}") from error
     table.columns = table.columns.str.strip()
     pre, post = _ends(table, path)
-    if "post_ids" in table and (pre, post) == ENDS[1]:
+    if "post_ids" in table and pre == "pre_id":
         post = "post_ids"
-        table = table.assign(post_ids=table[post].str.split(";")).explode(post, ignore_index=True)
+        table = table.assign(post_ids=table[post].str.split(";")).explode(post)
     count = next((name for name in COUNTS if name in table), None)
     columns = [table[name].str.strip() for name in (pre, post, *([count] if count else []))]
     for name, column in zip((pre, post, count), columns, strict=False):
         if (column == "").any() or column.str.lower().eq("nan").any():
-            row = int((column.eq("") | column.str.lower().eq("nan")).argmax())
-            raise DataError(f"{path}, row {row + 1}: {name} is empty", "a connection has two ends")
+            row = column.index[(column.eq("") | column.str.lower().eq("nan")).argmax()]
+            needed = "its number of synapses" if name == count else "two ends"
+            raise DataError(f"{path}, row {row + 1}: {name} is empty", f"a connection has {needed}")
     return _summed(zip(*columns[:2], columns[2] if count else [1] * len(table), strict=True), path)
 
 
@@ -167,8 +168,9 @@ def _ends(table: pd.DataFrame, path: Path) -> tuple[str, str]:
         if set(ends) <= set(table.columns):
             return ends
     wanted = " or ".join(", ".join(ends) for ends in ENDS)
+    there = [*table.columns[:8], *(["…"] if len(table.columns) > 8 else [])]
     raise DataError(
-        f"{path} has columns {', '.join(table.columns)}",
+        f"{path} has columns {', '.join(there)}",
         f"it is unknown which neurites it connects: no {wanted}",
         "rename the columns",
     )

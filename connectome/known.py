@@ -10,6 +10,7 @@ import pandas as pd
 from connectome import align, evidence, layout, reviews, stackfiles
 from connectome.draft import Draft, read_labels, read_probability
 from connectome.errors import DataError, UsageError
+from connectome.tablefiles import read_table
 
 REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
 TEXTS = ("verdict", "reviewer", "time")
@@ -122,18 +123,19 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
     Raises
     ------
     DataError
-        If the table lacks a column.
+        If the table cannot be read, lacks a column or has a gap.
     """
     path = draft.outdir / layout.REVIEWED
     if not path.exists():
         return None
-    table = pd.read_csv(path, dtype={"post_ids": str} | dict.fromkeys(TEXTS, str))
-    if missing := [name for name in REVIEW_COLUMNS if name not in table]:
-        raise DataError(
-            f"{path} has no column {missing[0]}",
-            "what was said of synapses cannot be taken over",
-            "napari_proofread.py, or move the file away",
-        )
+    fault = (
+        "what was said of synapses cannot be taken over",
+        "napari_proofread.py, or move the file away",
+    )
+    texts = {"post_ids": str} | dict.fromkeys(TEXTS, str)
+    table = read_table(path, REVIEW_COLUMNS[:-1], texts, *fault)
+    if "verdict" not in table:
+        raise DataError(f"{path} has no column verdict", *fault)
     texts = table.columns.intersection(TEXTS)
     table[texts] = table[texts].fillna("")
     verdict = table["verdict"].str.lower()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
     draft = replace(
         draft, truth=replace(draft.truth, labels=true_labels(draft, config.ground_truth))
     )
-    before = _before(draft)
+    before = _before(draft, console)
     console.say(f"labels      {path}, {_n_ids(labels)} ids")
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"labels_used": str(path)}
@@ -143,24 +143,35 @@ def _taught(reviewed: pd.DataFrame | None, console: Console) -> plausibility.Jud
     return judge
 
 
-def _before(draft: Draft) -> changes.Wired:
-    """Gather what the last graph was, as far as it is still there."""
-    outdir = draft.outdir
-    labels, tables = draft.labels, {}
-    if (outdir / layout.GRAPH_LABELS).exists():
-        used = json.loads((outdir / layout.GRAPH_LABELS).read_text())
-        path = outdir / used["labels"]
-        intact = path.exists() and layout.sha256(path) == used["sha256"]
-        labels = read_labels(path, draft.aligned) if intact else None
-    for name in (layout.SYNAPSES, layout.EDGES, layout.NODES):
-        path = outdir / name
-        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame()
-    edges = tables[layout.EDGES].reindex(columns=["pre_id", "post_id", "weight"])
-    counts = _counts(labels, *(tables[n] for n in (layout.SYNAPSES, layout.NODES, layout.EDGES)))
-    scores = {}
-    if (outdir / layout.EVALUATION).exists():
-        scores = dict(flat(json.loads((outdir / layout.EVALUATION).read_text())))
-    return changes.Wired(labels, edges, counts, scores)
+def _before(draft: Draft, console: Console) -> changes.Wired:
+    """Gather what the last graph was, as far as it is still there and can be read."""
+    results = Results(draft.outdir)
+
+    def former(name: str, read: Callable, otherwise=None):
+        """Read a file, if it can be: it is about to be made again, and only changes need it."""
+        if not results.has(name):
+            return otherwise
+        try:
+            return read()
+        except DataError as error:
+            console.warn(f"{error.problem}; what changed against it cannot be told")
+            return otherwise
+
+    def labels() -> np.ndarray | None:
+        intact = results.labels_path.exists() and not results.labels_changed
+        return results.labels if intact else None
+
+    used = former(layout.GRAPH_LABELS, labels) if results.has(layout.GRAPH_LABELS) else draft.labels
+    edges = former(layout.EDGES, lambda: results.edges)
+    counted = (
+        former(layout.SYNAPSES, lambda: results.synapses),
+        former(layout.NODES, lambda: results.nodes),
+        edges,
+    )
+    scores = dict(flat(former(layout.EVALUATION, lambda: results.evaluation, {})))
+    known = pd.DataFrame() if edges is None else edges
+    known = known.reindex(columns=["pre_id", "post_id", "weight"])
+    return changes.Wired(used, known, _counts(used, *counted), scores)
 
 
 def _after(labels: np.ndarray, wiring: Wiring, evaluation: dict) -> changes.Wired:
@@ -170,11 +181,12 @@ def _after(labels: np.ndarray, wiring: Wiring, evaluation: dict) -> changes.Wire
 
 def _counts(labels: np.ndarray | None, candidates, nodes, edges) -> dict[str, int]:
     counts = {} if labels is None else {"neurites": _n_ids(labels)}
-    return counts | {
-        "synapse candidates": len(candidates),
-        "neurites in the graph": len(nodes),
-        "connections": len(edges),
+    tables = {
+        "synapse candidates": candidates,
+        "neurites in the graph": nodes,
+        "connections": edges,
     }
+    return counts | {name: len(table) for name, table in tables.items() if table is not None}
 
 
 def _n_ids(labels: np.ndarray) -> int:
@@ -203,10 +215,9 @@ def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:
         evaluation = score(labels, wiring.candidates, draft.truth, draft.aligned.voxel_size)
     for name, value in flat(evaluation):
         log.metric(name, value)
-    path = draft.outdir / layout.EVALUATION
-    former = json.loads(path.read_text()) if path.exists() else {}
-    if "alignment" in former:
-        evaluation["alignment"] = former["alignment"]
+    with contextlib.suppress(DataError):  # a damaged one has been told of
+        if aligned := Results(draft.outdir).evaluation.get("alignment"):
+            evaluation["alignment"] = aligned
     return evaluation and evaluation | {"source": draft.aligned.source}
 
 

@@ -278,9 +278,11 @@ def _section(row) -> str:
 
 
 def _figures(results: Results) -> Iterator[str]:
+    missing = []
     for number, stem in layout.FIGURES.items():
         name = f"{stem}.png"
         if not results.has(name):
+            missing.append(f"Figure {number}")
             continue
         image = sprites.text(results.path(name).read_bytes())
         caption = CAPTIONS[number]
@@ -289,12 +291,16 @@ def _figures(results: Results) -> Iterator[str]:
             f'src="data:image/png;base64,{image}"><figcaption><strong>Figure {number}.</strong> '
             f"{caption} <span class=file>{stem}.pdf</span></figcaption></figure>"
         )
+    if missing:
+        yield f"<p class=hint>Missing: {', '.join(missing)}.</p>"
 
 
 def _tables(results: Results) -> Iterator[str]:
     """Yield every table's text, as it is in its file: the page sorts and shows it."""
+    missing = []
     for name, (title, about) in TABLES.items():
         if not results.has(name):
+            missing.append(name)
             continue
         text, left_out = _beginning(results.text(name))
         if left_out:
@@ -303,6 +309,8 @@ def _tables(results: Results) -> Iterator[str]:
             f'<section class=table data-file="{Path(name).name}"><h3>{title}</h3><p>{about}</p>'
             f"<script type=application/json>{_embedded(text)}</script></section>"
         )
+    if missing:
+        yield f"<p class=hint>Missing: {', '.join(missing)}.</p>"
 
 
 def _beginning(text: str) -> tuple[str, int]:

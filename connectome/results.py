@@ -13,9 +13,33 @@ import pandas as pd
 from connectome import layout
 from connectome.draft import read_labels
 from connectome.errors import DataError, UsageError
+from connectome.tablefiles import read_table
 from connectome.volume import Volume
 
 REMEDY = "run_pipeline.py, or rebuild_graph_and_figures.py"
+
+
+# What is shown of the parts of an evaluation.
+SCORES = {"segmentation": ("are", "voi", "voi_split", "voi_merge"), "alignment": ("rms_px",)}
+
+
+def _check_numbers(told: object, names: tuple[str, ...], where: str) -> None:
+    """Refuse what has no finite number by each of these names."""
+    if not isinstance(told, dict):
+        raise DataError(f"{where} is no JSON object", "scores cannot be shown", REMEDY)
+    for name in names:
+        if not _is_array(told.get(name), ()):
+            said = f"{where}: {name} is {told.get(name)}"
+            raise DataError(said, "scores cannot be shown", REMEDY)
+
+
+def _is_array(content: object, shape: tuple[int, ...]) -> bool:
+    """Tell whether lists of a JSON file are finite numbers of a shape."""
+    try:
+        array = np.asarray(content, float)
+    except (TypeError, ValueError):
+        return False
+    return array.shape == shape and bool(np.isfinite(array).all())
 
 
 class Results:
@@ -69,7 +93,11 @@ class Results:
 
     @cached_property
     def _labels_used(self) -> dict:
-        return self.json(layout.GRAPH_LABELS) if self.has(layout.GRAPH_LABELS) else {}
+        used = self.json(layout.GRAPH_LABELS) if self.has(layout.GRAPH_LABELS) else {}
+        if not isinstance(used.get("labels", ""), str):
+            said = f"{self.path(layout.GRAPH_LABELS)} names no labels: {used['labels']}"
+            raise DataError(said, "it is unknown what the graph was made from", REMEDY)
+        return used
 
     @cached_property
     def labels_path(self) -> Path:
@@ -122,12 +150,33 @@ class Results:
     @cached_property
     def evaluation(self) -> dict:
         """Scores; empty where no truth is known."""
-        return self.json(layout.EVALUATION) if self.has(layout.EVALUATION) else {}
+        if not self.has(layout.EVALUATION):
+            return {}
+        told, path = self.json(layout.EVALUATION), self.path(layout.EVALUATION)
+        for part, names in SCORES.items():
+            if told.get(part):
+                _check_numbers(told[part], names, f"{path}, {part}")
+        found = told.get("synapses") or {}
+        _check_numbers(found, (), f"{path}, synapses")
+        for limit, scores in found.items():
+            _check_numbers(scores, ("precision", "recall", "f1"), f"{path}, synapses, {limit}")
+        return told
 
     @cached_property
     def alignment(self) -> dict:
         """How sections were moved, as in ``tables/alignment_shifts.json``."""
-        return self.json(layout.SHIFTS)
+        told, path = self.json(layout.SHIFTS), self.path(layout.SHIFTS)
+        sections = len(self.aligned.data)
+        for name in ("shifts", "true_shifts", "trend", "confidence"):
+            shape = (sections,) if name == "confidence" else (sections, 2)
+            if name in told and not _is_array(told[name], shape):
+                said = f"{path}: {name} is not of {sections} sections"
+                raise DataError(said, "the file belongs to another stack, or is damaged", REMEDY)
+        damaged = told.get("damaged_sections", [])
+        if not (isinstance(damaged, list) and all(z in range(sections) for z in damaged)):
+            said = f"{path}: damaged_sections is {damaged}, of {sections} sections"
+            raise DataError(said, "the file belongs to another stack, or is damaged", REMEDY)
+        return told
 
     def json(self, name: str) -> dict:
         """Read a file of names and values."""
@@ -158,16 +207,4 @@ class Results:
         path = self.path(name)
         if not path.exists():
             raise DataError(f"there is no {path}", "nothing can be shown of it", REMEDY)
-        try:
-            table = pd.read_csv(path, dtype={"post_ids": str})
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path} cannot be read: {error}", "", REMEDY) from error
-        for column in needed:
-            if column not in table:
-                raise DataError(f"{path} has no column {column}", "it cannot be drawn", REMEDY)
-            values = pd.to_numeric(table[column], errors="coerce")
-            if not np.isfinite(values).all():
-                row = int(np.argmin(np.isfinite(values))) + 1
-                said = f"{path}, row {row}: {column} is {table[column].iloc[row - 1]}"
-                raise DataError(said, "it cannot be drawn", REMEDY)
-        return table
+        return read_table(path, needed, {"post_ids": str}, "it cannot be drawn", REMEDY)

@@ -6,6 +6,7 @@ touches pyplot or leaves a matplotlib setting changed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import wraps
 
@@ -16,7 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import TextPath, text_to_path
 from matplotlib.transforms import Affine2D
 
 DOUBLE_COLUMN_MM = 178.0
@@ -188,6 +189,16 @@ def shorten(text: str, length: int) -> str:
         return text
     kept = max(length - 1, 2)
     return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
+
+
+def text_width(text: str, size: float = BODY_PT) -> float:
+    """Return how wide a line is in print, in mm, set in the family of `STYLE`."""
+    font = FontProperties(family=STYLE["font.family"], size=size)
+    with warnings.catch_warnings():
+        # A box stands for what the font lacks, and is as wide as it is drawn.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return width / 72 * MM_PER_INCH
 
 
 def picture(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:

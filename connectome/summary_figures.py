@@ -25,6 +25,7 @@ THUMBNAIL_NM = 640.0
 THUMBNAIL_MM = 20.0
 THUMBNAIL_PX = 160
 LINE_PX = 2
+BEYOND = 236  # grey of what lies beyond the image
 PRE_COLOUR, POST_COLOUR = style.ORANGE, style.SKY
 
 
@@ -45,7 +46,8 @@ def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figu
     -------
     Figure
         Panel a: the candidates of highest score, b: those of lowest, each in its section, once
-        as it is and once with the outlines of the presynaptic and the postsynaptic profiles.
+        as it is and once with the outlines of the presynaptic and the postsynaptic profiles. It is
+        in the middle; what lies beyond the image is pale.
 
     Raises
     ------
@@ -74,8 +76,7 @@ def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figu
             axes.spines[:].set_visible(False)
             below = mark[0] + len(pair) - THUMBNAIL_PX
             axes.plot(mark[1], below, "+", ms=4, mew=0.7, color=style.VERMILION)
-            names = style.shorten(f"{synapse.pre_id} → {'; '.join(map(str, posts))}", 19)
-            text = f"{names}\n{synapse.score:.2f} · z {synapse.z:.0f}"
+            text = f"{_named(synapse.pre_id, posts)}\n{synapse.score:.2f} · z {synapse.z:.0f}"
             style.write(figure, left, top + 46.0, text, size=style.SMALL_PT, linespacing=1.15)
     bottom = figure.get_figheight() * style.MM_PER_INCH
     if len(ranked) == 0:
@@ -93,13 +94,31 @@ def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figu
 
 
 def _explain_outlines(figure: Figure, baseline: float) -> None:
-    """Say which colour is which side."""
-    keys = ((100.0, PRE_COLOUR, "presynaptic (heuristic)"), (138.0, POST_COLOUR, "postsynaptic"))
+    """Say which colour is which side, and what has none."""
+    keys = (
+        (100.0, PRE_COLOUR, "presynaptic (heuristic)"),
+        (138.0, POST_COLOUR, "postsynaptic"),
+        (66.0, 3 * (BEYOND / 255,), "beyond the stack"),
+    )
     for left, colour, text in keys:
         axes = style.panel(figure, (left, baseline - 1.5, 4.0, 1.2))
         axes.set(xticks=[], yticks=[], facecolor=colour)
         axes.spines[:].set_visible(False)
         style.write(figure, left + 5.2, baseline, text, size=style.SMALL_PT, color=style.FAINT)
+
+
+def _named(pre: int, posts: Sequence[int]) -> str:
+    """Name a candidate by its neurites: as many, each whole, as there is room for."""
+    texts = [_arrow(pre, posts, shown, 20) for shown in range(len(posts), 0, -1)]
+    texts += [_arrow(pre, posts, 1, length) for length in (8, 7, 6, 5, 4)]
+    room = THUMBNAIL_MM + 0.8
+    fitting = (text for text in texts if style.text_width(text, style.SMALL_PT) <= room)
+    return next(fitting, texts[-1])
+
+
+def _arrow(pre: int, posts: Sequence[int], shown: int, length: int) -> str:
+    pre, *named = (style.shorten(str(neurite), length) for neurite in (pre, *posts[:shown]))
+    return f"{pre} → {'; '.join(named)}{f' +{len(posts) - shown}' if shown < len(posts) else ''}"
 
 
 def _thumbnails(
@@ -109,15 +128,15 @@ def _thumbnails(
 
     The picture is (2 N + gap, N, 3); the place (y, x) is in pixels of the upper half.
     """
-    _, dy, dx = aligned.voxel_size
+    place, sides = (synapse.y, synapse.x), aligned.shape[1:]
     z = int(np.clip(round(synapse.z), 0, len(labels) - 1))
-    window, mark = zip(
-        _window(synapse.y, dy, aligned.shape[1]),
-        _window(synapse.x, dx, aligned.shape[2]),
-        strict=True,
-    )
+    windows = [_window(*along) for along in zip(place, aligned.voxel_size[1:], strict=True)]
+    mark = [(p - w[0] + 0.5) / len(w) for p, w in zip(place, windows, strict=True)]
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
-    inside = np.ix_(*window)
+    inside = np.ix_(*(w.clip(0, n - 1) for w, n in zip(windows, sides, strict=True)))
+    there = [(w >= 0) & (w < n) for w, n in zip(windows, sides, strict=True)]
+    there = np.logical_and.outer(*there)
+    beyond = ~np.asarray(Image.fromarray(there).resize(size, Image.Resampling.NEAREST))
     shade = Image.fromarray(grey(aligned.data[z][inside])).resize(size, Image.Resampling.BICUBIC)
     above, below = (np.repeat(np.asarray(shade)[..., None], 3, axis=-1) for _ in range(2))
     for ids, colour in (([synapse.pre_id], PRE_COLOUR), (posts, POST_COLOUR)):
@@ -126,17 +145,16 @@ def _thumbnails(
         # Each line runs inside its profile, so that both are seen where two profiles meet.
         inside_line = ndimage.binary_erosion(smooth, iterations=LINE_PX, border_value=1)
         below[smooth & ~inside_line] = 255 * np.array(to_rgb(colour))
+    for picture in (above, below):
+        picture[beyond] = BEYOND
     between = np.full((THUMBNAIL_PX // 40, THUMBNAIL_PX, 3), 255, np.uint8)
     return np.concatenate([above, between, below]), np.array(mark) * THUMBNAIL_PX
 
 
-def _window(place: float, nm: float, size: int) -> tuple[np.ndarray, float]:
-    """Return the pixels around a place, within the image, and where it is among them (0 to 1)."""
+def _window(place: float, nm: float) -> np.ndarray:
+    """Return the pixels around a place; some may lie beyond the image."""
     shown = max(4, round(THUMBNAIL_NM / nm))
-    first = np.clip(round(place) - shown // 2, 0, max(size - shown, 0))
-    # A smaller image is mirrored: there is nothing else to show.
-    pixels = np.pad(np.arange(size), (0, max(0, shown - size)), "symmetric")[first : first + shown]
-    return pixels, (place - first + 0.5) / shown
+    return np.arange(shown) + round(place) - shown // 2
 
 
 # Figure 8: how it is spread, and how good it is ---------------------------------------------
@@ -220,6 +238,9 @@ def _draw_degrees(axes: Axes, nodes: pd.DataFrame) -> None:
         low, high = axis.get_view_interval()
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axis.set_major_formatter("{x:g}")
+    most = int(nodes[["n_pre", "n_post"]].to_numpy().max())
+    if most < 8:  # 1, 2 and 5 alone would leave out much of so short an axis
+        axes.set_xticks(range(1, most + 1))
     axes.minorticks_off()
     axes.legend(loc="lower left", borderpad=0.1, handlelength=1.2)
 

@@ -4,14 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 
 from connectome import layout
 from connectome.comparison import compare, main
+from connectome.comparison_figure import comparison_figure
 from connectome.console import Console
 from connectome.errors import DataError, UsageError
+from connectome.topology import topology
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,6 +86,15 @@ def test_a_folder_is_no_place_for_a_figure(tmp_path):
         compare((path, path), tmp_path, Console(quiet=True), 0)
 
 
+def test_a_result_is_not_written_over_a_graph(tmp_path, monkeypatch):
+    worm(tmp_path / "a.csv"), worm(tmp_path / "b.csv", seed=1)
+    before = (tmp_path / "b.csv").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"--out .*b would overwrite b\.csv"):
+        compare((Path("a.csv"), Path("b.csv")), tmp_path / "b", Console(quiet=True), 0)
+    assert (tmp_path / "b.csv").read_bytes() == before
+
+
 def test_a_graph_is_like_itself(tmp_path):
     path = worm(tmp_path / "w.csv")
     table = compare((path, path), tmp_path / "c", Console(quiet=True), 3)
@@ -98,6 +110,16 @@ def test_graphs_too_small_for_motifs_and_clubs_still_make_a_table_and_a_figure(t
     )
     assert (tmp_path / "c.png").exists()
     assert np.isfinite(table["a"][table["group"] == "triads"]).all()
+
+
+def test_a_figure_counts_in_words_and_shows_shares_of_nothing_whole():
+    pair = nx.DiGraph([("a", "b", {"n_synapses": 1})])
+    figure = comparison_figure({"one": topology(pair, 0), "other": topology(pair, 0)})
+    told = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "one: 2 neurites, 1 connection" in told
+    shares = next(axes for axes in figure.axes if axes.get_xlabel() == "share")
+    nothing = [line for line in shares.lines if line.get_xdata()[0] == 0]
+    assert nothing and not any(line.get_clip_on() for line in nothing)
 
 
 def test_the_same_comparison_gives_the_same_bytes(tmp_path):

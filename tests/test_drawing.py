@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -23,3 +27,20 @@ def test_a_figure_that_cannot_be_drawn_is_an_error(tmp_path, beside):
     with FigurePress(tmp_path, beside) as press, pytest.raises((ValueError, TypeError, IndexError)):
         press.draw(4, "no shifts", VOXEL)
         press.finish()
+
+
+def test_who_draws_ends_with_a_caller_that_is_killed(tmp_path):
+    text = f"""
+import os, pathlib, signal
+from connectome.drawing import FigurePress
+
+with FigurePress(pathlib.Path({str(tmp_path)!r}), beside=True) as press:
+    press.draw(4, [[0.0, 0.0]], (30.0, 8.0, 8.0))
+    press.finish()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # Nothing comes any more only when all who could write have ended.
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL

@@ -21,6 +21,7 @@ from PIL import Image
 from connectome import style
 from connectome.errors import DataError
 from connectome.figures import (
+    GRAPH_MM,
     _arrows,
     _draw_graph_keys,
     _weight_norm,
@@ -276,6 +277,38 @@ def test_dots_tell_senders_from_receivers():
     figure = figure3(nx.DiGraph([(0, 1, {"weight": 1.0}), (1, 2, {"weight": 1.0})]))
     dots = figure.axes[0].findobj(EllipseCollection)[0]
     assert sorted(dots.get_array()) == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("name", ["RMD{:02}".format, lambda n: 2**40 + n])
+def test_wide_names_leave_dots_and_the_word_over_the_matrix_free(name):
+    figure = figure3(nx.relabel_nodes(random_graph(30, 60), name), SOURCE)
+    visible_texts(figure)  # draws
+    network, _, matrix = figure.axes[:3]
+    word = matrix.xaxis.label.get_window_extent()
+    assert not any(
+        t.get_window_extent().padded(-1).overlaps(word) for t in matrix.get_xticklabels()
+    )
+    dots = network.findobj(EllipseCollection)[0]
+    centres = network.transData.transform(dots.get_offsets())
+    mm = network.bbox.width / GRAPH_MM
+    for spot, radius in zip(centres, dots.get_widths() / 2 * mm, strict=True):
+        for text in network.texts:
+            box = text.get_bbox_patch().get_window_extent().get_points()
+            assert np.linalg.norm(spot - spot.clip(*box)) > 0.9 * radius, text
+
+
+def test_no_dot_hides_another_or_the_arrow_between():
+    # A tight cluster that a long chain leaves little room.
+    graph = nx.compose(nx.path_graph(30, nx.DiGraph), nx.complete_graph(range(30, 40), nx.DiGraph))
+    graph.add_edge(29, 30)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    dots = figure3(graph).axes[0].findobj(EllipseCollection)[0]
+    place, radius = dots.get_offsets(), dots.get_widths() / 2
+    assert (place.min(axis=0) > radius.max()).all()
+    assert (place.max(axis=0) < GRAPH_MM - radius.max()).all()
+    one, other = np.triu_indices(len(place), 1)
+    rims = np.linalg.norm(place[one] - place[other], axis=1) - radius[one] - radius[other]
+    assert rims.min() > 1.0
 
 
 def small_graphs():

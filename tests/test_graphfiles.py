@@ -149,6 +149,11 @@ def test_polyadic_candidates_count_for_each_partner(tmp_path):
     assert counts(read_graph(path)) == {("1", "2"): 2, ("1", "3"): 1}
 
 
+def test_the_main_partner_need_not_be_told_where_all_are(tmp_path):
+    path = table(tmp_path, "pre_id,post_ids\n1,2;3\n1,2\n")
+    assert counts(read_graph(path)) == {("1", "2"): 2, ("1", "3"): 1}
+
+
 def test_weights_stand_in_for_counts(tmp_path):
     path = table(tmp_path, "pre,post,weight\na,b,1.5\na,b,0.5\n")
     assert counts(read_graph(path)) == {("a", "b"): 2.0}
@@ -172,10 +177,12 @@ def test_a_real_worm_is_read_as_published(shared_data):
     [
         ("", "no table"),
         ("a,b\n1,2\n", "no pre, post or pre_id, post_id"),
+        ("pre_id,1,2,3,4,5,6,7,8,9\n" + 10 * "1," + "\n", "columns pre_id, 1, 2, 3, 4, 5, 6, 7, …"),
         ("pre,post\n", "no connection"),
         ("pre,post\nAVAL,\n", "row 1: post is empty"),
         ("pre_id,post_id,n_synapses\n1,2,3\n1,NaN,3\n", "row 2: post_id is empty"),
-        ("pre_id,post_id,weight\n1,2,nan\n", "row 1: weight is empty"),
+        ("pre_id,post_id,weight\n1,2,nan\n", "row 1: weight is empty\na connection has its number"),
+        ("pre_id,post_ids\n1,2;3\n1,2;\n", "row 2: post_ids is empty\na connection has two ends"),
         ("pre_id,post_id,n_synapses\n1,2,-3\n", "no number of synapses"),
         ("pre_id,post_id,n_synapses\n1,2,many\n", "no number of synapses"),
         ("pre_id,post_id\n1,2\n1,2,3,4\n", "no table"),

@@ -15,6 +15,7 @@ FLOORS = {
     "ground": [
         [
             *("__init__", "errors", "params", "volume", "truth", "layout", "draft", "tones"),
+            "tablefiles",
             *("commandline", "progress", "retry", "contacts", "features", "network"),
             *("resolution", "plausibility"),
             *("training", "models", "matching", "correction"),

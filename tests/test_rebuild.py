@@ -167,6 +167,40 @@ def test_labels_that_cannot_be_used_leave_everything_as_it_was(outdir, labels, e
     assert {p: p.read_bytes() for p in outdir.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"a,b\n1,2\n", b"\xff\xfe\x00"])
+def test_a_rebuild_mends_what_of_the_graph_is_damaged(outdir, content, capsys):
+    """Other commands that stumble over these files advise a rebuild."""
+    sound = {}
+    for name in (layout.EDGES, layout.NODES, layout.SYNAPSES, layout.EVALUATION):
+        sound[name] = (outdir / name).read_bytes()
+        (outdir / name).write_bytes(content)
+    (outdir / layout.GRAPH_LABELS).write_bytes(content)
+    build(outdir)
+    for name in (layout.EDGES, layout.NODES, layout.SYNAPSES):
+        assert (outdir / name).read_bytes() == sound[name]
+    assert "segmentation" in json.loads((outdir / layout.EVALUATION).read_text())
+    assert "cannot be told" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        (layout.REVIEWED, "", "synapses_reviewed.csv cannot be read"),
+        (layout.REVIEWED, "z,y,x,pre_id,post_id\n1,2,3,4,5\n", "no column verdict"),
+        (layout.REVIEWED, "z,y,x,pre_id,post_id,verdict\n,2,3,4,5,accepted\n", "row 1: z is nan"),
+        (layout.REVIEWED, "z,y,x,pre_id,post_id,verdict\n1,2,3,a,5,accepted\n", "pre_id is a"),
+        (layout.TRUE_SYNAPSES, "", "true_synapses.csv cannot be read"),
+        (layout.TRUE_SYNAPSES, "z,y\n1,2\n", "true_synapses.csv has no column x"),
+    ],
+)
+def test_what_people_and_the_truth_say_is_refused_where_it_has_gaps(outdir, name, text, problem):
+    (outdir / name).write_text(text)
+    before = (outdir / layout.EDGES).read_bytes()
+    with pytest.raises(DataError, match=problem):
+        build(outdir)
+    assert (outdir / layout.EDGES).read_bytes() == before
+
+
 def test_a_failed_rebuild_overwrites_nothing(outdir):
     (outdir / layout.REVIEWED).write_text("z,y,x\n1,2,3\n")
     before = {name: (outdir / name).read_bytes() for name in (layout.EDGES, layout.SYNAPSES)}

@@ -102,6 +102,14 @@ def cut_short(name):
     return lambda outdir: (outdir / name).write_bytes(b"\xff\xfe\x00")
 
 
+def rewrite(name, **changed):
+    def rewritten(outdir):
+        told = json.loads((outdir / name).read_text()) | changed
+        (outdir / name).write_text(json.dumps(told))
+
+    return rewritten
+
+
 @pytest.mark.parametrize(
     ("spoiled", "problem"),
     [
@@ -116,6 +124,16 @@ def cut_short(name):
         (cut_short(layout.SHIFTS), "cannot be read"),
         (lambda outdir: (outdir / layout.EDGES).unlink(), "there is no"),
         (lambda outdir: (outdir / layout.SHIFTS).write_text("{}"), "no shifts"),
+        (rewrite(layout.SHIFTS, shifts=[[0, 0]]), "shifts is not of 24 sections"),
+        (rewrite(layout.SHIFTS, shifts="far"), "shifts is not of 24 sections"),
+        (rewrite(layout.SHIFTS, true_shifts=24 * [[None, 0]]), "true_shifts is not of"),
+        (rewrite(layout.SHIFTS, confidence=[1]), "confidence is not of 24 sections"),
+        (rewrite(layout.SHIFTS, damaged_sections=[99]), r"damaged_sections is \[99\]"),
+        (rewrite(layout.SHIFTS, damaged_sections="all"), "damaged_sections is all"),
+        (rewrite(layout.EVALUATION, segmentation={"voi": 1}), "segmentation: are is None"),
+        (rewrite(layout.EVALUATION, segmentation=[1]), "segmentation is no JSON object"),
+        (rewrite(layout.EVALUATION, synapses={"200": {}}), "200: precision is None"),
+        (lambda outdir: (outdir / layout.GRAPH_LABELS).write_text('{"labels": 5}'), "no labels: 5"),
         (lambda outdir: (outdir / layout.LABELS).write_bytes(b"junk"), "cannot be read"),
     ],
 )

@@ -441,3 +441,18 @@ def test_fifty_thousand_neurites_can_be_looked_at(chromium, tmp_path):
     assert chromium.complaints() == []
     assert "Neurite 77" in text_of(chromium, "picked")
     assert "1500 strongest" in text_of(chromium, "graphsaid")
+
+
+def test_a_tall_section_is_seen_whole_and_undistorted(chromium, tmp_path):
+    report(write_small(tmp_path, np.ones((2, 400, 200), np.int32)))
+    chromium.open((tmp_path / layout.REPORT).as_uri())
+    box = "document.getElementById('slice').getBoundingClientRect()"
+    width, height, window = chromium.ask(f"[{box}.width, {box}.height, innerHeight]")
+    assert height <= 0.85 * window
+    assert height / width == pytest.approx(2, rel=0.02)
+
+
+def test_what_is_missing_is_said(tmp_path):
+    page = report(write_small(tmp_path, np.ones((2, 20, 30), np.int32)))
+    assert "Missing: Figure 1, Figure 2" in page.text
+    assert f"Missing: {layout.SEGMENTS}, {layout.CONTACTS}." in page.text

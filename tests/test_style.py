@@ -1,9 +1,11 @@
 """Furniture of a page: round scale bars, shortened names."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from connectome.style import round_length, shorten
+from connectome.style import page, round_length, shorten, styled, text_width, write
 
 
 def test_known_scale_bars():
@@ -24,3 +26,13 @@ def test_shortened_text_keeps_both_ends(text, length):
     short = shorten(text, length)
     assert len(short) <= length
     assert short == text if len(text) <= length else short.endswith(text[-1])
+
+
+@pytest.mark.parametrize("text", ["12345678", "RMDDR", "107 → 138; 153; 154", "日本"])
+@pytest.mark.filterwarnings("ignore:Glyph .* missing")
+def test_a_line_is_as_wide_as_it_is_drawn(text):
+    figure = page(20.0)
+    written = styled(write)(figure, 0.0, 10.0, text, size=6.0)
+    FigureCanvasAgg(figure).draw()
+    drawn = written.get_window_extent().width / figure.dpi * 25.4
+    assert text_width(text, 6.0) == pytest.approx(drawn, rel=0.05)

@@ -6,7 +6,7 @@ import pytest
 from test_figures import assert_fit_to_print, candidates, stacks, visible_texts
 
 from connectome.errors import DataError
-from connectome.summary_figures import THUMBNAIL_PX, figure7, figure8
+from connectome.summary_figures import BEYOND, THUMBNAIL_PX, figure7, figure8
 
 SCORES = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3}
 EVALUATION = {"segmentation": {"are": 0.2}, "synapses": dict.fromkeys(("100", "200"), SCORES)}
@@ -66,18 +66,42 @@ def test_a_thumbnail_shows_its_place_plain_and_with_outlines_and_marks_it():
     assert np.ptp(plain, axis=2).max() == 0 < np.ptp(outlined, axis=2).max()
 
 
-@pytest.mark.parametrize("place", [(0, 0, 0), (5, 119, 159)])
-def test_a_candidate_at_the_edge_is_shown_with_what_is_there(place):
+@pytest.mark.parametrize("place", [(0, 0, 0), (5, 119, 159), (2, 60, 80)])
+def test_every_candidate_is_in_the_middle_and_what_is_beyond_the_image_is_pale(place):
     aligned, labels = stack()
+    aligned.data[:] = 0.2
     table = candidates(aligned.shape, 1).assign(**dict(zip("zyx", place, strict=True)))
     (axes,) = thumbnails(figure7(aligned, labels, table))
     (mark,) = axes.lines
-    assert 0 <= mark.get_xdata()[0] <= THUMBNAIL_PX
+    assert mark.get_xdata()[0] == pytest.approx(THUMBNAIL_PX / 2, abs=THUMBNAIL_PX / 80 + 1)
+    plain = axes.images[0].get_array()[:THUMBNAIL_PX, :, 0]
+    # 640 nm are 80 pixels: of a corner a quarter is seen, in the middle all.
+    shown = (plain == 51).mean()
+    assert shown == pytest.approx(1 if place[1] == 60 else 0.25, abs=0.02)
+    assert ((plain == 51) | (plain == BEYOND)).all()
 
 
-def test_a_stack_smaller_than_a_thumbnail_can_be_shown():
+@pytest.mark.parametrize("ids", [(1, 2, 3), (107, 138, 153, 154), (10**6, 10**6 + 1), (2**40,) * 3])
+def test_captions_keep_to_their_thumbnail_and_name_neurites_whole(ids):
+    aligned, labels = stack()
+    pre, *posts = ids
+    names = {"pre_id": pre, "post_ids": ";".join(map(str, posts))}
+    figure = figure7(aligned, labels, candidates(aligned.shape, 16).assign(**names))
+    assert_fit_to_print(figure)
+    caption = next(text for text in texts(figure) if "→" in text).split("\n")[0]
+    if pre < 10**6:
+        told, *rest = caption.split(" +")
+        assert all(int(name) in ids for name in told.replace(" →", ";").split("; "))
+        assert len(told.split("; ")) + sum(map(int, rest)) == len(posts)
+
+
+def test_a_stack_smaller_than_a_thumbnail_is_shown_as_it_is():
     aligned, labels = stack((2, 20, 30))
-    assert_fit_to_print(figure7(aligned, labels, candidates(aligned.shape, 3)))
+    aligned.data[:] = 0.2
+    figure = figure7(aligned, labels, candidates(aligned.shape, 3))
+    assert_fit_to_print(figure)
+    plain = thumbnails(figure)[0].images[0].get_array()[:THUMBNAIL_PX, :, 0]
+    assert (plain == 51).mean() == pytest.approx(20 * 30 / 80**2, abs=0.02)
 
 
 def test_no_candidates_give_a_gallery_that_says_so():
@@ -103,6 +127,15 @@ def test_figure8_counts_partners_synapses_and_scores():
             assert share == pytest.approx((nodes[name] >= degree).mean())
     assert sum(bar.get_height() for bar in strength.patches) == len(edges)
     assert scores.patches[0].get_data().values.sum() == len(synapses)
+
+
+@pytest.mark.parametrize(("most", "ticks"), [(1, [1]), (4, [1, 2, 3, 4]), (30, [1, 2, 5, 10, 20])])
+def test_the_axis_of_partners_is_numbered(most, ticks):
+    nodes = pd.DataFrame({"n_pre": [1, most], "n_post": [1, 1]})
+    figure = figure8(nodes, pd.DataFrame({"n_synapses": [1]}), pd.DataFrame({"score": [0.5]}), {})
+    shown = [t for t in visible_texts(figure) if t in figure.axes[0].get_xticklabels()]
+    assert [int(text.get_text()) for text in shown] == ticks
+    assert_fit_to_print(figure)
 
 
 def test_figure8_shows_the_scores_of_the_run():

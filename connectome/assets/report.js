@@ -26,7 +26,9 @@
   const fold = Math.max(1, Math.ceil(900 / columns)); // pixels of the canvas per pixel of the EM
   canvas.width = columns * fold;
   canvas.height = rows * fold;
-  canvas.style.aspectRatio = `${columns * data.voxel[2]} / ${rows * data.voxel[1]}`;
+  const wide = (columns * data.voxel[2]) / (rows * data.voxel[1]);
+  canvas.style.aspectRatio = String(wide);
+  canvas.style.maxWidth = `max(${(80 * wide).toFixed(2)}vh, 240px)`; // a tall section is seen whole
   const ink = canvas.getContext("2d");
   const overlay = make("canvas", { width: columns, height: rows });
   const tint = overlay.getContext("2d");
@@ -271,7 +273,7 @@
   function listed(title, found) {
     const line = make("p", {}, `${title}: `);
     if (found.length === 0) line.append("none");
-    for (const [id, said] of found) line.append(button(id), ` ${said}  `);
+    for (const [id, said] of found) line.append(button(id), `\u00a0${said}  `);
     return line;
   }
 
@@ -283,7 +285,7 @@
     const size = (edge, other) => [edge[other], `×${edge[2]}`];
     const touching = contacts.filter((row) => row.a === id || row.b === id)
       .sort((p, q) => q.area - p.area).slice(0, 6)
-      .map((row) => [row.a === id ? row.b : row.a, `${row.area.toFixed(2)} µm²`]);
+      .map((row) => [row.a === id ? row.b : row.a, `${Number(row.area.toPrecision(2))}\u00a0µm²`]);
     const parts = [
       make("h3", {}, swatch, `Neurite ${id}`),
       listed("Outputs to", connections.filter((e) => e[0] === id).map((e) => size(e, 1))),
