@@ -147,11 +147,14 @@ def calibrated(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:
     """
     from scipy.optimize import minimize
 
-    def cost(b):
-        odds = b[0] * height + b[1]
-        return (np.logaddexp(0, odds) - verdicts * odds).sum()
+    design = np.column_stack([height, np.ones(len(height))])
 
-    return tuple(minimize(cost, [1.0, 0.0]).x)
+    def cost(b):
+        odds = design @ b
+        slope = design.T @ (1 / (1 + np.exp(-odds)) - verdicts)
+        return (np.logaddexp(0, odds) - verdicts * odds).sum(), slope
+
+    return tuple(minimize(cost, [1.0, 0.0], jac=True, method="L-BFGS-B").x)
 
 
 def chosen_by(choices: list) -> np.ndarray:

@@ -188,7 +188,9 @@ def real_curve(path: Path, case: Case) -> list[tuple[float, float, float]]:
 
     draft = read_draft(case.folder / "ours")
     annotated = carried(path, case, "ours")
-    return curve(everything(draft), joined(annotated, voxel_size(case)), voxel_size(case))
+    pieces = path.stem.startswith("isbi")
+    true = joined(annotated, voxel_size(case)) if pieces else centres(annotated)
+    return curve(everything(draft), true, voxel_size(case))
 
 
 def cost(folder: Path, with_reference: bool) -> Row:
@@ -237,7 +239,9 @@ def curve(found, true, size) -> list[tuple[float, float, float]]:
     for least in LEAST_SCORES:
         kept = places(found[found["score"] >= least])
         matched = n_matched(kept, true, size)
-        points.append((least, matched / max(len(kept), 1), matched / max(len(true), 1)))
+        # None at all are not wrong.
+        precision = matched / len(kept) if len(kept) else 1.0
+        points.append((least, precision, matched / max(len(true), 1)))
     return points
 
 
@@ -375,12 +379,13 @@ def draw(curves: dict, path: Path) -> None:
     def drawn():
         figure = style.page(78, 86.0)
         axes = style.panel(figure, (12, 4, 72, 62))
-        for name, points in curves.items():
+        looks = zip("os^", (style.BLUE, style.VERMILION, style.GREEN), strict=True)
+        for (name, points), (marker, colour) in zip(curves.items(), looks, strict=False):
             _, precision, recall = zip(*points, strict=True)
-            axes.plot(recall, precision, marker="o", markersize=2.5, label=name)
-        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(loc="lower left", frameon=False)
-        figure.savefig(path)
+            axes.plot(recall, precision, marker, ls="-", ms=3, color=colour, label=name)
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.03), ylim=(0, 1.05))
+        axes.legend(loc="lower left")
+        figure.savefig(path, dpi=style.SCREEN_DPI)
 
     drawn()
 

@@ -214,7 +214,7 @@ class SynapseParams:
     least_presence: float = 0.05
     least_contact: float = 0.1
     most_partners: int = 3
-    least_score: float = 0.45
+    least_score: float = 0.5
 
 
 @dataclass(frozen=True)

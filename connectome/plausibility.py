@@ -41,7 +41,7 @@ DARKNESS = ("peak", "darkness", "darkest", "rim_darkness")
 LEAST_SHARE, LEAST_VESICLES, LEAST_UM3 = 0.02, 0.05, 1e-4
 # How far a few dozen verdicts are likely to move a weight, for evidence in standard deviations, and
 # the log-odds of a typical candidate.
-WEIGHT_SPREAD, BIAS_SPREAD = 0.15, 0.3
+WEIGHT_SPREAD, BIAS_SPREAD = 0.6, 0.5
 FEWEST_VERDICTS = 5  # of either kind, for there to be anything to learn
 
 
