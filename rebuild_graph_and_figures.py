@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from connectome.console import Console
     from connectome.rebuild import RebuildConfig, rebuild
 
-    config = RebuildConfig(args.outdir, args.labels, args.ground_truth, args.threads)
+    told = (args.outdir, args.labels, args.ground_truth, args.threads, args.directed)
+    config = RebuildConfig(*told)
     rebuild(config, Console(args.quiet), ["rebuild_graph_and_figures.py", *(argv or [])])
 
 
@@ -45,6 +46,13 @@ def _parser() -> commandline.Parser:
         "--ground_truth",
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
+    )
+    commandline.add_undirected(parser, default=None)
+    parser.add_argument(
+        "--directed",
+        action="store_true",
+        default=None,
+        help="give them their directions back (default: as in the graph that is there)",
     )
     commandline.add_threads(parser)
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")

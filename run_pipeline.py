@@ -17,6 +17,7 @@ from connectome.params import (
     PUBLIC_BOSS_HOST,
     PUBLIC_BOSS_TOKEN,
     AlignParams,
+    GraphParams,
     RunConfig,
     Source,
 )
@@ -153,6 +154,7 @@ def _parser() -> commandline.Parser:
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
+    commandline.add_undirected(work)
     commandline.add_threads(work)
     work.add_argument("--dry_run", action="store_true", help="print the plan; fetch no voxels")
 
@@ -199,6 +201,7 @@ def _config(args) -> RunConfig:
         aligned_dtype=args.aligned_dtype,
         threads=args.threads,
         align_params=AlignParams(model=args.align_model),
+        graph_params=GraphParams(directed=args.directed),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ["kind", "item", "before", "after", "change"]
+ENDS = ["pre_id", "post_id"]
 # A part of a neurite smaller than this share of it is a shaved edge, not a split.
 LEAST_SHARE = 0.1
 LEAST_VOXELS = 50
@@ -29,12 +30,15 @@ class Wired:
         How many there are of what.
     scores : mapping of str to float
         Metrics by name.
+    directed : bool
+        Whether connections have a direction.
     """
 
     labels: np.ndarray | None
     edges: pd.DataFrame
     counts: Mapping[str, int]
     scores: Mapping[str, float]
+    directed: bool = True
 
 
 def changes(before: Wired, after: Wired) -> pd.DataFrame:
@@ -61,7 +65,8 @@ def changes(before: Wired, after: Wired) -> pd.DataFrame:
         renamed = _successors(pairs)
         rows += _split(pairs)
         rows += _merged(pairs)
-    rows += _connections(before.edges, after.edges, renamed)
+    # What has no direction in one of them can be compared without it only.
+    rows += _connections(before.edges, after.edges, renamed, before.directed and after.directed)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -126,15 +131,16 @@ def _several(kind: str, parts: pd.DataFrame, one: str, many: str) -> list[tuple]
     return rows
 
 
-def _connections(before: pd.DataFrame, after: pd.DataFrame, renamed: Mapping[int, int]):
+def _connections(
+    before: pd.DataFrame, after: pd.DataFrame, renamed: Mapping[int, int], directed: bool
+):
     """List connections that came, went, or weigh clearly otherwise; the largest changes first."""
     former = before.assign(
         pre_id=before["pre_id"].map(lambda i: renamed.get(i, i)),
         post_id=before["post_id"].map(lambda i: renamed.get(i, i)),
     )
-    ends = ["pre_id", "post_id"]
-    former = former[former["pre_id"] != former["post_id"]].groupby(ends)["weight"].sum()
-    now = after.groupby(ends)["weight"].sum()
+    former = _weights(former[former["pre_id"] != former["post_id"]], directed)
+    now = _weights(after, directed)
     both = pd.concat([former.rename("before"), now.rename("after")], axis=1)
     change = both["after"].fillna(0) - both["before"].fillna(0)
     differs = both.isna().any(axis=1) | (change.abs() > LEAST_CHANGE * both.max(axis=1))
@@ -144,5 +150,14 @@ def _connections(before: pd.DataFrame, after: pd.DataFrame, renamed: Mapping[int
         came, went = weights.isna()
         kind = "gained" if came else "lost" if went else "weight"
         texts = ("" if np.isnan(weight) else f"{weight:.4g}" for weight in weights)
-        rows.append((kind, f"{pre} -> {post}", *texts, round(float(by), 4)))
+        item = f"{pre} -> {post}" if directed else f"{pre} -- {post}"
+        rows.append((kind, item, *texts, round(float(by), 4)))
     return rows
+
+
+def _weights(edges: pd.DataFrame, directed: bool) -> pd.Series:
+    """Sum up the weights by the two ends; without direction those of both ways are one."""
+    if not directed:
+        low, high = np.sort(edges[ENDS].to_numpy(), axis=1).T
+        edges = edges.assign(pre_id=low, post_id=high)
+    return edges.groupby(ENDS)["weight"].sum()

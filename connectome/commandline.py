@@ -75,6 +75,17 @@ def add_threads(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_undirected(group: argparse._ActionsContainer, default: bool | None = True) -> None:
+    """Give a parser, or a group of its flags, ``--undirected``."""
+    group.add_argument(
+        "--undirected",
+        dest="directed",
+        action="store_false",
+        default=default,
+        help="sum synapses into connections without direction, which is a heuristic",
+    )
+
+
 def index(text: str) -> int:
     """Read a whole number from 0, for ``type=`` of a flag."""
     return _checked(int, text, lambda value: value >= 0, "a whole number from 0")

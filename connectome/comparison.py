@@ -104,6 +104,12 @@ def compare(
         table.assign(a_source=str(paths[0]), b_source=str(paths[1])).to_csv(path, index=False)
     console.say(format_table(table, names))
     for name, found in measured.items():
+        if not found.directed:
+            console.say(
+                f"{name} is without direction: its reciprocity, strong component and triads are "
+                "not applicable, and in and out both count all partners"
+            )
+    for name, found in measured.items():
         if found.club:
             shown = ", ".join(found.club[:30]) + (", …" if len(found.club) > 30 else "")
             console.say(f"rich club of {name}: {shown}")

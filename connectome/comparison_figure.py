@@ -61,7 +61,7 @@ def comparison_figure(graphs: dict) -> Figure:
     club.axhline(1, color=style.FAINT, lw=0.5)
     club.set(xlabel="members' partners, more than", ylabel="coefficient / random")
     _finish_shares(shares)
-    _finish_triads(figure, triads)
+    _finish_triads(figure, triads, any(found.directed for found in graphs.values()))
     style.footer(
         figure,
         "random graphs: grey marks in d, ±1 sd in c; all of the same degrees, and but for"
@@ -141,7 +141,7 @@ def _draw_triads(axes: Axes, topology, row: int, colour, marker) -> None:
     axes.plot(x, z / length, marker, ms=3, color=colour)
 
 
-def _finish_triads(figure: Figure, axes: Axes) -> None:
+def _finish_triads(figure: Figure, axes: Axes, directed: bool) -> None:
     """Name the triads by their pictures."""
     axes.axhline(0, color=style.FAINT, lw=0.5)
     reach = max(0.1, *np.abs(axes.dataLim.intervaly)) if axes.collections else 1.0
@@ -152,7 +152,8 @@ def _finish_triads(figure: Figure, axes: Axes) -> None:
     axes.tick_params(axis="x", length=0, pad=26.0)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     if not axes.collections:
-        style.notice(axes, "no random graphs to compare with")
+        none = "random graphs to compare with" if directed else "directions, and so no triads"
+        style.notice(axes, f"no {none}")
     pictures = style.panel(figure, (73.0, 107.5, 102.0, 8.5))
     pictures.set(xlim=(0, 102.0), ylim=(8.5, 0))  # mm
     pictures.set_axis_off()

@@ -180,6 +180,9 @@ def _section_with_image(stack: np.ndarray) -> int:
 
 SECTIONS_SHOWN = 3
 ARROW_MM = 3.8
+POINTING = "Arrows start at the candidate, from presynaptic to postsynaptic neurite (heuristic)"
+ACROSS = "Lines lead across the candidate from one partner to the other, without direction"
+ARROW_HEAD = {"headwidth": 3.2, "headlength": 3.4, "headaxislength": 3.0}  # in widths of its line
 PARTNER_NM = 120.0  # as far around a candidate its partners are looked for
 
 
@@ -190,6 +193,7 @@ def figure2(
     synapses: pd.DataFrame,
     voxel_size: tuple[float, float, float],
     source: str = "",
+    directed: bool = True,
 ) -> Figure:
     """Show synapse candidates on the sections that have most of them.
 
@@ -205,13 +209,15 @@ def figure2(
         (z, y, x) in nm.
     source : str
         Where the EM came from.
+    directed : bool
+        Whether it counts which partner is the presynaptic one.
 
     Returns
     -------
     Figure
         One section from each third of the stack, neurite boundaries thin, an arrow from the
-        presynaptic to the postsynaptic neurite at each candidate, coloured by score; below,
-        candidates per section and the distribution of scores with the colour key.
+        presynaptic to the postsynaptic neurite at each candidate, or a line across it, coloured
+        by score; below, candidates per section and the distribution of scores with the colour key.
 
     Raises
     ------
@@ -235,13 +241,10 @@ def figure2(
         title = f"Section z = {z} · {number(counts[z], 'candidate')}"
         axes = style.panel(figure, (left, 6.0, width, height), letter, title)
         _draw_boundaries(axes, grey(aligned[z]), labels[z], width)
-        _draw_candidates(axes, synapses[sections == z], labels[z], voxel_size, norm)
+        _draw_candidates(axes, synapses[sections == z], labels[z], voxel_size, norm, directed)
         if column == 0:
             style.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
-    direction = (
-        "Arrows start at the candidate, from presynaptic to postsynaptic neurite (heuristic)"
-    )
-    style.remark(figure, height + 9.0, direction)
+    style.remark(figure, height + 9.0, POINTING if directed else ACROSS)
     letters = iter("abcde"[len(shown) :])
     box = (14.0, height + 18.0, 88.0, 22.0)
     axes = style.panel(figure, box, next(letters), "Candidates per section", indent=12.0)
@@ -289,8 +292,9 @@ def _draw_candidates(
     plane: np.ndarray,
     voxel_size: tuple[float, float, float],
     norm: Normalize,
+    directed: bool,
 ) -> None:
-    """Draw an arrow from pre to post at each candidate; a dot where no partner is in sight."""
+    """Draw an arrow, or a line, at each candidate; a dot where no partner is in sight."""
     if candidates.empty:
         return
     # Strong ones last, so that they lie on top.
@@ -309,14 +313,12 @@ def _draw_candidates(
         cmap="viridis",
         norm=norm,
         angles=np.degrees(np.arctan2(-down[known], across[known])),
-        pivot="tail",  # so that the partners of a polyadic synapse fan out
+        pivot="tail" if directed else "mid",  # tails together, polyadic synapses fan out
         units="inches",
         scale_units="inches",
         scale=style.MM_PER_INCH / ARROW_MM,
         width=0.6 / style.MM_PER_INCH,
-        headwidth=3.2,
-        headlength=3.4,
-        headaxislength=3.0,
+        **(ARROW_HEAD if directed else dict.fromkeys(ARROW_HEAD, 0)),
         zorder=4,
     )
     arrows.set(edgecolor="white", linewidth=0.5)
@@ -365,7 +367,7 @@ def _draw_counts(axes: Axes, counts: np.ndarray, shown: Sequence[int]) -> None:
 
 
 def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
-    """Draw a histogram of scores, and below it the colour key of the arrows."""
+    """Draw a histogram of scores, and below it the colour key of the candidates."""
     axes.set(xlabel="score", ylabel="candidates", xlim=(norm.vmin, norm.vmax))
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_locator(whole_numbers(4))
@@ -399,18 +401,20 @@ NAME_PAD = 0.08  # of the white around a name, in heights of its letters
 DOTS_APART = 300  # the largest, which may hide others
 DOT_GAP_MM = 2.0  # between the rims of two dots, where there is room: an arrow shows its head
 BEND = 0.16  # of an arrow's length: opposite arrows bow apart
+BLUNT_MM = 0.01  # length of what is left of a head on a line without direction
+DOT_KEY = "neurite; its area: summed score"
 EDGE_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
 
 
 @style.styled
-def figure3(graph: nx.DiGraph, source: str = "") -> Figure:
+def figure3(graph: nx.Graph, source: str = "") -> Figure:
     """Show the graph of connections, and its strongest part as a matrix.
 
     Parameters
     ----------
-    graph : networkx.DiGraph
-        Edges run from the presynaptic to the postsynaptic neurite; ``weight`` is the summed
-        score.
+    graph : networkx.DiGraph or networkx.Graph
+        Edges run from the presynaptic to the postsynaptic neurite, or have no direction;
+        ``weight`` is the summed score.
     source : str
         Where the EM came from.
 
@@ -420,6 +424,7 @@ def figure3(graph: nx.DiGraph, source: str = "") -> Figure:
         Panel a: neurites as dots, area by summed score, colour by the share that is output;
         connections as curved arrows, width and darkness by score; the strongest named. Panel b:
         scores among the strongest, presynaptic in rows, ordered by similarity of partners.
+        Without direction a connection is one straight line, and all dots have one colour.
     """
     figure = style.page(119.0)
     network = style.panel(figure, (2.0, 6.0, GRAPH_MM, GRAPH_MM), "a", "Connections")
@@ -434,15 +439,19 @@ def figure3(graph: nx.DiGraph, source: str = "") -> Figure:
         matrix.set(xticks=[], yticks=[])
         style.footer(figure, "0 neurites · 0 connections", source)
         return figure
+    directed = graph.is_directed()
+    # Without direction the matrix is symmetric: it has every connection twice.
     weights = sparse.csr_array(nx.to_scipy_sparse_array(graph, weight="weight", dtype=float))
     strength = weights.sum(axis=1) + weights.sum(axis=0)
     strongest = np.argsort(-strength, kind="stable")
     drawn = np.sort(strongest[:DRAWN_NEURITES])
     norm = _weight_norm(weights.data)
-    _draw_network(network, weights[drawn][:, drawn], names[drawn], norm)
+    _draw_network(network, weights[drawn][:, drawn], names[drawn], norm, directed)
     _draw_matrix(matrix, weights, names, _core(weights, MATRIX_SIZE), norm)
-    _draw_graph_keys(figure, norm)
-    text = f"{number(len(names), 'neurite')} · {number(weights.nnz, 'connection')}"
+    _name_sides(matrix, directed)
+    _draw_graph_keys(figure, norm, directed)
+    connections = number(graph.number_of_edges(), "connection")
+    text = f"{number(len(names), 'neurite')} · {connections}"
     if len(drawn) < len(names):
         text += f" · the {len(drawn):,} strongest neurites drawn"
     style.footer(figure, text, source)
@@ -473,12 +482,12 @@ def _core(weights: sparse.csr_array, size: int) -> np.ndarray:
 
 
 def _draw_network(
-    axes: Axes, weights: sparse.csr_array, names: np.ndarray, norm: Normalize
+    axes: Axes, weights: sparse.csr_array, names: np.ndarray, norm: Normalize, directed: bool
 ) -> None:
     """Draw neurites and connections in a panel whose coordinates are mm."""
     out, into = weights.sum(axis=1), weights.sum(axis=0)
     strength = out + into
-    connections = weights.tocoo()
+    connections = weights.tocoo() if directed else sparse.triu(weights)
     order = np.argsort(connections.data, kind="stable")  # strong ones on top
     pre, post = (ends[order] for ends in connections.coords)
     shown = np.flatnonzero(pre != post)[-DRAWN_CONNECTIONS:]
@@ -495,16 +504,16 @@ def _draw_network(
     strong = np.arange(len(weight)) >= len(weight) - STRONG_CONNECTIONS
     finest = np.where(strong, max(finest, 0.8), finest)
     alpha = np.where(strong, max(alpha, 0.85), alpha)
-    arrows = _arrows(
-        place[pre], place[post], radius[pre], radius[post], (0.05 + 0.2 * grade) * finest
-    )
+    width = (0.05 + 0.2 * grade) * finest
+    arrows = _arrows(place[pre], place[post], radius[pre], radius[post], width, directed)
     crowded = len(weight) > VECTOR_CONNECTIONS
     shades = EDGE_COLOURS(grade, alpha=alpha)
     axes.add_collection(
         PolyCollection(arrows, facecolors=shades, edgecolors="none", rasterized=crowded),
         autolim=False,
     )
-    output = np.divide(out, strength, out=np.full(len(out), 0.5), where=strength > 0)
+    sides = directed & (strength > 0)  # without direction rounding alone would tell dots apart
+    output = np.divide(out, strength, out=np.full(len(out), 0.5), where=sides)
     rank = np.argsort(strength, kind="stable")  # strong ones on top
     axes.add_collection(_dots(axes, place[rank], radius[rank], output[rank], crowded))
     named = rank[::-1][: len(names) if len(names) <= NAMED_ALL else NAMED_HUBS]
@@ -546,17 +555,19 @@ def _arrows(
     start_radius: np.ndarray,
     end_radius: np.ndarray,
     width: np.ndarray,
+    directed: bool = True,
 ) -> np.ndarray:
     """Return curved arrows as polygons of shape (N, vertices, 2), from rim to rim.
 
     Each follows a quadratic Bézier curve that bows to one side of its direction, so that a
-    connection and its reciprocal enclose a lens instead of hiding each other. All in mm.
+    connection and its reciprocal enclose a lens instead of hiding each other. What has no
+    direction is straight and blunt. All in mm.
     """
     chord = end - start
     length = np.maximum(np.linalg.norm(chord, axis=1), 1e-6)
     normal = np.stack([-chord[:, 1], chord[:, 0]], axis=1)
-    control = (start + end) / 2 + BEND * normal
-    head = np.minimum(2.6 * width + 0.4, 0.5 * length)
+    control = (start + end) / 2 + (BEND if directed else 0.0) * normal
+    head = np.minimum(2.6 * width + 0.4 if directed else BLUNT_MM, 0.5 * length)
     first = np.clip(start_radius / length, 0, 0.45)
     tip = 1 - np.clip((end_radius + 0.1) / length, 0, 0.45)
     neck = np.maximum(tip - head / length, first)
@@ -682,14 +693,18 @@ def _draw_matrix(
     axes.set_yticks(ticks, names[chosen], parse_math=False)
     axes.set_xticks(ticks, names[chosen], rotation=90, parse_math=False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_ylabel("presynaptic")
     axes.yaxis.set_label_coords(-0.25, 0.5)
-    axes.set_xlabel("postsynaptic")
     axes.xaxis.set_label_coords(0.5, 1 + (max(map(_name_mm, names[chosen])) + 4.2) / 52.0)
 
 
-def _draw_graph_keys(figure: Figure, norm: Normalize) -> None:
-    """Explain shades, the colours of dots, and arrows, under the matrix."""
+def _name_sides(axes: Axes, directed: bool) -> None:
+    """Say what stands in rows and what in columns of a matrix."""
+    axes.set_ylabel("presynaptic" if directed else "neurite")
+    axes.set_xlabel("postsynaptic" if directed else "neurite")
+
+
+def _draw_graph_keys(figure: Figure, norm: Normalize, directed: bool = True) -> None:
+    """Explain shades, dots, and arrows or lines, under the matrix."""
     score = style.panel(figure, (123.0, 78.0, 52.0, 2.0))
     bar = figure.colorbar(ScalarMappable(norm, EDGE_COLOURS), cax=score, orientation="horizontal")
     bar.set_label("summed score of a connection")
@@ -699,21 +714,29 @@ def _draw_graph_keys(figure: Figure, norm: Normalize) -> None:
         bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if narrow else (1,)))
         bar.minorticks_off()
     bar.ax.xaxis.set_major_formatter("{x:g}")
+    if directed:
+        _draw_share_key(figure)
+    else:
+        style.write(figure, 149.0, 97.5, DOT_KEY, ha="center")
+    arrow = style.panel(figure, (123.0, 104.0, 52.0, 4.0))
+    arrow.set(xlim=(0, 52), ylim=(4, 0))
+    arrow.set_axis_off()
+    ends, one = np.array([[[2.0, 2.0]], [[14.0, 2.0]]]), np.ones(1)
+    shape = _arrows(*ends, one, one, 0.3 * one, directed)
+    arrow.add_collection(PolyCollection(shape, facecolors=style.INK, edgecolors="none"))
+    arrow.plot(*ends[:, 0].T, "o", ms=3.5, color=style.FAINT)
+    text = "pre- to postsynaptic (heuristic)" if directed else "connection, without direction"
+    arrow.text(17, 2, text, fontsize=style.SMALL_PT, va="center")
+
+
+def _draw_share_key(figure: Figure) -> None:
+    """Explain the colours of dots."""
     share = style.panel(figure, (131.0, 92.0, 36.0, 2.0))
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), "cividis"), cax=share, orientation="horizontal"
     )
     bar.set_ticks([0, 0.5, 1], labels=["receives only", "both", "sends only"])
-    bar.set_label("neurite; its area: summed score")
-    arrow = style.panel(figure, (123.0, 104.0, 52.0, 4.0))
-    arrow.set(xlim=(0, 52), ylim=(4, 0))
-    arrow.set_axis_off()
-    ends, one = np.array([[[2.0, 2.0]], [[14.0, 2.0]]]), np.ones(1)
-    arrow.add_collection(
-        PolyCollection(_arrows(*ends, one, one, 0.3 * one), facecolors=style.INK, edgecolors="none")
-    )
-    arrow.plot(*ends[:, 0].T, "o", ms=3.5, color=style.FAINT)
-    arrow.text(17, 2, "pre- to postsynaptic (heuristic)", fontsize=style.SMALL_PT, va="center")
+    bar.set_label(DOT_KEY)
 
 
 # Figure 4: alignment ------------------------------------------------------------------------

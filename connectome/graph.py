@@ -1,4 +1,4 @@
-"""The wiring graph: neurites as nodes, candidate synapses summed into directed connections.
+"""The wiring graph: neurites as nodes, candidate synapses summed into connections.
 
 Beside it stands the graph of contacts: who touches whom. In worms that is half of the story, for
 a neurite makes synapses with a part of its neighbours only (White et al. 1983; Moyle et al. 2021).
@@ -26,7 +26,8 @@ NODE_COLUMNS = [
     *("contact_area_um2", "volume_um3", "n_sections", "touches_border"),
 ]
 PLACE = ["z", "y", "x"]
-EDGE_COLUMNS = ["pre_id", "post_id", "n_synapses", "weight", "mean_score", "contact_area_um2"]
+ENDS = ["pre_id", "post_id"]
+EDGE_COLUMNS = [*ENDS, "n_synapses", "weight", "mean_score", "contact_area_um2"]
 EDGE_COLUMNS += PLACE
 CONTACT_COLUMNS = ["id_a", "id_b", "area_um2"]
 NM2_PER_UM2 = 1e6
@@ -39,8 +40,8 @@ def build_graph(
     synapses: pd.DataFrame,
     params: GraphParams | None = None,
     contacts: pd.DataFrame | None = None,
-) -> nx.DiGraph:
-    """Sum synapse candidates into directed connections.
+) -> nx.Graph:
+    """Sum synapse candidates into connections, directed ones unless told otherwise.
 
     Worm synapses are polyadic: one candidate connects its presynaptic neurite with each of its
     postsynaptic ones. O(N log N) time in connections.
@@ -51,24 +52,26 @@ def build_graph(
         Columns ``pre_id``, ``post_ids`` (joined by ``;``) and ``score``; without ``post_ids``
         the column ``post_id`` counts. ``z, y, x`` where they are known.
     params : GraphParams, optional
-        The least score that counts.
+        The least score that counts, and whether direction does.
     contacts : DataFrame, optional
         As `contact_table` returns.
 
     Returns
     -------
-    networkx.DiGraph
+    networkx.DiGraph or networkx.Graph
         Edges from the presynaptic to the postsynaptic id with all of `EDGE_COLUMNS` that is
-        known. Nodes are the neurites with at least one connection.
+        known. Nodes are the neurites with at least one connection. Without direction it is a
+        Graph: whoever has to know asks it ``is_directed()``.
 
     Raises
     ------
     DataError
         If a column is missing, or has gaps.
     """
-    edges = edge_table(synapses, params or GraphParams(), contacts)
+    params = params or GraphParams()
+    edges = edge_table(synapses, params, contacts)
     known = edges.columns[edges.notna().any()]
-    graph = nx.DiGraph()
+    graph = nx.DiGraph() if params.directed else nx.Graph()
     for edge in edges[known].to_dict("records"):
         pre, post = edge.pop("pre_id"), edge.pop("post_id")
         graph.add_edge(pre, post, **edge)
@@ -88,7 +91,8 @@ def edge_table(
     Returns
     -------
     DataFrame
-        `EDGE_COLUMNS`: the two ids; ``n_synapses``; ``weight``, the summed score;
+        `EDGE_COLUMNS`: the two ids, without direction the lower first; ``n_synapses``;
+        ``weight``, the summed score;
         ``mean_score``; ``contact_area_um2``, of all the contact between the two; ``z, y, x``, the
         mean place of the synapses in voxels. What is not known is NaN.
 
@@ -98,15 +102,17 @@ def edge_table(
         If a column is missing, or has gaps.
     """
     each = _connections(synapses, params.min_score)
+    if not params.directed:
+        each[ENDS] = np.sort(each[ENDS], axis=1)
     summed = {axis: (axis, "mean") for axis in PLACE if axis in each}
-    edges = each.groupby(["pre_id", "post_id"], as_index=False).agg(
+    edges = each.groupby(ENDS, as_index=False).agg(
         n_synapses=("score", "size"),
         weight=("score", "sum"),
         mean_score=("score", "mean"),
         **summed,
     )
     edges["contact_area_um2"] = np.nan if contacts is None else _areas(edges, contacts)
-    edges = edges.sort_values(["weight", "pre_id", "post_id"], ascending=[False, True, True])
+    edges = edges.sort_values(["weight", *ENDS], ascending=[False, True, True])
     decimals = {"weight": 4, "mean_score": 4} | dict.fromkeys(PLACE, 1)
     return edges.reindex(columns=EDGE_COLUMNS).round(decimals).reset_index(drop=True)
 
@@ -135,7 +141,7 @@ def _connections(synapses: pd.DataFrame, least: float) -> pd.DataFrame:
 def _areas(edges: pd.DataFrame, contacts: pd.DataFrame) -> np.ndarray:
     """Look up the contact area of every connection; 0 where the two never touch."""
     area = contacts.set_index(["id_a", "id_b"])["area_um2"]
-    ends = np.sort(edges[["pre_id", "post_id"]].to_numpy("int64"), axis=1)
+    ends = np.sort(edges[ENDS].to_numpy("int64"), axis=1)
     return area.reindex(pd.MultiIndex.from_arrays(ends.T), fill_value=0.0).to_numpy()
 
 
@@ -218,7 +224,7 @@ def contact_table(labels: np.ndarray, voxel_size: tuple[float, float, float]) ->
 
 
 def node_table(
-    graph: nx.DiGraph,
+    graph: nx.Graph,
     neurites: pd.DataFrame | None = None,
     contacts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -226,7 +232,7 @@ def node_table(
 
     Parameters
     ----------
-    graph : networkx.DiGraph
+    graph : networkx.Graph
         As `build_graph` returns.
     neurites : DataFrame, optional
         ``id``, ``volume_um3``, ``n_sections`` and ``touches_border`` of the neurites.
@@ -241,8 +247,11 @@ def node_table(
         ``betweenness`` that of Brandes (2001), in hops along the direction of synapses, from a
         sample of sources (seeded) where all would take long: about beyond 700 neurites.
         ``component`` numbers the strongly connected components, the largest is 1. What is not
-        known is empty.
+        known is empty. Without direction every connection leads both ways: what comes in is what
+        goes out.
     """
+    if not graph.is_directed():
+        graph = graph.to_directed(as_view=True)
     table = pd.DataFrame({"node": pd.array(list(graph), "int64")})
     node = table["node"]
     for name, weight in (("degree", "weight"), ("synapses", "n_synapses")):
@@ -285,23 +294,23 @@ def _touched(contacts: pd.DataFrame) -> pd.Series:
     return pd.concat(sides).groupby(level=0).sum()
 
 
-def annotated(graph: nx.DiGraph, nodes: pd.DataFrame) -> nx.DiGraph:
+def annotated(graph: nx.Graph, nodes: pd.DataFrame) -> nx.Graph:
     """Return the graph with everything the node table knows, for other programs to read.
 
     Parameters
     ----------
-    graph : networkx.DiGraph
+    graph : networkx.Graph
         As `build_graph` returns.
     nodes : DataFrame
         As `node_table` returns.
 
     Returns
     -------
-    networkx.DiGraph
+    networkx.Graph
         A copy whose attributes are plain Python numbers; what is not known is left out, since
         no two programs spell NaN alike.
     """
-    described = nx.DiGraph(graph)
+    described = graph.copy()
     for row in nodes.astype(object).to_dict("records"):
         known = {name: value for name, value in row.items() if not pd.isna(value)}
         described.nodes[known.pop("node")].update(known)

@@ -21,19 +21,21 @@ COUNTS = ("n_synapses", "weight")
 FORMATS = "a run's folder, .csv, .graphml, .gexf or .json"
 
 
-def write_graph(folder: Path, graph: nx.DiGraph, source: str) -> None:
+def write_graph(folder: Path, graph: nx.Graph, source: str) -> None:
     """Write a graph in every form other programs read.
 
     Parameters
     ----------
     folder : Path
         Output folder.
-    graph : networkx.DiGraph
-        With plain numbers as attributes, as `connectome.graph.annotated` returns.
+    graph : networkx.Graph
+        With plain numbers as attributes, as `connectome.graph.annotated` returns; directed or not,
+        and so are the files.
     source : str
         Where the EM came from.
     """
-    graph = nx.DiGraph(graph, source=source)
+    graph = graph.copy()
+    graph.graph["source"] = source
     writers = {
         layout.MATRIX: write_matrix,
         layout.GRAPHML: write_graphml,
@@ -45,14 +47,14 @@ def write_graph(folder: Path, graph: nx.DiGraph, source: str) -> None:
             write(path, graph)
 
 
-def write_matrix(path: Path, graph: nx.DiGraph, most: int = 5000) -> None:
+def write_matrix(path: Path, graph: nx.Graph, most: int = 5000) -> None:
     """Write how many synapses every neurite makes onto every other, as CSV.
 
     Parameters
     ----------
     path : Path
         Target.
-    graph : networkx.DiGraph
+    graph : networkx.Graph
         Edges have ``n_synapses``.
     most : int
         Neurites shown; of a larger graph the ones with most synapses. The file grows with the
@@ -60,7 +62,8 @@ def write_matrix(path: Path, graph: nx.DiGraph, most: int = 5000) -> None:
 
     Notes
     -----
-    Presynaptic ids in rows, postsynaptic ones in columns, both rising.
+    Presynaptic ids in rows, postsynaptic ones in columns, both rising; symmetric where connections
+    have no direction.
     """
     busy = dict(graph.degree(weight="n_synapses"))
     shown = sorted(sorted(graph, key=lambda node: (-busy[node], node))[:most])
@@ -76,23 +79,23 @@ def write_matrix(path: Path, graph: nx.DiGraph, most: int = 5000) -> None:
             file.write(",".join([str(pre), *cells]) + "\n")
 
 
-def write_graphml(path: Path, graph: nx.DiGraph) -> None:
+def write_graphml(path: Path, graph: nx.Graph) -> None:
     """Write GraphML, which Cytoscape, Gephi, yEd, igraph and networkx read."""
     # Not the variant on lxml: bytes should not depend on what else is installed.
     nx.write_graphml_xml(graph, path)
 
 
-def write_gexf(path: Path, graph: nx.DiGraph) -> None:
+def write_gexf(path: Path, graph: nx.Graph) -> None:
     """Write GEXF 1.2, the format of Gephi."""
     text = "\n".join(nx.generate_gexf(graph))
     # The same graph gives the same bytes, on whatever day.
     path.write_text(re.sub(r' lastmodifieddate="[^"]*"', "", text, count=1), encoding="utf-8")
 
 
-def write_node_links(path: Path, graph: nx.DiGraph) -> None:
+def write_node_links(path: Path, graph: nx.Graph) -> None:
     """Write the lists of nodes and links that d3 and its like draw."""
     content = {
-        "directed": True,
+        "directed": graph.is_directed(),
         "multigraph": False,
         "graph": graph.graph,
         "nodes": [{"id": node, **known} for node, known in graph.nodes(data=True)],
@@ -101,7 +104,7 @@ def write_node_links(path: Path, graph: nx.DiGraph) -> None:
     path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_graph(path: Path) -> nx.DiGraph:
+def read_graph(path: Path) -> nx.Graph:
     """Read a graph to compare, from whatever it is in.
 
     Parameters
@@ -114,16 +117,16 @@ def read_graph(path: Path) -> nx.DiGraph:
 
     Returns
     -------
-    networkx.DiGraph
+    networkx.DiGraph or networkx.Graph
         Nodes are texts, so that ids of any size and names are alike; every edge has
-        ``n_synapses``.
+        ``n_synapses``. A Graph where connections have no direction.
 
     Raises
     ------
     UsageError
         If there is no such file, or it is of no form that can be read.
     DataError
-        If it cannot be read, has gaps, is undirected, or holds no connection.
+        If it cannot be read, has gaps, or holds no connection.
     """
     file = path / layout.EDGES if path.is_dir() else path
     readers = {
@@ -142,7 +145,7 @@ def read_graph(path: Path) -> nx.DiGraph:
     return graph
 
 
-def _from_csv(path: Path) -> nx.DiGraph:
+def _from_csv(path: Path) -> nx.Graph:
     try:
         # Everything as text: ids of any size survive, and so do names such as "NaN" or "1e3".
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -160,7 +163,19 @@ def _from_csv(path: Path) -> nx.DiGraph:
             row = column.index[(column.eq("") | column.str.lower().eq("nan")).argmax()]
             needed = "its number of synapses" if name == count else "two ends"
             raise DataError(f"{path}, row {row + 1}: {name} is empty", f"a connection has {needed}")
-    return _summed(zip(*columns[:2], columns[2] if count else [1] * len(table), strict=True), path)
+    counted = columns[2] if count else [1] * len(table)
+    return _summed(zip(*columns[:2], counted, strict=True), path, directed=_table_directed(path))
+
+
+def _table_directed(path: Path) -> bool:
+    """Tell whether a table's connections have a direction, which those of a run may not have.
+
+    The table has the same columns then; the graph that the run left beside it says so.
+    """
+    if path.name not in {Path(name).name for name in (layout.EDGES, layout.SYNAPSES)}:
+        return True
+    beside = path.with_name(Path(layout.GRAPH_JSON).name)
+    return not beside.exists() or _directed(_json(beside))
 
 
 def _ends(table: pd.DataFrame, path: Path) -> tuple[str, str]:
@@ -177,39 +192,53 @@ def _ends(table: pd.DataFrame, path: Path) -> tuple[str, str]:
 
 
 def _from_xml(read):
-    def reader(path: Path) -> nx.DiGraph:
+    def reader(path: Path) -> nx.Graph:
         try:
             graph = read(path)
         except (ParseError, nx.NetworkXException, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error
-        if not graph.is_directed():
-            raise DataError(
-                f"{path} is an undirected graph", "reciprocity and motifs are of directed ones"
-            )
-        edges = graph.edges(data=True)
-        return _summed(((pre, post, _count(edge)) for pre, post, edge in edges), path, graph)
+        edges = ((pre, post, _count(edge)) for pre, post, edge in graph.edges(data=True))
+        return _summed(edges, path, graph, graph.is_directed())
 
     return reader
 
 
-def _from_json(path: Path) -> nx.DiGraph:
+def _from_json(path: Path) -> nx.Graph:
+    content = _json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         nodes = [node["id"] for node in content["nodes"]]
         links = content["links"] if "links" in content else content["edges"]
         edges = [(link["source"], link["target"], _count(link)) for link in links]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no list of nodes and links: {error!r}") from error
-    return _summed(edges, path, nodes)
+    except (KeyError, TypeError) as error:
+        raise _no_graph(path, error) from error
+    return _summed(edges, path, nodes, _directed(content))
+
+
+def _json(path: Path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_graph(path, error) from error
+
+
+def _no_graph(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is no list of nodes and links: {error!r}")
+
+
+def _directed(content) -> bool:
+    """Tell whether node-link JSON is of a directed graph, as it is unless it says otherwise."""
+    return not isinstance(content, dict) or content.get("directed") is not False
 
 
 def _count(edge: dict):
     return next((edge[name] for name in COUNTS if name in edge), 1)
 
 
-def _summed(edges: Iterable[tuple], path: Path, nodes: Iterable = ()) -> nx.DiGraph:
+def _summed(
+    edges: Iterable[tuple], path: Path, nodes: Iterable = (), directed: bool = True
+) -> nx.Graph:
     """Add up parallel connections; names become texts and counts numbers."""
-    graph = nx.DiGraph()
+    graph = nx.DiGraph() if directed else nx.Graph()
     graph.add_nodes_from(map(str, nodes))
     for pre, post, count in edges:
         try:

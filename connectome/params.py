@@ -228,10 +228,14 @@ class GraphParams:
         has chosen among densities already.
     max_gap_nm : float
         Widest membrane across which neurites touch, where labels leave membranes out.
+    directed : bool
+        Whether connections run from the presynaptic to the postsynaptic neurite: False for those
+        who want no heuristic direction. Then they are summed over both.
     """
 
     min_score: float = 0.0
     max_gap_nm: float = 50.0
+    directed: bool = True
 
 
 @dataclass(frozen=True)

@@ -205,15 +205,16 @@ class _Job:
             press.draw(5, cutout.with_data(aligned), labels)
             press.draw(6, labels, cutout.voxel_size, cutout.source)
             wiring = self.wire(prepared, labels)
-            candidates = wiring.candidates
-            press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source)
+            candidates, directed = wiring.candidates, wiring.directed
+            press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source, directed)
             press.draw(3, wiring.diagram, cutout.source)
-            press.draw(7, cutout.with_data(aligned), labels, candidates)
+            press.draw(7, cutout.with_data(aligned), labels, candidates, directed)
             tables |= wiring.tables
             if prepared.truth.synapses is not None:
                 tables[layout.TRUE_SYNAPSES] = prepared.truth.synapses
             evaluation = self.evaluate(prepared, labels, candidates)
-            press.draw(8, wiring.nodes, wiring.edges, candidates, evaluation, cutout.source)
+            counted = (wiring.nodes, wiring.edges, candidates)
+            press.draw(8, *counted, evaluation, cutout.source, directed)
             with self.log.stage("save"):
                 self.save_arrays(folder, prepared, arrays)
                 self.save_tables(folder, prepared, tables)

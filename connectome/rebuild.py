@@ -16,6 +16,7 @@ from connectome.draft import Draft, read_draft, read_labels
 from connectome.drawing import FigurePress
 from connectome.errors import DataError
 from connectome.known import labels_path, reviewed_synapses, true_labels
+from connectome.params import GraphParams, SynapseParams
 from connectome.report import write_report
 from connectome.results import Results
 from connectome.wiring import Wiring, flat, score, wire
@@ -35,12 +36,15 @@ class RebuildConfig:
         Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
     threads : int
         Sections worked on at a time.
+    directed : bool, optional
+        Whether connections have a direction; None leaves it as it is in the graph there is.
     """
 
     outdir: str
     labels: str = "auto"
     ground_truth: str | None = None
     threads: int = 1
+    directed: bool | None = None
 
 
 def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()) -> dict:
@@ -75,6 +79,8 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         draft, truth=replace(draft.truth, labels=true_labels(draft, config.ground_truth))
     )
     before = _before(draft, console)
+    if config.directed is None:
+        config = replace(config, directed=before.directed)
     console.say(f"labels      {path}, {_n_ids(labels)} ids")
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"labels_used": str(path)}
@@ -87,7 +93,8 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         _draw(press, draft, labels, wiring, console)
         evaluation = _evaluate(draft, labels, wiring, log)
         source = draft.aligned.source
-        press.draw(8, wiring.nodes, wiring.edges, wiring.candidates, evaluation, source)
+        counted = (wiring.nodes, wiring.edges, wiring.candidates)
+        press.draw(8, *counted, evaluation, source, wiring.directed)
         after = _after(labels, wiring, evaluation)
         with log.stage("save"):
             changed = changes.changes(before, after)
@@ -128,7 +135,9 @@ def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) ->
         return told
 
     aligned, damaged = draft.aligned, draft.damaged
-    return wire(aligned, labels, damaged, console, log, config.threads, amend=amend, judge=judge)
+    params = SynapseParams(), GraphParams(directed=config.directed)
+    place = aligned, labels, damaged, console, log, config.threads
+    return wire(*place, params, amend=amend, judge=judge)
 
 
 def _taught(reviewed: pd.DataFrame | None, console: Console) -> plausibility.Judge | None:
@@ -171,12 +180,23 @@ def _before(draft: Draft, console: Console) -> changes.Wired:
     scores = dict(flat(former(layout.EVALUATION, lambda: results.evaluation, {})))
     known = pd.DataFrame() if edges is None else edges
     known = known.reindex(columns=["pre_id", "post_id", "weight"])
-    return changes.Wired(used, known, _counts(used, *counted), scores)
+    return changes.Wired(
+        used, known, _counts(used, *counted), scores, _was_directed(results, console)
+    )
+
+
+def _was_directed(results: Results, console: Console) -> bool:
+    """Tell whether the last graph was directed, which the next one is, too, unless told."""
+    try:
+        return results.directed
+    except DataError as error:
+        console.warn(f"{error.problem}; connections are taken to have been directed")
+        return True
 
 
 def _after(labels: np.ndarray, wiring: Wiring, evaluation: dict) -> changes.Wired:
     counts = _counts(labels, wiring.candidates, wiring.nodes, wiring.edges)
-    return changes.Wired(labels, wiring.edges, counts, dict(flat(evaluation)))
+    return changes.Wired(labels, wiring.edges, counts, dict(flat(evaluation)), wiring.directed)
 
 
 def _counts(labels: np.ndarray | None, candidates, nodes, edges) -> dict[str, int]:
@@ -202,11 +222,12 @@ def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Con
         press.draw(1, cutout, preprocessed, aligned.data, labels)
     else:
         console.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
-    press.draw(2, aligned.data, labels, wiring.candidates, aligned.voxel_size, source)
+    found = (labels, wiring.candidates)
+    press.draw(2, aligned.data, *found, aligned.voxel_size, source, wiring.directed)
     press.draw(3, wiring.diagram, source)
     press.draw(5, aligned, labels)
     press.draw(6, labels, aligned.voxel_size, source)
-    press.draw(7, aligned, labels, wiring.candidates)
+    press.draw(7, aligned, *found, wiring.directed)
 
 
 def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:

@@ -95,13 +95,16 @@ def _contents(results: Results, number: int) -> tuple:
     """Gather what a figure takes; each reads no file that it does not show."""
     contents = {
         1: lambda r: (r.cutout, r.preprocessed, r.aligned.data, r.labels),
-        2: lambda r: (r.aligned.data, r.labels, r.synapses, r.aligned.voxel_size, r.source),
+        2: lambda r: (
+            *(r.aligned.data, r.labels, r.synapses, r.aligned.voxel_size, r.source),
+            r.directed,
+        ),
         3: lambda r: (r.graph, r.source),
         4: _alignment,
         5: lambda r: (r.aligned, r.labels),
         6: lambda r: (r.labels, r.aligned.voxel_size, r.source),
-        7: lambda r: (r.aligned, r.labels, r.synapses),
-        8: lambda r: (r.nodes, r.edges, r.synapses, r.evaluation, r.source),
+        7: lambda r: (r.aligned, r.labels, r.synapses, r.directed),
+        8: lambda r: (r.nodes, r.edges, r.synapses, r.evaluation, r.source, r.directed),
     }
     return contents[number](results)
 

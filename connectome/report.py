@@ -34,12 +34,25 @@ CAPTIONS = {
     8: "Partners per neurite, synapses per connection, scores of candidates; and, where it is "
     "known, how the draft compares with the truth.",
 }
+UNDIRECTED_CAPTIONS = {
+    2: "Synapse candidates on the sections that have most of them. Lines lead across each from one "
+    "partner to the other, without direction.",
+    3: "The graph: dots are neurites, lines connections without direction. Beside it, its "
+    "strongest part as a matrix.",
+}
 TABLES = {
     layout.SYNAPSES: ("Synapse candidates", "one row per candidate"),
     layout.NODES: ("Neurites of the graph", "those with at least one connection"),
     layout.EDGES: ("Connections", "from the presynaptic to the postsynaptic neurite"),
     layout.SEGMENTS: ("All neurites", "the most doubtful first"),
     layout.CONTACTS: ("Contacts", "who touches whom"),
+}
+UNDIRECTED_TABLES = {
+    layout.SYNAPSES: (
+        "Synapse candidates",
+        "one row per candidate; which partner is called pre_id says nothing",
+    ),
+    layout.EDGES: ("Connections", "without direction: one row per pair, the lower id is pre_id"),
 }
 MOST_TABLE_BYTES = 1_500_000
 MOST_NODES, MOST_EDGES = 1500, 4000  # that can be dragged about smoothly
@@ -217,10 +230,16 @@ def _score_rows(evaluation: dict) -> Iterator[tuple[str, str, str]]:
 
 def _doubts(results: Results) -> Iterator[str]:
     """Say in sentences what speaks against believing everything here."""
-    yield (
-        "The direction of a synapse is a heuristic: the neurite that holds most of the dark "
-        "density is called presynaptic."
-    )
+    if results.directed:
+        yield (
+            "The direction of a synapse is a heuristic: the neurite that holds most of the dark "
+            "density is called presynaptic."
+        )
+    else:
+        yield (
+            "Connections are without direction, as was asked for: nothing here says which of two "
+            "partners is the presynaptic one."
+        )
     if results.has(layout.SHIFTS):
         if damaged := results.alignment.get("damaged_sections"):
             listed = ", ".join(map(str, damaged))
@@ -279,13 +298,14 @@ def _section(row) -> str:
 
 def _figures(results: Results) -> Iterator[str]:
     missing = []
+    captions = CAPTIONS if results.directed else CAPTIONS | UNDIRECTED_CAPTIONS
     for number, stem in layout.FIGURES.items():
         name = f"{stem}.png"
         if not results.has(name):
             missing.append(f"Figure {number}")
             continue
         image = sprites.text(results.path(name).read_bytes())
-        caption = CAPTIONS[number]
+        caption = captions[number]
         yield (
             f'<figure id="figure{number}"><img loading=lazy decoding=async alt="{caption}" '
             f'src="data:image/png;base64,{image}"><figcaption><strong>Figure {number}.</strong> '
@@ -298,7 +318,8 @@ def _figures(results: Results) -> Iterator[str]:
 def _tables(results: Results) -> Iterator[str]:
     """Yield every table's text, as it is in its file: the page sorts and shows it."""
     missing = []
-    for name, (title, about) in TABLES.items():
+    tables = TABLES if results.directed else TABLES | UNDIRECTED_TABLES
+    for name, (title, about) in tables.items():
         if not results.has(name):
             missing.append(name)
             continue
@@ -382,6 +403,7 @@ def _graph(results: Results) -> dict:
         ],
         "edges": edges[["pre_id", "post_id", "n_synapses", "weight"]].to_numpy(object).tolist(),
         "whole": len(strength),
+        "directed": results.directed,
     }
 
 

@@ -139,9 +139,15 @@ class Results:
         return self.table(layout.EDGES, ("pre_id", "post_id", "n_synapses", "weight"))
 
     @cached_property
-    def graph(self) -> nx.DiGraph:
+    def directed(self) -> bool:
+        """Whether connections have a direction: all had before there was a choice."""
+        written = self.json(layout.GRAPH_JSON) if self.has(layout.GRAPH_JSON) else {}
+        return written.get("directed") is not False
+
+    @cached_property
+    def graph(self) -> nx.Graph:
         """Neurites and connections."""
-        graph = nx.DiGraph()
+        graph = nx.DiGraph() if self.directed else nx.Graph()
         columns = ("pre_id", "post_id", "weight", "n_synapses")
         for pre, post, weight, n in zip(*(self.edges[c].tolist() for c in columns), strict=True):
             graph.add_edge(pre, post, weight=weight, n_synapses=n)

@@ -27,10 +27,13 @@ THUMBNAIL_PX = 160
 LINE_PX = 2
 BEYOND = 236  # grey of what lies beyond the image
 PRE_COLOUR, POST_COLOUR = style.ORANGE, style.SKY
+PARTNERS = (POST_COLOUR, POST_COLOUR)  # alike: which is the presynaptic one does not count
 
 
 @style.styled
-def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figure:
+def figure7(
+    aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame, directed: bool = True
+) -> Figure:
     """Show the best and the worst synapse candidates as thumbnails.
 
     Parameters
@@ -41,13 +44,15 @@ def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figu
         Neurite ids; 0 is none.
     synapses : DataFrame
         Candidates: ``z, y, x`` in voxels, ``pre_id``, ``score``, and ``post_ids`` or ``post_id``.
+    directed : bool
+        Whether it counts which partner is the presynaptic one.
 
     Returns
     -------
     Figure
         Panel a: the candidates of highest score, b: those of lowest, each in its section, once
-        as it is and once with the outlines of the presynaptic and the postsynaptic profiles. It is
-        in the middle; what lies beyond the image is pale.
+        as it is and once with the outlines of the presynaptic and the postsynaptic profiles, or of
+        all partners in one colour. It is in the middle; what lies beyond the image is pale.
 
     Raises
     ------
@@ -69,14 +74,16 @@ def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figu
         for column, synapse in enumerate(group.itertuples()):
             left = 4.0 + column * (THUMBNAIL_MM + 1.4)
             posts = [int(p) for p in str(getattr(synapse, partners)).split(";")]
-            pair, mark = _thumbnails(aligned, labels, synapse, posts)
+            colours = (PRE_COLOUR, POST_COLOUR) if directed else PARTNERS
+            pair, mark = _thumbnails(aligned, labels, synapse, posts, colours)
             axes = style.panel(figure, (left, top, THUMBNAIL_MM, 2.025 * THUMBNAIL_MM))
             axes.imshow(pair, interpolation="none", aspect="auto")  # no finer than it is
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             below = mark[0] + len(pair) - THUMBNAIL_PX
             axes.plot(mark[1], below, "+", ms=4, mew=0.7, color=style.VERMILION)
-            text = f"{_named(synapse.pre_id, posts)}\n{synapse.score:.2f} · z {synapse.z:.0f}"
+            name = _named(synapse.pre_id, posts, "→" if directed else "–")  # noqa: RUF001
+            text = f"{name}\n{synapse.score:.2f} · z {synapse.z:.0f}"
             style.write(figure, left, top + 46.0, text, size=style.SMALL_PT, linespacing=1.15)
     bottom = figure.get_figheight() * style.MM_PER_INCH
     if len(ranked) == 0:
@@ -86,20 +93,22 @@ def figure7(aligned: Volume, labels: np.ndarray, synapses: pd.DataFrame) -> Figu
     else:
         scale = THUMBNAIL_MM / THUMBNAIL_NM * 1000
         style.scale_bar(figure, 4.0, bottom - 8.0, scale, 0.5 * THUMBNAIL_MM)
-        _explain_outlines(figure, bottom - 6.7)
+        _explain_outlines(figure, bottom - 6.7, directed)
     count = number(len(ranked), "candidate")
     text = f"{count} · {extent(aligned.shape, aligned.voxel_size)}"
     style.footer(figure, text, aligned.source)
     return figure
 
 
-def _explain_outlines(figure: Figure, baseline: float) -> None:
+def _explain_outlines(figure: Figure, baseline: float, directed: bool) -> None:
     """Say which colour is which side, and what has none."""
-    keys = (
+    sides = (
         (100.0, PRE_COLOUR, "presynaptic (heuristic)"),
         (138.0, POST_COLOUR, "postsynaptic"),
-        (66.0, 3 * (BEYOND / 255,), "beyond the stack"),
     )
+    if not directed:
+        sides = ((100.0, PARTNERS[0], "partners, without direction"),)
+    keys = (*sides, (66.0, 3 * (BEYOND / 255,), "beyond the stack"))
     for left, colour, text in keys:
         axes = style.panel(figure, (left, baseline - 1.5, 4.0, 1.2))
         axes.set(xticks=[], yticks=[], facecolor=colour)
@@ -107,22 +116,27 @@ def _explain_outlines(figure: Figure, baseline: float) -> None:
         style.write(figure, left + 5.2, baseline, text, size=style.SMALL_PT, color=style.FAINT)
 
 
-def _named(pre: int, posts: Sequence[int]) -> str:
+def _named(pre: int, posts: Sequence[int], sign: str) -> str:
     """Name a candidate by its neurites: as many, each whole, as there is room for."""
-    texts = [_arrow(pre, posts, shown, 20) for shown in range(len(posts), 0, -1)]
-    texts += [_arrow(pre, posts, 1, length) for length in (8, 7, 6, 5, 4)]
+    texts = [_joined(pre, posts, sign, shown, 20) for shown in range(len(posts), 0, -1)]
+    texts += [_joined(pre, posts, sign, 1, length) for length in (8, 7, 6, 5, 4)]
     room = THUMBNAIL_MM + 0.8
     fitting = (text for text in texts if style.text_width(text, style.SMALL_PT) <= room)
     return next(fitting, texts[-1])
 
 
-def _arrow(pre: int, posts: Sequence[int], shown: int, length: int) -> str:
+def _joined(pre: int, posts: Sequence[int], sign: str, shown: int, length: int) -> str:
     pre, *named = (style.shorten(str(neurite), length) for neurite in (pre, *posts[:shown]))
-    return f"{pre} → {'; '.join(named)}{f' +{len(posts) - shown}' if shown < len(posts) else ''}"
+    more = f" +{len(posts) - shown}" if shown < len(posts) else ""
+    return f"{pre} {sign} {'; '.join(named)}{more}"
 
 
 def _thumbnails(
-    aligned: Volume, labels: np.ndarray, synapse, posts: Sequence[int]
+    aligned: Volume,
+    labels: np.ndarray,
+    synapse,
+    posts: Sequence[int],
+    colours: tuple[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a candidate's surroundings as they are and, below, with its partners; and its place.
 
@@ -139,7 +153,7 @@ def _thumbnails(
     beyond = ~np.asarray(Image.fromarray(there).resize(size, Image.Resampling.NEAREST))
     shade = Image.fromarray(grey(aligned.data[z][inside])).resize(size, Image.Resampling.BICUBIC)
     above, below = (np.repeat(np.asarray(shade)[..., None], 3, axis=-1) for _ in range(2))
-    for ids, colour in (([synapse.pre_id], PRE_COLOUR), (posts, POST_COLOUR)):
+    for ids, colour in zip(([synapse.pre_id], posts), colours, strict=True):
         side = Image.fromarray((255 * np.isin(labels[z][inside], ids)).astype(np.uint8))
         smooth = np.asarray(side.resize(size, Image.Resampling.BICUBIC)) > 127
         # Each line runs inside its profile, so that both are seen where two profiles meet.
@@ -169,6 +183,7 @@ def figure8(
     synapses: pd.DataFrame,
     evaluation: dict,
     source: str = "",
+    directed: bool = True,
 ) -> Figure:
     """Show how degrees, synapses per connection and scores are spread, and the scores of a run.
 
@@ -184,6 +199,8 @@ def figure8(
         As in ``tables/evaluation.json``; empty where no truth is known.
     source : str
         Where the EM came from.
+    directed : bool
+        Whether inputs and outputs are two things.
 
     Returns
     -------
@@ -206,7 +223,7 @@ def figure8(
     strength = style.panel(figure, (59.0, 8.0, 26.0, 32.0), "b", "Synapses of a connection", 11.0)
     scores = style.panel(figure, (98.0, 8.0, 26.0, 32.0), "c", "Candidates", 10.0)
     quality = style.panel(figure, (143.0, 8.0, 25.0, 32.0), "d", "Against the truth", 15.0)
-    _draw_degrees(partners, nodes)
+    _draw_degrees(partners, nodes, directed)
     _draw_strengths(strength, edges["n_synapses"].to_numpy(float))
     _draw_scores(scores, synapses["score"].to_numpy(float))
     _draw_quality(quality, evaluation)
@@ -219,7 +236,7 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_degrees(axes: Axes, nodes: pd.DataFrame) -> None:
+def _draw_degrees(axes: Axes, nodes: pd.DataFrame, directed: bool) -> None:
     """Draw which share of neurites has at least so many partners, on logarithmic axes."""
     _plain(axes)
     if len(nodes) == 0 or nodes[["n_pre", "n_post"]].to_numpy().max() == 0:
@@ -227,6 +244,8 @@ def _draw_degrees(axes: Axes, nodes: pd.DataFrame) -> None:
         style.notice(axes, "no connections")
         return
     kinds = (("n_pre", "inputs", style.BLUE, "o"), ("n_post", "outputs", style.VERMILION, "s"))
+    if not directed:
+        kinds = (("n_pre", "partners", style.BLUE, "o"),)
     for name, label, colour, marker in kinds:
         degrees = np.sort(nodes[name].to_numpy(int))
         values, first = np.unique(degrees[degrees > 0], return_index=True)

@@ -23,6 +23,7 @@ CONNECTED_TRIADS = tuple(name for name in TRIADS if name not in ("003", "012", "
 CLUB = 10  # neurons a rich club has at least: in smaller ones a single connection decides
 CLUB_SD = 2.0  # by how many it stands out of random graphs
 COLUMNS = ["group", "measure", "value", "random", "z"]
+DIRECTED_GROUPS = ("reciprocity", "triads")  # say nothing of what has no direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +43,15 @@ class Topology:
         ``random``, ``normalised`` and ``sd`` (of the normalised one over random graphs).
     club : tuple of str
         Members of the rich club where it is most so; none where that may be chance.
+    directed : bool
+        Whether connections have a direction.
     """
 
     table: pd.DataFrame
     distributions: dict[str, np.ndarray]
     rich_club: pd.DataFrame
     club: tuple[str, ...]
+    directed: bool = True
 
     @property
     def clubs(self) -> pd.DataFrame:
@@ -56,13 +60,13 @@ class Topology:
 
 
 def topology(
-    graph: nx.DiGraph, n_random: int = 100, seed: int = 0, progress: Progress = silent
+    graph: nx.Graph, n_random: int = 100, seed: int = 0, progress: Progress = silent
 ) -> Topology:
     """Measure a graph.
 
     Parameters
     ----------
-    graph : networkx.DiGraph
+    graph : networkx.DiGraph or networkx.Graph
         Edges have ``n_synapses``. Connections of a neurite with itself are counted and then left
         aside.
     n_random : int
@@ -81,13 +85,14 @@ def topology(
     Reciprocity is compared with graphs in which every neurite has as many connections in and out;
     clustering, rich club and triads with graphs in which, besides, as many are reciprocal. For W
     open triads seen from their least connected node, a random graph takes O(E log E + W) time.
+
+    Where connections have no direction each is taken as a reciprocal pair: random graphs then keep
+    the number of partners. What asks for directions is NaN: reciprocity, the strong component and
+    triads. What comes in and what goes out are both all there is.
     """
-    names = list(graph)
-    number = {name: i for i, name in enumerate(names)}
-    loops = nx.number_of_selfloops(graph)
-    edges = [(number[a], number[b], n) for a, b, n in graph.edges(data="n_synapses") if a != b]
-    pre, post, synapses = np.array(edges, float).reshape(-1, 3).T
-    pre, post, count = pre.astype(int), post.astype(int), len(names)
+    names, directed = list(graph), graph.is_directed()
+    count = len(names)
+    pre, post, synapses = _connections(graph)
 
     real = _counted(pre, post, count)
     kept, mixed = [], []
@@ -97,9 +102,10 @@ def topology(
         kept.append(_counted(*rewired(pre, post, count, rng, keep_reciprocal=True), count))
         progress(1)
     distributions = _distributions(pre, post, synapses, count)
+    each = distributions["synapses_per_connection"] = synapses if directed else synapses[pre < post]
     club = _rich_club(real, kept)
     rows = [
-        *_sizes(graph, synapses, loops, count),
+        *_sizes(graph, each, count),
         ("reciprocity", "share of connections", *_beside(_reciprocity(pre, post, count), mixed)),
         *_described(distributions),
         ("clustering", "mean local", *_beside(real.clustering, [r.clustering for r in kept])),
@@ -110,7 +116,21 @@ def topology(
     for i, name in enumerate(TRIADS):
         rows.append(("triads", name, *_beside(real.triads[i], [r.triads[i] for r in kept])))
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return Topology(table, distributions, club, tuple(names[i] for i in members))
+    if not directed:
+        table.loc[table["group"].isin(DIRECTED_GROUPS), COLUMNS[2:]] = np.nan
+    return Topology(table, distributions, club, tuple(names[i] for i in members), directed)
+
+
+def _connections(graph: nx.Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ends, as places in the list of nodes, and the synapses of every connection.
+
+    Those without direction come twice, once each way; those of a neurite with itself are left out.
+    """
+    number = {name: i for i, name in enumerate(graph)}
+    ways = graph if graph.is_directed() else graph.to_directed(as_view=True)
+    edges = [(number[a], number[b], n) for a, b, n in ways.edges(data="n_synapses") if a != b]
+    pre, post, synapses = np.array(edges, float).reshape(-1, 3).T
+    return pre.astype(int), post.astype(int), synapses
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +258,6 @@ def _distributions(pre, post, synapses, count) -> dict[str, np.ndarray]:
         "out_degree": np.bincount(pre, minlength=count),
         "in_synapses": np.bincount(post, synapses, minlength=count),
         "out_synapses": np.bincount(pre, synapses, minlength=count),
-        "synapses_per_connection": synapses,
     }
 
 
@@ -251,16 +270,19 @@ def _described(distributions: dict[str, np.ndarray]):
             yield (group, measure, np.percentile(values, part), np.nan, np.nan)
 
 
-def _sizes(graph: nx.DiGraph, synapses: np.ndarray, loops: int, count: int):
-    strong = max(map(len, nx.strongly_connected_components(graph)), default=0)
-    weak = max(map(len, nx.weakly_connected_components(graph)), default=0)
+def _sizes(graph: nx.Graph, synapses: np.ndarray, count: int):
+    if graph.is_directed():
+        parts, possible = nx.weakly_connected_components(graph), count * (count - 1)
+        strong = max(map(len, nx.strongly_connected_components(graph)), default=0)
+    else:
+        parts, possible, strong = nx.connected_components(graph), count * (count - 1) / 2, np.nan
     sizes = {
         "neurites": count,
         "connections": len(synapses),
         "synapses": synapses.sum(),
-        "connections with itself": loops,
-        "density": len(synapses) / max(count * (count - 1), 1),
-        "largest component, weak": weak,
+        "connections with itself": nx.number_of_selfloops(graph),
+        "density": len(synapses) / max(possible, 1),
+        "largest component, weak": max(map(len, parts), default=0),
         "largest component, strong": strong,
     }
     return (("size", measure, value, np.nan, np.nan) for measure, value in sizes.items())

@@ -27,7 +27,7 @@ class Wiring:
     ----------
     candidates : DataFrame
         One row per synapse candidate.
-    diagram : networkx.DiGraph
+    diagram : networkx.Graph
         Neurites and connections.
     nodes, edges : DataFrame
         The same as tables.
@@ -36,10 +36,15 @@ class Wiring:
     """
 
     candidates: pd.DataFrame
-    diagram: nx.DiGraph
+    diagram: nx.Graph
     nodes: pd.DataFrame
     edges: pd.DataFrame
     contacts: pd.DataFrame
+
+    @property
+    def directed(self) -> bool:
+        """Whether connections run from one neurite to the other."""
+        return self.diagram.is_directed()
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -100,7 +105,8 @@ def wire(
         place = (aligned.data, closed, aligned.voxel_size, damaged)
         candidates = amend(synapses.find_synapses(*place, params[0], threads, tell, judge))
         counts["candidates"] = len(candidates)
-    console.say(f"synapses    {len(candidates)} candidates (direction is a heuristic)")
+    direction = "direction is a heuristic" if params[1].directed else "without direction"
+    console.say(f"synapses    {len(candidates)} candidates ({direction})")
     with log.stage("graph") as counts:
         contacts = graph.contact_table(closed, aligned.voxel_size)
         diagram = graph.build_graph(candidates, params[1], contacts)

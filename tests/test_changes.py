@@ -6,9 +6,9 @@ import pandas as pd
 from connectome.changes import Wired, changes
 
 
-def wired(labels, *edges, counts=None, scores=None):
+def wired(labels, *edges, counts=None, scores=None, directed=True):
     table = pd.DataFrame(list(edges), columns=["pre_id", "post_id", "weight"])
-    return Wired(labels, table, counts or {}, scores or {})
+    return Wired(labels, table, counts or {}, scores or {}, directed)
 
 
 def strips(*ids):
@@ -62,3 +62,23 @@ def test_numbers_are_compared_and_new_ones_named():
 def test_without_the_former_labels_ids_mean_what_they_meant():
     found = changes(wired(None, (1, 2, 0.5)), wired(strips(1, 2), (1, 2, 0.25)))
     assert told(found, "weight") == [["1 -> 2", "0.5", "0.25", -0.25]]
+
+
+def test_without_direction_a_pair_is_one_connection_whatever_its_ids_became():
+    before = wired(strips(1, 2, 3), (1, 2, 0.5), (2, 3, 0.5), directed=False)
+    after = wired(strips(9, 8, 7), (8, 9, 0.5), (7, 9, 0.25), directed=False)
+    table = changes(before, after)
+    assert told(table, "gained") == [["7 -- 9", "", "0.25", 0.25]]
+    assert told(table, "lost") == [["7 -- 8", "0.5", "", -0.5]]
+
+
+def test_what_had_directions_is_compared_without_them_where_they_are_gone():
+    both_ways = wired(None, (1, 2, 0.5), (2, 1, 0.25))
+    summed = wired(None, (1, 2, 0.75), directed=False)
+    assert changes(both_ways, summed).empty
+    assert changes(summed, both_ways).empty
+
+
+def test_a_graph_that_had_no_connection_gains_all():
+    table = changes(wired(None), wired(None, (1, 2, 0.75), directed=False))
+    assert told(table, "gained") == [["1 -- 2", "", "0.75", 0.75]]

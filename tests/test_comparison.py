@@ -8,12 +8,14 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from connectome import layout
 from connectome.comparison import compare, main
 from connectome.comparison_figure import comparison_figure
 from connectome.console import Console
 from connectome.errors import DataError, UsageError
+from connectome.graphfiles import read_graph
 from connectome.topology import topology
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,21 @@ def test_the_program_compares_a_run_with_a_worm(tmp_path):
     assert table.loc[("size", "neurites"), "difference"] == 37
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "c.png").stat().st_size > 10_000
+
+
+def test_a_graph_without_direction_is_compared_as_far_as_it_goes(tmp_path, capsys):
+    run = run_folder(tmp_path / "run")
+    (run / layout.GRAPH_JSON).write_text('{"directed": false}')
+    table = compare((run, worm(tmp_path / "worm.csv")), tmp_path / "c", Console(), 3)
+    assert "run is without direction" in capsys.readouterr().out
+    table = table.set_index(["group", "measure"])
+    assert table.loc[("size", "connections"), "a"] == 3  # 1 and 2, both ways, are one
+    assert table.loc[("size", "density"), "a"] == 1
+    for group in ("reciprocity", "triads"):
+        assert table.loc[group, ["a", "a_random", "difference"]].isna().all(axis=None)
+        assert table.loc[group, "b"].notna().all()
+    pair = comparison_figure(dict.fromkeys("AB", topology(read_graph(run), 3)))
+    assert any("no directions" in text.get_text() for text in pair.findobj(Text))
 
 
 @pytest.mark.parametrize("arguments", [[], ["compare", "a"], ["contrast", "a", "b"]])

@@ -188,6 +188,24 @@ def test_figure2_arrows_point_from_pre_to_post(pre, post, direction):
         np.testing.assert_allclose([arrow.U[0], arrow.V[0]], sign * np.array(direction), atol=0.05)
 
 
+def test_figure2_without_direction_draws_the_same_line_whoever_is_called_presynaptic():
+    raw, _, aligned, labels = stacks()
+    lines = []
+    for ids in ((304, 305), (305, 304)):  # squares side by side
+        table = pd.DataFrame([(3, 27, 40, *ids, 0.7)], columns=CANDIDATES)
+        figure = figure2(aligned, labels, table, raw.voxel_size, SOURCE, False)
+        assert_fit_to_print(figure)
+        told = " ".join(text.get_text() for text in visible_texts(figure))
+        assert "without direction" in told
+        assert "synaptic neurite" not in told and "Arrows" not in told
+        (line,) = arrows_of(figure)
+        assert line.pivot == "middle"
+        shape = line.get_paths()[0].vertices
+        assert np.ptp(shape[:, 1]) == pytest.approx(0.6 / style.MM_PER_INCH)  # no head
+        lines.append([shape.min(axis=0), shape.max(axis=0)])
+    np.testing.assert_allclose(*lines, atol=1e-6)
+
+
 def test_figure2_shows_the_fullest_section_of_each_third_with_all_its_candidates():
     raw, _, aligned, labels = stacks((9, 48, 64))
     z = [1, 1, 0, 4, 4, 4, 8]
@@ -261,6 +279,37 @@ def test_matrix_has_presynaptic_neurites_in_rows():
     assert shown[rows.index("AVA"), columns.index("DA1")] == 3
     assert shown[rows.index("DA1"), columns.index("VB2")] == 1
     assert shown.sum() == 4
+
+
+def test_figure3_without_direction_draws_one_straight_line_without_a_head_per_pair():
+    directed = random_graph(20, 50)
+    directed.remove_edges_from(list(nx.selfloop_edges(directed)))
+    graph = directed.to_undirected()
+    figure = figure3(graph, SOURCE)
+    assert_fit_to_print(figure)
+    lines = figure.axes[0].findobj(PolyCollection)[0].get_paths()
+    assert len(lines) == graph.number_of_edges() < directed.number_of_edges()
+    told = [text.get_text() for text in visible_texts(figure)]
+    assert any(f"{len(lines)} connections" in text for text in told)
+    for path in lines:
+        along = path.vertices[10] - path.vertices[0]  # of one side
+        along /= np.linalg.norm(along)
+        aside = (path.vertices - path.vertices[0]) @ [-along[1], along[0]]
+        width = np.linalg.norm(path.vertices[0] - path.vertices[-2])
+        assert np.ptp(aside) < width + 0.02
+    dots = figure.axes[0].findobj(EllipseCollection)[0]
+    assert len(set(dots.get_array())) == 1
+
+
+def test_figure3_without_direction_speaks_of_no_sides_and_its_matrix_is_symmetric():
+    figure = figure3(nx.Graph([(1, 2, {"weight": 3.0}), (2, 3, {"weight": 1.0})]), SOURCE)
+    told = " ".join(text.get_text() for text in visible_texts(figure))
+    for word in ("synaptic", "receives", "sends"):
+        assert word not in told
+    assert "connection, without direction" in told
+    shown = figure.axes[2].images[0].get_array().filled(0)
+    assert (shown == shown.T).all()
+    assert shown.sum() == 8
 
 
 def test_strongest_hubs_of_a_large_graph_are_named():

@@ -120,6 +120,47 @@ def test_degrees_and_pagerank_agree_with_networkx(table):
         assert nodes.pagerank[node] == pytest.approx(rank[node], abs=1e-4)
 
 
+UNDIRECTED = GraphParams(directed=False)
+
+
+def test_without_direction_both_ways_are_summed_under_the_lower_id():
+    assert rows(edge_table(SYNAPSES, UNDIRECTED)) == [(1, 2, 3, 1.5, 0.5), (1, 3, 2, 0.875, 0.4375)]
+    graph = build_graph(SYNAPSES, UNDIRECTED)
+    assert not graph.is_directed()
+    assert graph.edges[3, 1] == {"n_synapses": 2, "weight": 0.875, "mean_score": 0.4375}
+    assert not annotated(graph, node_table(graph)).is_directed()
+
+
+@given(tables, st.integers(0, 2**32 - 1))
+def test_without_direction_it_does_not_matter_who_is_called_presynaptic(table, seed):
+    pairs = table.assign(post_id=table.post_ids.str.split(";")).explode("post_id")
+    pairs = pairs.drop(columns="post_ids").astype({"post_id": "int64"})
+    turned = pairs.copy()
+    swap = np.random.default_rng(seed).random(len(pairs)) < 0.5
+    turned.loc[swap, ["pre_id", "post_id"]] = pairs.loc[swap, ["post_id", "pre_id"]].to_numpy()
+    edges = edge_table(table, UNDIRECTED)
+    pd.testing.assert_frame_equal(edge_table(turned, UNDIRECTED), edges)
+    assert (edges.pre_id <= edges.post_id).all()
+    assert not edges.duplicated(["pre_id", "post_id"]).any()
+    assert edges.n_synapses.sum() == len(pairs)
+
+
+@given(tables)
+def test_without_direction_all_partners_count_on_both_sides(table):
+    table = table[table.pre_id.astype(str) != table.post_ids]
+    graph = build_graph(table, UNDIRECTED)
+    nodes = node_table(graph).set_index("node")
+    for one, other in (("in_degree", "out_degree"), ("in_synapses", "out_synapses")):
+        assert nodes[one].tolist() == nodes[other].tolist()
+    assert nodes.n_pre.tolist() == nodes.n_post.tolist() == [len(graph[n]) for n in nodes.index]
+    for node in graph:
+        around = [edge["weight"] for edge in graph[node].values()]
+        assert nodes.in_degree[node] == pytest.approx(sum(around), abs=1e-3)
+    assert nodes.betweenness.to_dict() == pytest.approx(nx.betweenness_centrality(graph), abs=1e-6)
+    parts = nodes.groupby("component").groups.values()
+    assert set(map(frozenset, parts)) == set(map(frozenset, nx.connected_components(graph)))
+
+
 def test_the_least_score_counts_and_less_does_not():
     edges = edge_table(SYNAPSES, GraphParams(min_score=0.5))
     assert rows(edges) == [(1, 2, 2, 1.25, 0.625), (1, 3, 1, 0.75, 0.75)]

@@ -201,10 +201,51 @@ def test_a_damaged_file_is_refused_in_words(tmp_path, name, content):
         read_graph(tmp_path / name)
 
 
-def test_an_undirected_graph_is_refused(tmp_path):
-    nx.write_graphml_xml(nx.path_graph(3), tmp_path / "g.graphml")
-    with pytest.raises(DataError, match="undirected"):
-        read_graph(tmp_path / "g.graphml")
+@pytest.fixture
+def pairs(tmp_path):
+    """Leave a graph without direction in all its forms."""
+    graph = nx.Graph()
+    graph.add_edge(12, 5, n_synapses=4, weight=1.75)
+    graph.add_edge(12, 3_000_000_000, n_synapses=2, weight=0.75)
+    write_graph(tmp_path, graph, SOURCE)
+    table = pd.DataFrame({"pre_id": [5, 12], "post_id": [12, 3_000_000_000], "n_synapses": [4, 2]})
+    table.to_csv(tmp_path / layout.EDGES, index=False)
+    return tmp_path
+
+
+def test_files_of_a_graph_without_direction_say_so(pairs):
+    assert not nx.read_graphml(pairs / layout.GRAPHML).is_directed()
+    assert not nx.read_gexf(pairs / layout.GEXF).is_directed()
+    content = json.loads((pairs / layout.GRAPH_JSON).read_text())
+    assert content["directed"] is False
+    assert not nx.node_link_graph(content, edges="links").is_directed()
+
+
+def test_the_matrix_of_a_graph_without_direction_is_symmetric(pairs):
+    matrix = pd.read_csv(pairs / layout.MATRIX, index_col="pre_id")
+    assert matrix.to_numpy().tolist() == [[0, 4, 0], [4, 0, 2], [0, 2, 0]]
+
+
+FORMS = ("", layout.EDGES, layout.GRAPHML, layout.GEXF, layout.GRAPH_JSON)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_graph_without_direction_is_read_as_one_from_every_form(pairs, name):
+    graph = read_graph(pairs / name)
+    assert not graph.is_directed()
+    assert graph.edges["5", "12"]["n_synapses"] == 4
+    assert graph.number_of_edges() == 2
+
+
+def test_only_a_table_that_a_run_left_is_read_by_what_lies_beside_it(pairs):
+    mine = (pairs / layout.EDGES).rename(pairs / "tables" / "mine.csv")
+    assert read_graph(mine).is_directed()
+
+
+def test_a_damaged_graph_beside_a_table_is_named(pairs):
+    (pairs / layout.GRAPH_JSON).write_text("{")
+    with pytest.raises(DataError, match=r"graph\.json"):
+        read_graph(pairs)
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", "", "image.png"])

@@ -27,7 +27,7 @@ PUBLISHED_FLAGS = [
 ]
 NEW_FLAGS = [
     *("--simulate_misalignment", "--resolution", "--origin", "--voxel_size", "--ground_truth"),
-    *("--no-align", "--align-model", "--segmentation", "--threads", "--dry_run"),
+    *("--no-align", "--align-model", "--segmentation", "--undirected", "--threads", "--dry_run"),
     *("--quiet", "--debug", "--version"),
     *("--boss_host", "--boss_token"),
 ]
@@ -116,6 +116,11 @@ def test_the_published_call_is_understood_word_for_word():
     assert config.source.cutout_xyz == (192, 192, 48)  # a preset wins
     assert (config.outdir, config.save_minimal, config.aligned_dtype) == ("o", True, "float16")
     assert (config.simulate_sigma_px, config.source.seed, config.fall_back) == (0, 7, False)
+    assert config.graph_params.directed
+
+
+def test_connections_have_no_direction_when_none_is_wanted():
+    assert not configured("--undirected").graph_params.directed
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,30 @@ def test_a_gallery_without_a_column_is_refused(column):
         figure7(aligned, labels, candidates(aligned.shape, 3).drop(columns=column))
 
 
+def test_a_gallery_without_direction_has_partners_alike_and_no_arrows():
+    aligned, labels = stack()
+    table = candidates(aligned.shape, 3).assign(pre_id=711, post_id=712, x=92, y=60)
+    turned = table.assign(pre_id=712, post_id=711)
+    figures = [figure7(aligned, labels, each, False) for each in (table, turned)]
+    one, other = ([axes.images[0].get_array() for axes in thumbnails(each)] for each in figures)
+    assert np.ptp(one[0][-THUMBNAIL_PX:].astype(int), axis=2).max() > 0  # outlines are there
+    np.testing.assert_array_equal(one, other)
+    for figure in figures:
+        assert_fit_to_print(figure)
+        told = " ".join(texts(figure))
+        assert "→" not in told and "synaptic" not in told
+        assert "partners, without direction" in told
+
+
+def test_figure8_without_direction_counts_partners_once():
+    nodes, edges, synapses = tables()
+    nodes["n_post"] = nodes["n_pre"]
+    figure = figure8(nodes, edges, synapses, {}, "", False)
+    (line,) = figure.axes[0].lines
+    assert line.get_label() == "partners"
+    assert not {"inputs", "outputs"} & set(texts(figure))
+
+
 def test_figure8_counts_partners_synapses_and_scores():
     nodes, edges, synapses = tables()
     figure = figure8(nodes, edges, synapses, EVALUATION, "phantom://neuropil")

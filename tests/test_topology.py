@@ -58,6 +58,36 @@ def test_measures_are_those_of_networkx(graph):
 
 @given(graphs())
 @settings(deadline=None)
+def test_without_direction_measures_are_those_of_networkx(graph):
+    plain = graph.to_undirected()
+    found = topology(plain, 2)
+    value = found.table.set_index(["group", "measure"]).value
+    plain.remove_edges_from(list(nx.selfloop_edges(plain)))
+    assert value["size", "connections"] == plain.number_of_edges()
+    assert value["size", "synapses"] == plain.size(weight="n_synapses")
+    assert value["size", "density"] == pytest.approx(nx.density(plain))
+    largest = max(map(len, nx.connected_components(plain)))
+    assert value["size", "largest component, weak"] == largest
+    assert value["clustering", "mean local"] == pytest.approx(nx.average_clustering(plain))
+    assert value["clustering", "transitivity"] == pytest.approx(nx.transitivity(plain))
+    for side in ("in_degree", "out_degree"):
+        assert found.distributions[side].tolist() == [d for _, d in plain.degree()]
+    each = sorted(n for *_, n in plain.edges(data="n_synapses"))
+    assert sorted(found.distributions["synapses_per_connection"]) == each
+
+
+def test_without_direction_nothing_is_said_that_asks_for_it():
+    graph = nx.karate_club_graph()
+    nx.set_edge_attributes(graph, 1, "n_synapses")
+    table = topology(graph, 5).table.set_index(["group", "measure"])
+    asking = [("size", "largest component, strong"), ("reciprocity", "share of connections")]
+    asking += [("triads", name) for name in TRIAD_NAMES]
+    assert table.loc[asking].isna().all(axis=None)
+    assert table["value"].drop(asking).notna().all()
+
+
+@given(graphs())
+@settings(deadline=None)
 def test_degrees_and_weights_are_those_of_networkx(graph):
     found = topology(graph, 0).distributions
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))

@@ -127,7 +127,8 @@
     return { x, y, id: data.ids[index[(state.z * rows + y) * columns + x]] };
   }
 
-  const arrow = (synapse) => `${synapse[3]} → ${synapse[4].join(", ")}`;
+  const { directed } = data.graph;
+  const partners = (synapse) => `${synapse[3]} ${directed ? "→" : "–"} ${synapse[4].join(", ")}`;
 
   canvas.addEventListener("mousemove", (event) => {
     const spot = under(event);
@@ -139,7 +140,7 @@
     const [x, y] = [spot.x, spot.y].map((place) => place * data.step);
     $("hover").textContent = (spot.id ? `Neurite ${spot.id}` : "No neurite") +
       ` · x ${x}, y ${y}, z ${state.z}` +
-      (near ? ` · synapse candidate ${arrow(near)}, score ${near[5].toFixed(2)}` : "");
+      (near ? ` · synapse candidate ${partners(near)}, score ${near[5].toFixed(2)}` : "");
   });
   canvas.addEventListener("mouseleave", () => ($("hover").textContent = "\u00a0"));
   canvas.addEventListener("click", (event) => {
@@ -219,7 +220,8 @@
         "text-background-color": "#fff", "text-background-opacity": 0.7 } },
       { selector: "edge", style: {
         width: "data(width)", "line-color": "#8a939c", "target-arrow-color": "#8a939c",
-        "target-arrow-shape": "triangle", "curve-style": "bezier", "arrow-scale": 0.9 } },
+        "target-arrow-shape": directed ? "triangle" : "none", "curve-style": "bezier",
+        "arrow-scale": 0.9 } },
       { selector: ".faded", style: { opacity: 0.18 } },
       { selector: "node.chosen", style: { "border-width": 4, "border-color": "#D55E00" } },
       { selector: "edge.out", style: { "line-color": "#D55E00", "target-arrow-color": "#D55E00" } },
@@ -232,7 +234,8 @@
   $("graphsaid").textContent = shown === 0 ? "The graph is empty: no neurite has a connection."
     : (shown < data.graph.whole ? `The ${shown} strongest of ${data.graph.whole} neurites. ` : "") +
       "Dots are neurites, larger ones with stronger connections, in the colours of the slice. " +
-      "Of a chosen one, outputs are red-brown and inputs blue.";
+      (directed ? "Of a chosen one, outputs are red-brown and inputs blue."
+        : "Lines are connections without direction, those of a chosen one blue.");
 
   function look(part) {
     if (still) graph.fit(part, 40);
@@ -245,8 +248,9 @@
     if (node.empty()) return look(graph.elements());
     graph.elements().not(node.closedNeighborhood()).addClass("faded");
     node.addClass("chosen");
-    node.outgoers("edge").addClass("out");
-    node.incomers("edge").not(node.outgoers("edge")).addClass("into");
+    const out = node.outgoers("edge");
+    if (directed) out.addClass("out");
+    (directed ? node.incomers("edge").not(out) : node.connectedEdges()).addClass("into");
     look(node.closedNeighborhood());
   }
 
@@ -286,10 +290,12 @@
     const touching = contacts.filter((row) => row.a === id || row.b === id)
       .sort((p, q) => q.area - p.area).slice(0, 6)
       .map((row) => [row.a === id ? row.b : row.a, `${Number(row.area.toPrecision(2))}\u00a0µm²`]);
+    const outputs = connections.filter((e) => e[0] === id).map((e) => size(e, 1));
+    const inputs = connections.filter((e) => e[1] === id).map((e) => size(e, 0));
     const parts = [
       make("h3", {}, swatch, `Neurite ${id}`),
-      listed("Outputs to", connections.filter((e) => e[0] === id).map((e) => size(e, 1))),
-      listed("Inputs from", connections.filter((e) => e[1] === id).map((e) => size(e, 0))),
+      ...(directed ? [listed("Outputs to", outputs), listed("Inputs from", inputs)]
+        : [listed("Partners", [...outputs, ...inputs])]),
     ];
     if (contacts.length) parts.push(listed("Touches most", touching));
     if (graph.getElementById(String(id)).empty()) {
