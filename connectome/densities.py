@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from connectome.params import SynapseParams
 from connectome.progress import Progress, map_stacks, silent
-from connectome.resolution import halved
+from connectome.resolution import halved, wide_gaussian
 from connectome.volume import in_plane_px
 
 FINEST_NM = 5.0  # pixels up to this size show no more of a density than those twice as wide
@@ -228,9 +228,7 @@ def _around(section, membrane, voxel_size) -> np.ndarray:
     greys = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
     mean = greys.sum() / np.count_nonzero(membrane)
     sigma = in_plane_px(LOCAL_NM, voxel_size)
-    total, count = (
-        ndimage.gaussian_filter(field, sigma) for field in (greys, membrane.astype(np.float32))
-    )
+    total, count = (wide_gaussian(field, sigma) for field in (greys, membrane.astype(np.float32)))
     # Far from any membrane the mean of the section holds; all in all the median does.
     return (total + FEW_MEMBRANES * mean) / (count + FEW_MEMBRANES) - mean + middle
 
