@@ -19,8 +19,8 @@ examples:
 
 interrupted training goes on from its last checkpoint when the same command is given again
 """
-# Weights learned on phantoms (benchmarks/learn_unet.py); on thin sections none did better.
-START = "connectome/unet_thick.npz"
+# Weights learned on phantoms (benchmarks/learn_unet.py) of thick sections, and of thin ones.
+STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
 EXPECT = (
     "no section is proofread, so the U-Net learns from the draft alone: expect membranes found"
@@ -86,9 +86,8 @@ def _train(material, config, console, checkpoint: Path):
     if material.proofread is None:
         console.say(EXPECT)
     kept = models.read_model(checkpoint, CHECKPOINT) if checkpoint.exists() else None
-    weights = None
-    if not thin_sections(material.voxel_size):
-        weights = models.read_model(Path(__file__).parent / START, config.kind)[1]
+    start = Path(__file__).parent / STARTS[thin_sections(material.voxel_size)]
+    weights = models.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
     training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
     learned = training.run()
