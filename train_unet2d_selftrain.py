@@ -23,9 +23,9 @@ interrupted training goes on from its last checkpoint when the same command is g
 STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
 EXPECT = (
-    "no section is proofread, so the U-Net learns from the draft alone: expect membranes found"
-    " more evenly, and some mistakes of the draft kept; a few proofread sections help more than"
-    " any number of minutes"
+    "no section is proofread, so the U-Net learns from the draft alone, and has no more than a"
+    " vote on it: expect some joins mended, and some mistakes of the draft kept; a few proofread"
+    " sections help more than any number of minutes"
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
@@ -18,6 +18,9 @@ from connectome.volume import sound_around, thin_sections
 SHARES = (0.0, 1 / 3, 1 / 2, 2 / 3, 1.0)
 LEANS = (-0.05, 0.0, 0.05)
 LEAST_VOTES = 0.6  # share of these that joins: one false join costs more than one that is missing
+
+# Takes the probability of every contact, and what more is asked of it; returns every pull.
+Pull = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +115,8 @@ def stitch_pieces(
         skipped = []  # poor evidence is better than none
     kept = pieces.copy()
     kept[skipped] = 0
-    touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
-    contacts = Contacts.joined([touch, overlap])
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
-    across = np.arange(contacts.size.size) >= touch.size.size
-
-    def pulled(probability, lean=0.0):
-        beside = replace(touch, probability=probability[~across])
-        above = replace(overlap, probability=probability[across])
-        of_boundaries = _boundary_pull(beside, size, thin, params, lean)
-        return np.concatenate([of_boundaries, _overlap_pull(above, share, thin, params, lean)])
-
+    contacts, across, pulled = _weighed(kept, probability, size, thin, skipped, params)
     if other is None:
         pull = pulled(contacts.probability)
     else:
@@ -201,7 +195,22 @@ def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contact
     return touch, Contacts.joined(overlaps), np.concatenate(shares)
 
 
-def _voted(pulled, contacts: Contacts, other: np.ndarray, across, anchors) -> np.ndarray:
+def _weighed(kept, probability, size, thin, skipped, params) -> tuple[Contacts, np.ndarray, Pull]:
+    """Find all contacts, which of them are overlaps, and how to tell what speaks for each."""
+    touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
+    contacts = Contacts.joined([touch, overlap])
+    across = np.arange(contacts.size.size) >= touch.size.size
+
+    def pulled(rated, lean=0.0):
+        beside = replace(touch, probability=rated[~across])
+        above = replace(overlap, probability=rated[across])
+        of_boundaries = _boundary_pull(beside, size, thin, params, lean)
+        return np.concatenate([of_boundaries, _overlap_pull(above, share, thin, params, lean)])
+
+    return contacts, across, pulled
+
+
+def _voted(pulled: Pull, contacts: Contacts, other: np.ndarray, across, anchors) -> np.ndarray:
     """Let two judges of all contacts vote on joins; a clear majority pulls together."""
     together = np.zeros(contacts.size.size)
     for share, lean in product(SHARES, LEANS):
