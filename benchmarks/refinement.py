@@ -132,6 +132,7 @@ def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, 
     outdir = case.folder / f"{task.kind} {task.sections}"
     shutil.copytree(case.folder / "draft", outdir)
     alone = aside(corrected, outdir, task.sections) if task.sections else ()
+    flags = flags if task.sections else ()  # as users run it who have proofread nothing
     command = [str(ROOT / SCRIPTS[task.kind]), "--outdir", str(outdir), "--threads", "2", *flags]
     seconds, _ = measured([*command, "--quiet"])
     metrics = json.loads((outdir / layout.REFINED_METRICS[task.kind]).read_text())
