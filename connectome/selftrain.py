@@ -399,6 +399,7 @@ class SelfTraining:
         """Return what identifies the data and parameters that a checkpoint belongs to."""
         said = self.material.proofread
         told = {"params": asdict(self.params), "seed": self.seed, "channels": unet.CHANNELS}
+        told["adapting"] = unet.ADAPTING
         told["sections"] = list(said.sections) if said else []
         digest = hashlib.sha256(repr(told).encode())
         arrays = [self.material.image, self.material.evidence, *(self.start or {}).values()]

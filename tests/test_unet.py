@@ -231,10 +231,12 @@ def test_the_same_seed_gives_the_same_result():
     assert not np.array_equal(first.arrays["out.weight"], other.arrays["out.weight"])
 
 
-def test_interrupted_training_goes_on_to_the_same_result(monkeypatch):
+@pytest.mark.parametrize("start", [None, THICK_START])
+def test_interrupted_training_goes_on_to_the_same_result(monkeypatch, start):
     monkeypatch.setattr(selftrain, "EXAMINE_EVERY", 3)
     params = selftrain.UnetParams(minutes=None, epochs=5, rounds=2)
-    whole = trained(material(proofread=(1, 4)), params)
+    weights = models.read_model(start, unet.KIND)[1] if start else None
+    whole = trained(material(proofread=(1, 4)), params, weights=weights)
     kept = []
 
     def interrupted(meta, arrays):
@@ -243,10 +245,11 @@ def test_interrupted_training_goes_on_to_the_same_result(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(material(proofread=(1, 4)), params, keep=interrupted)
+        trained(material(proofread=(1, 4)), params, weights=weights, keep=interrupted)
     assert kept[-1][0]["rounds"]  # in the second round
     said = []
-    resumed = trained(material(proofread=(1, 4)), params, kept=kept[-1], say=said.append)
+    going_on = {"weights": weights, "kept": kept[-1], "say": said.append}
+    resumed = trained(material(proofread=(1, 4)), params, **going_on)
     assert "going on" in said[0]
     assert np.array_equal(resumed.probability, whole.probability)
     assert [r["curve"] for r in resumed.metrics["rounds"]] == [
