@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,20 +13,25 @@ from connectome import commandline
 
 EXAMPLES = """\
 examples:
-  train_unet2d_selftrain.py --outdir outputs                five minutes, in two rounds
+  train_unet2d_selftrain.py --outdir outputs                five minutes, in two rounds, on
+                                                            proofread sections; seconds without any
   train_unet2d_selftrain.py --outdir outputs --minutes 30   as long as you like
   train_unet2d_selftrain.py --outdir outputs --epochs 3     a fixed number of steps: repeatable
   train_unet2d_selftrain.py --outdir other --apply outputs/runs/models/unet_RUN.npz
 
 interrupted training goes on from its last checkpoint when the same command is given again
 """
-# Weights learned on phantoms (benchmarks/learn_unet.py); on thin sections none did better.
-START = "connectome/unet_thick.npz"
+# Weights learned on phantoms (benchmarks/learn_unet.py) of thick sections, and of thin ones.
+STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
 EXPECT = (
-    "no section is proofread, so the U-Net learns from the draft alone: expect membranes found"
-    " more evenly, and some mistakes of the draft kept; a few proofread sections help more than"
-    " any number of minutes"
+    "no section is proofread, so the U-Net has no more than a vote on the draft's joins: expect"
+    " some mended, and some mistakes kept; a few proofread sections help more than any number of"
+    " minutes"
+)
+UNTAUGHT = (
+    "it is adapted to this stack and not trained: learning from the draft has gained nothing on"
+    " average (--minutes N or --epochs N does so all the same)"
 )
 
 
@@ -66,7 +72,9 @@ def _refine(args, command: Sequence[str]) -> None:
     def learn(material, config, console):
         if args.apply:
             return _apply(Path(args.apply).expanduser(), material, config, console)
-        return _train(material, config, console, checkpoint)
+        asked = material.proofread or args.minutes or args.epochs
+        told = params if asked else replace(params, rounds=0)
+        return _train(material, replace(config, params=told), console, checkpoint)
 
     refine(config, learn, Console(args.quiet), command)
     checkpoint.unlink(missing_ok=True)
@@ -85,15 +93,16 @@ def _train(material, config, console, checkpoint: Path):
 
     if material.proofread is None:
         console.say(EXPECT)
+        if not config.params.rounds:
+            console.say(UNTAUGHT)
     kept = models.read_model(checkpoint, CHECKPOINT) if checkpoint.exists() else None
-    weights = None
-    if not thin_sections(material.voxel_size):
-        weights = models.read_model(Path(__file__).parent / START, config.kind)[1]
+    start = Path(__file__).parent / STARTS[thin_sections(material.voxel_size)]
+    weights = models.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
     training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
     learned = training.run()
     if not learned.arrays:
-        console.warn("no round was kept: the neurites are made from the untrained evidence")
+        console.warn("nothing learned was kept: the neurites are made from the untrained evidence")
     return learned
 
 
@@ -124,8 +133,8 @@ def _parser() -> commandline.Parser:
         "--minutes",
         type=commandline.length,
         metavar="N",
-        help="wall time of training, all rounds together (default: 5); what follows takes about"
-        " half a minute more",
+        help="wall time of training, all rounds together (default: 5, and 0 where no section is"
+        " proofread); what follows takes about half a minute more",
     )
     length.add_argument(
         "--epochs",

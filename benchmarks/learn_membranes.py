@@ -113,7 +113,9 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     return described[:, chosen].T.clip(-evidence.OUTLIER, evidence.OUTLIER), membrane[chosen]
 
 
-def imaged(rng, seed: int, voxel_size, n_sections: int) -> tuple[np.ndarray, np.ndarray]:
+def imaged(
+    rng, seed: int, voxel_size, n_sections: int, width_nm: int = WIDTH_NM
+) -> tuple[np.ndarray, np.ndarray]:
     """Image a phantom in its own way, without its damaged section.
 
     Its sections lie in register: what brings others there smooths their noise, and a network
@@ -126,7 +128,7 @@ def imaged(rng, seed: int, voxel_size, n_sections: int) -> tuple[np.ndarray, np.
         blur_nm=usual.blur_nm * rng.uniform(0.4, 1.6),
         shot_noise=usual.shot_noise * rng.uniform(0.8, 2.0),
     )
-    width = int(WIDTH_NM / voxel_size[1])
+    width = int(width_nm / voxel_size[1])
     phantom = make_phantom((n_sections, width, width), seed, voxel_size, params)
     sound = [z for z in range(n_sections) if z not in phantom.damaged]
     bent = 255 * (phantom.volume.data[sound] / 255) ** rng.uniform(0.6, 1.5)

@@ -8,8 +8,9 @@ to the two files that proofreading leaves. Forest and U-Net are run by their com
 users run them, one process at a time. Scores are adapted Rand error (ARE) and VOI in bits of the
 sections nobody has proofread: the defaults without any correction there, the corrections alone on
 the untrained evidence, and what a refiner makes of them. Truth is carried through the shifts of
-the alignment. Without proofread sections, the U-Net's VOI is compared with that of the untrained
-default on each volume. Phantoms are those of two seeds on which nothing is tuned.
+the alignment. Without proofread sections, where the U-Net is adapted and not trained, its VOI is
+compared with that of the untrained default on each volume. Phantoms are of other seeds than those
+that weights were learned on.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--minutes",
         type=commandline.length,
         default=10.0,
-        help="the U-Net trains for (default: 10)",
+        help="the U-Net trains for where sections are proofread (default: 10)",
     )
     args = parser.parse_args(argv)
     flags = {"rf": (), "unet": ("--minutes", f"{args.minutes:g}")}
@@ -132,6 +133,7 @@ def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, 
     outdir = case.folder / f"{task.kind} {task.sections}"
     shutil.copytree(case.folder / "draft", outdir)
     alone = aside(corrected, outdir, task.sections) if task.sections else ()
+    flags = flags if task.sections else ()  # as users run it who have proofread nothing
     command = [str(ROOT / SCRIPTS[task.kind]), "--outdir", str(outdir), "--threads", "2", *flags]
     seconds, _ = measured([*command, "--quiet"])
     metrics = json.loads((outdir / layout.REFINED_METRICS[task.kind]).read_text())

@@ -77,7 +77,8 @@ def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequ
             material = _material(draft, proofread, config.threads)
         with log.stage("learn"):
             learned = learn(material, config, console)
-        labels = _labels(draft, proofread, learned.probability, log.stage)
+        maps = _maps(material.evidence, learned.probability, learned.voted)
+        labels = _labels(draft, proofread, *maps, log.stage)
         metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
         if truth is not None:
             with log.stage("evaluate"):
@@ -96,8 +97,10 @@ def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Materi
     voxel_size = draft.aligned.voxel_size
     rated = untrained_probability(draft, threads)
 
-    def to_labels(probability: np.ndarray, held_back: Sequence[int] = ()) -> np.ndarray:
-        return _labels(draft, _without(proofread, held_back), probability)
+    def to_labels(
+        probability: np.ndarray, held_back: Sequence[int] = (), voted: bool = False
+    ) -> np.ndarray:
+        return _labels(draft, _without(proofread, held_back), *_maps(rated, probability, voted))
 
     return Material(
         draft.aligned.data,
@@ -117,10 +120,15 @@ def _without(proofread: Proofread | None, sections: Sequence[int]) -> Proofread 
     return Proofread(proofread.labels, kept) if kept else None
 
 
-def _labels(draft: Draft, proofread, probability: np.ndarray, stage=unlogged) -> np.ndarray:
-    """Take a probability map the road to neurites."""
+def _maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Say which map makes pieces, and which other, if any, has a say in joining them."""
+    return (evidence, probability) if voted else (probability, None)
+
+
+def _labels(draft: Draft, proofread, probability, other=None, stage=unlogged) -> np.ndarray:
+    """Take a probability map, and another that has a say in joins, the road to neurites."""
     place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
-    return to_neurites(probability, *place, stage, proofread).labels
+    return to_neurites(probability, *place, stage, proofread, other=other).labels
 
 
 def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> dict:

@@ -233,7 +233,8 @@ def _draw_rounds(axes: Axes, rounds: Sequence[Mapping], judged: bool) -> None:
 def _trained_on(metrics: Mapping) -> str:
     """Say what the network has learned from, and what it was held against."""
     if not metrics["rounds"]:
-        return "a model of another cutout"
+        adapted = "adapted to this stack, on no section of it trained"
+        return adapted if "adapted" in metrics else "a model of another cutout"
     taught = f"proofread {_listed(metrics['learned_sections'])}"
     said = taught if metrics["learned_sections"] else "no section proofread"
     return f"{said} · held out {_listed(metrics['held_out_sections'])}"

@@ -47,6 +47,7 @@ def to_neurites(
     stage: Stage = unlogged,
     proofread: Proofread | None = None,
     params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
+    other: np.ndarray | None = None,
 ) -> Neurites:
     """Divide the tissue up by a probability map and join the pieces.
 
@@ -67,6 +68,9 @@ def to_neurites(
         the whole stack, and those that differ are never joined.
     params : tuple of SegmentParams and StitchParams
         Of the two stages.
+    other : ndarray of float, shape (Z, Y, X), optional
+        Neurite probability by another judge: it has a say in which pieces are joined, and none in
+        where pieces end.
 
     Returns
     -------
@@ -81,7 +85,8 @@ def to_neurites(
             damaged = [z for z in damaged if z not in proofread.sections]
         counts["pieces"] = int(pieces.max())
     with stage("stitch") as counts:
-        stitched = stitch.stitch_pieces(pieces, probability, voxel_size, damaged, params[1], known)
+        judged = (voxel_size, damaged, params[1], known, other)
+        stitched = stitch.stitch_pieces(pieces, probability, *judged)
         labels = anchors.named_as(stitched.labels, *said) if proofread else stitched.labels
         counts["neurites"] = int(stitched.labels.max())
     return Neurites(labels, pieces, stitched)

@@ -4,6 +4,10 @@ A network that learns from its own mistakes makes them better each time. So a ro
 its labels agree with proofread sections that it has not seen at least as well as those before; and
 where there are none, only if it fits sections it has not seen no worse, and changes the labels no
 more than such training can answer for.
+
+Before the first round, the network that learned on phantoms is adapted to the stack without any
+label, and what it makes is judged as a round is. Where nobody has proofread, a network never has
+the last word: it and the evidence vote on which pieces are joined.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ from connectome import unet
 from connectome.errors import DataError
 from connectome.progress import Progress, silent
 from connectome.training import Learned, Material, hold_out
-from connectome.volume import thin_sections
 
 LEARNING_RATE = 2e-3
 LEAST_RATE = 0.02  # of that, at the end
@@ -33,10 +36,10 @@ HELD_OUT_SHARE = 8  # one section in so many is held out where none is proofread
 # Bits of VOI from the labels before: more is not learned without a person's word.
 LARGEST_CHANGE = 1.5
 
-# How much of the network's correction is believed: what agrees best with held-out proofread
-# sections; without these, what did well on stacks of thick sections, and of thin ones.
-TRUSTS = (1.0, 0.5, 0.2)
-DEFAULT_TRUST = {False: 0.5, True: 0.2}
+# How much of the network's correction is believed, and whether the evidence has a vote beside it:
+# what agrees best with held-out proofread sections; without these, what did best on all stacks.
+WAYS = ((1.0, False), (0.5, False), (0.2, False), (1.0, True))
+DEFAULT_WAY = (1.0, True)
 DEFAULT_MINUTES = 5.0
 
 Voi = Callable[[np.ndarray, np.ndarray], float]
@@ -110,10 +113,13 @@ class Standing:
 
     Parameters
     ----------
+    begun : dict
+        What is on record of the network before the first round; empty where it learned nothing.
     rounds : list of dict
         What is on record of finished rounds.
     kept : dict of ndarray
-        Weights of the last round that was kept; none where none was.
+        Weights of the last round that was kept, or of the network before the first; none where
+        none was.
     step : int
         Steps done of the round in progress.
     seconds : float
@@ -124,6 +130,7 @@ class Standing:
         The network and its optimiser as they are, and the network that did best so far.
     """
 
+    begun: dict = field(default_factory=dict)
     rounds: list[dict] = field(default_factory=list)
     kept: Arrays = field(default_factory=dict)
     step: int = 0
@@ -143,7 +150,8 @@ class Standing:
     @classmethod
     def restored(cls, meta: dict, arrays: Arrays) -> Standing:
         """Make it again from what `stored` returned."""
-        standing = cls(**{name: meta[name] for name in ("rounds", "step", "seconds", "curve")})
+        plain = ("begun", "rounds", "step", "seconds", "curve")
+        standing = cls(**{name: meta[name] for name in plain})
         for path, array in arrays.items():
             part, name = path.split(" ", 1)
             getattr(standing, part)[name] = array
@@ -170,11 +178,14 @@ class Draft:
         Neurites by the common road, with no word of the sections that rounds are judged by.
     trust : float
         How much of the network's correction is in it.
+    voted : bool
+        Whether the evidence had a vote on the labels.
     """
 
     probability: np.ndarray
     labels: np.ndarray
     trust: float = 0.0
+    voted: bool = False
 
 
 class SelfTraining:
@@ -236,6 +247,8 @@ class SelfTraining:
         draft = Draft(evidence, self.material.to_labels(evidence, self.judged))
         if self.standing.kept:
             draft = self._drafted(self.standing.kept, "resume")
+        elif self.start and not self.standing.rounds:
+            draft = self._begun(draft)
         for number in range(len(self.standing.rounds), self.params.rounds):
             self._train(number, draft)
             made = self._drafted(self.standing.best, f"judge {number + 1}")
@@ -247,6 +260,17 @@ class SelfTraining:
         return self._result(draft)
 
     # --- what a round begins with, and how it ends
+
+    def _begun(self, draft: Draft) -> Draft:
+        """Adapt the network that learned elsewhere, and keep what it makes if that does no harm."""
+        weights = unet.adapted(self.start, self.seen, self.material.tissue, self.seed)
+        made = self._drafted(weights, "adapt")
+        self.standing.begun = self._judgement(draft, made)
+        self.company.say(in_words(self.standing.begun))
+        if not self.standing.begun["kept"]:
+            return draft
+        self.standing.kept = weights
+        return made
 
     def _unseen(self) -> list[int]:
         """Choose sections to hold out where no proofread one can be spared."""
@@ -270,13 +294,14 @@ class SelfTraining:
         net = unet.network(weights, self.seed, self.device)
         with self.company.bar(title, unet.n_planes(self.seen), "planes") as progress:
             logits = unet.predict(net, self.seen, progress)
-        trusts = TRUSTS if self.judged else (default_trust(self.material),)
-        return min((self._believed(logits, trust) for trust in trusts), key=self._distance)
+        ways = WAYS if self.judged else (DEFAULT_WAY,)
+        return min((self._believed(logits, *way) for way in ways), key=self._distance)
 
-    def _believed(self, logits: np.ndarray, trust: float) -> Draft:
+    def _believed(self, logits: np.ndarray, trust: float, voted: bool) -> Draft:
         material = self.material
         probability = unet.rated(logits, material.evidence, material.tissue, trust)
-        return Draft(probability, material.to_labels(probability, self.judged), trust)
+        labels = material.to_labels(probability, self.judged, voted)
+        return Draft(probability, labels, trust, voted)
 
     def _distance(self, draft: Draft) -> float:
         """Tell how far a draft is from held-out proofread sections, in bits; 0 without any."""
@@ -288,13 +313,20 @@ class SelfTraining:
     def _verdict(self, number: int, before: Draft, after: Draft) -> dict:
         """Tell whether a round is kept, and why."""
         record = {"round": number + 1, "steps": self.standing.step}
-        record |= {"seconds": round(self.standing.seconds, 1), "trust": after.trust}
+        record |= {"seconds": round(self.standing.seconds, 1)} | self._judgement(before, after)
+        if self.judged:
+            return record
+        record["bettered"] = min(self._exam_losses()) < self._exam_losses()[0]
+        return record | {"kept": record["bettered"] and record["kept"]}
+
+    def _judgement(self, before: Draft, after: Draft) -> dict:
+        """Compare two drafts, and tell whether the second may take the place of the first."""
+        record = {"trust": after.trust, "voted": after.voted}
         if self.judged:
             was, now = self._distance(before), self._distance(after)
             return record | {"voi_before": was, "voi_after": now, "kept": now <= was}
-        record["change"] = self.company.voi(after.labels, before.labels)
-        record["bettered"] = min(self._exam_losses()) < self._exam_losses()[0]
-        return record | {"kept": record["bettered"] and record["change"] <= LARGEST_CHANGE}
+        change = self.company.voi(after.labels, before.labels)
+        return record | {"change": change, "kept": change <= LARGEST_CHANGE}
 
     # --- a round
 
@@ -367,6 +399,7 @@ class SelfTraining:
         """Return what identifies the data and parameters that a checkpoint belongs to."""
         said = self.material.proofread
         told = {"params": asdict(self.params), "seed": self.seed, "channels": unet.CHANNELS}
+        told["adapting"] = unet.ADAPTING
         told["sections"] = list(said.sections) if said else []
         digest = hashlib.sha256(repr(told).encode())
         arrays = [self.material.image, self.material.evidence, *(self.start or {}).values()]
@@ -405,6 +438,8 @@ class SelfTraining:
             "held_out_proofread": bool(self.judged),
             "device": str(self.device),
         }
+        if standing.begun:
+            metrics["adapted"] = standing.begun
         if not standing.kept:
             return Learned(draft.probability, metrics)
         meta = {
@@ -414,14 +449,10 @@ class SelfTraining:
             "params": asdict(self.params),
             "seed": self.seed,
             "trust": draft.trust,
+            "voted": draft.voted,
             "rounds_kept": sum(record["kept"] for record in standing.rounds),
         }
-        return Learned(draft.probability, metrics, meta, standing.kept)
-
-
-def default_trust(material: Material) -> float:
-    """Tell how much of a network's correction to believe where nobody has proofread."""
-    return DEFAULT_TRUST[thin_sections(material.voxel_size)]
+        return Learned(draft.probability, metrics, meta, standing.kept, draft.voted)
 
 
 def applied(
@@ -434,16 +465,18 @@ def applied(
     with bar("judge", unet.n_planes(seen), "planes") as progress:
         logits = unet.predict(net, seen, progress)
     rated = unet.rated(logits, material.evidence, material.tissue, meta["trust"])
-    return Learned(rated, {"rounds": [], "model": meta})
+    return Learned(rated, {"rounds": [], "model": meta}, voted=meta.get("voted", False))
 
 
 def in_words(record: dict) -> str:
     """Say what became of a round."""
     verdict = "kept" if record["kept"] else "dropped"
-    start = f"round {record['round']}: {record['steps']} steps, {verdict}: "
+    start = f"adapted to this stack, {verdict}: "
+    if "round" in record:
+        start = f"round {record['round']}: {record['steps']} steps, {verdict}: "
     if "voi_after" in record:
         before, after = record["voi_before"], record["voi_after"]
         return f"{start}VOI to held-out proofread sections {before:.3f} -> {after:.3f} bits"
-    if not record["bettered"]:
+    if not record.get("bettered", True):
         return f"{start}it does not fit sections better that it has not seen"
     return f"{start}labels changed by {record['change']:.2f} bits (at most {LARGEST_CHANGE:g})"

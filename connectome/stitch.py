@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -13,6 +13,14 @@ from connectome.contraction import Contraction, contract
 from connectome.enclosure import enclosed, open_faces
 from connectome.params import StitchParams
 from connectome.volume import sound_around, thin_sections
+
+# Where two maps vote on joins: by which share the second counts, and what is taken off or added.
+SHARES = (0.0, 1 / 3, 1 / 2, 2 / 3, 1.0)
+LEANS = (-0.05, 0.0, 0.05)
+LEAST_VOTES = 0.6  # share of these that joins: one false join costs more than one that is missing
+
+# Takes the probability of every contact, and what more is asked of it; returns every pull.
+Pull = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,7 @@ def stitch_pieces(
     damaged: Sequence[int] = (),
     params: StitchParams | None = None,
     anchors: np.ndarray | None = None,
+    other: np.ndarray | None = None,
 ) -> Stitched:
     """Join pieces into neurites.
 
@@ -67,6 +76,11 @@ def stitch_pieces(
     single neurite is an organelle, and joined to it. Damaged thick sections, and blank ones, are
     skipped and filled from their neighbours afterwards; if all are damaged, all are used.
     O(V + E log E) time for V voxels and E touching pairs.
+
+    A second map of the same can have a say. Each contact is then judged by either map and by
+    their means, a little more and a little less strictly; all joins happen under each of these,
+    and a contact pulls, in the end, by how often its two pieces came together. One wrong contact
+    between two large neurites decides much, and is seldom wrong in all.
 
     Parameters
     ----------
@@ -84,10 +98,13 @@ def stitch_pieces(
         The neurite that a person says a piece belongs to, for every piece number
         (`connectome.anchors.anchor_pieces`); 0 where nobody has. Pieces of one neurite are
         joined, wherever they are, and those of two never.
+    other : ndarray of float, shape (Z, Y, X), optional
+        Neurite probability by another judge.
 
     Returns
     -------
     Stitched
+        Contacts show the first probability; the pull is what was voted, where there are two.
     """
     params = params or StitchParams()
     anchors = np.zeros(int(pieces.max()) + 1, int) if anchors is None else anchors
@@ -98,13 +115,13 @@ def stitch_pieces(
         skipped = []  # poor evidence is better than none
     kept = pieces.copy()
     kept[skipped] = 0
-    touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
-    contacts = Contacts.joined([touch, overlap])
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
-    pull = np.concatenate(
-        [_boundary_pull(touch, size, thin, params), _overlap_pull(overlap, share, thin, params)]
-    )
-    across = np.arange(pull.size) >= touch.size.size
+    contacts, across, pulled = _weighed(kept, probability, size, thin, skipped, params)
+    if other is None:
+        pull = pulled(contacts.probability)
+    else:
+        seen = Contacts.joined(_all_contacts(kept, other, thin, skipped)[:2])
+        pull = _voted(pulled, contacts, seen.probability, across, anchors)
     joined = contract(size.size, contacts.first, contacts.second, pull, anchors)
     free = np.bincount(joined.root, anchors, minlength=size.size) == 0
     joined = _with_enclosed(joined, kept, size, contacts, across, free, voxel_size, params)
@@ -178,19 +195,45 @@ def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contact
     return touch, Contacts.joined(overlaps), np.concatenate(shares)
 
 
-def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params) -> np.ndarray:
+def _weighed(kept, probability, size, thin, skipped, params) -> tuple[Contacts, np.ndarray, Pull]:
+    """Find all contacts, which of them are overlaps, and how to tell what speaks for each."""
+    touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
+    contacts = Contacts.joined([touch, overlap])
+    across = np.arange(contacts.size.size) >= touch.size.size
+
+    def pulled(rated, lean=0.0):
+        beside = replace(touch, probability=rated[~across])
+        above = replace(overlap, probability=rated[across])
+        of_boundaries = _boundary_pull(beside, size, thin, params, lean)
+        return np.concatenate([of_boundaries, _overlap_pull(above, share, thin, params, lean)])
+
+    return contacts, across, pulled
+
+
+def _voted(pulled: Pull, contacts: Contacts, other: np.ndarray, across, anchors) -> np.ndarray:
+    """Let two judges of all contacts vote on joins; a clear majority pulls together."""
+    together = np.zeros(contacts.size.size)
+    for share, lean in product(SHARES, LEANS):
+        pull = pulled(contacts.probability + share * (other - contacts.probability), lean)
+        root = contract(anchors.size, contacts.first, contacts.second, pull, anchors).root
+        together += root[contacts.first] == root[contacts.second]
+    majority = together / (len(SHARES) * len(LEANS)) - LEAST_VOTES
+    return majority * np.where(across, np.sqrt(contacts.size), contacts.size)
+
+
+def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params, lean) -> np.ndarray:
     smaller = np.minimum(size[touch.first], size[touch.second])
     # Large pieces of one neurite meet across its calibre. A narrow window between two is more
     # often a gap in the membrane.
     width = touch.size / smaller ** (2 / 3 if thin else 1 / 2)
     doubt = params.window_penalty * np.maximum(0, 1 - width / params.least_width)
-    return (touch.probability - params.least_probability[thin] - doubt) * touch.size
+    return (touch.probability - params.least_probability[thin] - lean - doubt) * touch.size
 
 
-def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params) -> np.ndarray:
+def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params, lean) -> np.ndarray:
     pull = params.overlap_weight * (share - params.least_share)
     # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
-    pull += overlap.probability - params.least_probability[thin]
+    pull += overlap.probability - params.least_probability[thin] - lean
     # The root of an area is a length, comparable with that of a boundary in the section.
     return pull * np.sqrt(overlap.size)
 

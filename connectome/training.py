@@ -36,7 +36,8 @@ class Material:
     to_labels : callable
         Takes a neurite probability, returns neurite ids of shape (Z, Y, X), by the road that all
         probability maps take, with proofread sections as they are. The second argument, sections
-        to hold back, leaves some of these out.
+        to hold back, leaves some of these out. With ``voted=True`` pieces are those of the
+        evidence, and it and the probability vote on which are joined.
     """
 
     image: np.ndarray
@@ -63,12 +64,15 @@ class Learned:
         Which model it is, and on what it may be used; fit for JSON.
     arrays : dict of ndarray
         Its weights.
+    voted : bool
+        Whether the evidence has a say, too, in what is made of the probability.
     """
 
     probability: np.ndarray
     metrics: dict
     meta: dict = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    voted: bool = False
 
 
 def neurite_target(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:

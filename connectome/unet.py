@@ -33,6 +33,7 @@ LEAST_EVIDENCE = 0.02  # nor does evidence nearer to 0 or 1
 
 PATCH, BATCH = 128, 8
 WEIGHT_DECAY = 1e-4
+ADAPTING = 40  # batches that a network sees of a stack to adapt to it
 PROOFREAD_WEIGHT = 4.0  # against 1 of the surest pseudo-label
 
 TILE, MARGIN = 512, 48  # pixels: looked at together, and how far a pixel's judgement reaches
@@ -371,12 +372,14 @@ class Pupil:
         self.net = network(weights, seed, device)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), weight_decay=WEIGHT_DECAY)
 
-    def learn(self, rng: np.random.Generator, seen: Sight, told: Lesson, rate: float) -> float:
-        """Learn from one batch at a learning rate; return its loss."""
+    def learn(
+        self, rng: np.random.Generator, seen: Sight, told: Lesson, rate: float, vary=augmented
+    ) -> float:
+        """Learn from one batch, varied so, at a learning rate; return its loss."""
         self.net.train()
         patches, target, weight = sample(rng, seen, told, BATCH)
         turn = int(rng.integers(8))
-        batch = [turned(x, turn) for x in (augmented(rng, patches), target, weight)]
+        batch = [turned(x, turn) for x in (vary(rng, patches), target, weight)]
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         wrong = self._loss(*batch)
@@ -416,6 +419,45 @@ class Pupil:
             state.setdefault(int(i), {})[name] = torch.from_numpy(np.asarray(value).copy())
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+@torch.no_grad()
+def adapted(
+    weights: Mapping[str, np.ndarray], seen: Sight, tissue: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Take the statistics that a network normalises by from the stack that it is to judge.
+
+    What it learned stays, and no label is used (adaptive batch normalisation, Li et al. 2016). By
+    the statistics of other tissue, units that find membranes may hardly respond in this one.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        Of a network that learned elsewhere.
+    seen : Sight
+        The stack.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        Where it shows anything.
+    seed : int
+        Of what is looked at.
+
+    Returns
+    -------
+    dict of ndarray
+        The weights, with other means and variances of normalisation.
+    """
+    pupil = Pupil(weights, seed, torch.device("cpu"))
+    for layer in pupil.net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean over all batches
+    pupil.net.train()
+    told = Lesson(tissue, tissue.astype(np.float32))
+    rng = np.random.default_rng(seed)
+    for _ in range(ADAPTING):
+        patches, _, _ = sample(rng, seen, told, BATCH)
+        pupil.net(patches.contiguous(memory_format=torch.channels_last))
+    return pupil.weights()
 
 
 # Judging -----------------------------------------------------------------------------------------

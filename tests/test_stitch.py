@@ -246,6 +246,45 @@ def pieces_of_noise():
     }
 
 
+# --- two maps -----------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_map_that_agrees_with_the_first_changes_nothing(voxel_size):
+    pieces, probability = slabs()
+    alone = stitch_pieces(pieces, probability, voxel_size).labels
+    assert np.array_equal(
+        stitch_pieces(pieces, probability, voxel_size, other=probability).labels, alone
+    )
+
+
+@BOTH
+def test_a_membrane_that_only_the_second_map_sees_well_parts(voxel_size):
+    pieces, probability = slabs()
+    blind = probability.copy()
+    blind[:, :, 18:22] = 0.4
+    assert stitch_pieces(pieces, blind, voxel_size).labels.max() == 1
+    assert stitch_pieces(pieces, blind, voxel_size, other=probability).labels.max() == 2
+
+
+@BOTH
+def test_a_membrane_that_the_first_map_is_sure_of_outweighs_a_blind_second(voxel_size):
+    pieces, probability = slabs()
+    blind = probability.copy()
+    blind[:, :, 18:22] = 0.4
+    assert stitch_pieces(pieces, probability, voxel_size, other=blind).labels.max() == 2
+
+
+@BOTH
+def test_what_a_person_said_outweighs_every_vote(voxel_size):
+    pieces, probability = slabs()
+    said = np.zeros(pieces.max() + 1, int)
+    said[[1, 3]] = 5  # one neurite, in spite of the membrane
+    said[[2]] = 6
+    voted = stitch_pieces(pieces, probability, voxel_size, anchors=said, other=probability)
+    assert voted.neurite[1] == voted.neurite[3] != voted.neurite[2]
+
+
 @BOTH
 def test_every_contact_tells_whether_and_when_its_pieces_came_together(voxel_size, pieces_of_noise):
     given = (*pieces_of_noise[voxel_size], voxel_size)

@@ -107,17 +107,37 @@ def test_help_loads_nothing_heavy():
     assert not {"torch", "numpy"} & set(shown.stdout.split())
 
 
-def test_without_proofread_sections_it_runs_and_says_what_to_expect(finished, tmp_path, capsys):
+@pytest.fixture
+def untouched(finished, tmp_path):
+    """The same run, nothing of it proofread."""
     for name in (layout.ALIGNED["float16"], layout.LABELS, layout.PROBABILITY, layout.SHIFTS):
         for path in (finished / name, layout.sidecar(finished / name)):
             copy = tmp_path / path.relative_to(finished)
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(path.read_bytes())
-    train_unet2d_selftrain.main(["--outdir", str(tmp_path), *QUICK])
+    return tmp_path
+
+
+def test_without_proofread_sections_it_runs_and_says_what_to_expect(untouched, capsys):
+    train_unet2d_selftrain.main(["--outdir", str(untouched), *QUICK])
     said = capsys.readouterr().out
     assert "no section is proofread" in said
     assert "round 1" in said
-    assert (tmp_path / layout.REFINED_LABELS["unet"]).exists()
+    assert (untouched / layout.REFINED_LABELS["unet"]).exists()
+
+
+def test_without_proofread_sections_nothing_is_trained_unless_asked_for(untouched, capsys):
+    train_unet2d_selftrain.main(["--outdir", str(untouched), "--threads", "1"])
+    said = capsys.readouterr().out
+    assert "not trained" in said
+    assert "adapted to this stack, kept" in said
+    metrics = json.loads((untouched / layout.REFINED_METRICS["unet"]).read_text())
+    assert metrics["rounds"] == []
+    assert metrics["adapted"]["voted"]
+    # What it makes can be made again from the model it leaves.
+    before = np.load(untouched / layout.REFINED_LABELS["unet"])
+    train(untouched, "--apply", str(model_of(untouched)), "--threads", "1")
+    assert np.array_equal(np.load(untouched / layout.REFINED_LABELS["unet"]), before)
 
 
 def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):

@@ -47,7 +47,7 @@ def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):
         evidence.astype(np.float32),
         truth,
         Proofread(truth, tuple(proofread)) if proofread else None,
-        to_labels or (lambda probability, held_back=(): truth),
+        to_labels or (lambda probability, held_back=(), voted=False: truth),
     )
 
 
@@ -191,6 +191,19 @@ def test_variation_is_drawn_from_the_seed_and_leaves_shapes_alone():
     assert first.shape == patches.shape
 
 
+def test_adapting_takes_statistics_from_the_stack_and_leaves_what_was_learned():
+    stack = material()
+    weights = models.read_model(THICK_START, unet.KIND)[1]
+    first, again = (unet.adapted(weights, unet.sight(stack), stack.tissue, seed) for seed in (1, 1))
+    changed = {name for name in weights if not np.array_equal(first[name], weights[name])}
+    assert {name.rsplit(".", 1)[1] for name in changed} == {
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    }
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
 # Training
 
 
@@ -218,10 +231,12 @@ def test_the_same_seed_gives_the_same_result():
     assert not np.array_equal(first.arrays["out.weight"], other.arrays["out.weight"])
 
 
-def test_interrupted_training_goes_on_to_the_same_result(monkeypatch):
+@pytest.mark.parametrize("start", [None, THICK_START])
+def test_interrupted_training_goes_on_to_the_same_result(monkeypatch, start):
     monkeypatch.setattr(selftrain, "EXAMINE_EVERY", 3)
     params = selftrain.UnetParams(minutes=None, epochs=5, rounds=2)
-    whole = trained(material(proofread=(1, 4)), params)
+    weights = models.read_model(start, unet.KIND)[1] if start else None
+    whole = trained(material(proofread=(1, 4)), params, weights=weights)
     kept = []
 
     def interrupted(meta, arrays):
@@ -230,10 +245,11 @@ def test_interrupted_training_goes_on_to_the_same_result(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(material(proofread=(1, 4)), params, keep=interrupted)
+        trained(material(proofread=(1, 4)), params, weights=weights, keep=interrupted)
     assert kept[-1][0]["rounds"]  # in the second round
     said = []
-    resumed = trained(material(proofread=(1, 4)), params, kept=kept[-1], say=said.append)
+    going_on = {"weights": weights, "kept": kept[-1], "say": said.append}
+    resumed = trained(material(proofread=(1, 4)), params, **going_on)
     assert "going on" in said[0]
     assert np.array_equal(resumed.probability, whole.probability)
     assert [r["curve"] for r in resumed.metrics["rounds"]] == [
@@ -254,7 +270,7 @@ def test_a_checkpoint_of_other_flags_or_corrections_is_refused(stack, seed):
 def test_a_round_that_harms_is_dropped_and_said_to_be():
     stack = material(proofread=(1, 4))
 
-    def worse_each_time(probability, held_back=()):
+    def worse_each_time(probability, held_back=(), voted=False):
         return stack.labels if probability is stack.evidence else np.ones(SHAPE, np.int32)
 
     said = []
@@ -271,7 +287,7 @@ def test_rounds_are_judged_by_sections_they_have_not_learned_from():
     held_back = []
     stack = material(proofread=(0, 2, 4, 6))
 
-    def noted(probability, sections=()):
+    def noted(probability, sections=(), voted=False):
         held_back.append(tuple(sections))
         return stack.labels
 
@@ -285,12 +301,46 @@ def test_without_a_persons_word_labels_may_not_change_much():
     stack = material()
     halves = np.repeat([[1], [2]], 32, axis=0) * np.ones((8, 1, 64), np.int32)
 
-    def unlike(probability, held_back=()):
+    def unlike(probability, held_back=(), voted=False):
         return stack.labels if probability is stack.evidence else halves
 
     (record,) = trained(replace(stack, to_labels=unlike)).metrics["rounds"]
     assert record["change"] > selftrain.LARGEST_CHANGE
     assert not record["kept"]
+
+
+def test_a_network_from_elsewhere_is_adapted_and_kept_only_if_it_does_no_harm():
+    weights = models.read_model(THICK_START, unet.KIND)[1]
+    untrained = selftrain.UnetParams(minutes=1, rounds=0)
+    said = []
+    kept = trained(material(), untrained, weights=weights, say=said.append)
+    assert kept.metrics["adapted"]["kept"]
+    assert kept.voted
+    assert kept.meta["voted"]
+    assert "adapted to this stack, kept" in said[-1]
+    stack = material()
+    halves = np.repeat([[1], [2]], 32, axis=0) * np.ones((8, 1, 64), np.int32)
+
+    def unlike(probability, held_back=(), voted=False):
+        return halves if voted else stack.labels
+
+    dropped = trained(replace(stack, to_labels=unlike), untrained, weights=weights)
+    assert not dropped.metrics["adapted"]["kept"]
+    assert not dropped.voted
+    assert not dropped.arrays
+    assert np.array_equal(dropped.probability, stack.evidence)
+
+
+def test_a_vote_is_chosen_where_held_out_sections_agree_with_it_best():
+    stack = material(proofread=(1, 4))
+    wrong = np.ones(SHAPE, np.int32)
+
+    def best_by_vote(probability, held_back=(), voted=False):
+        return stack.labels if voted else wrong
+
+    weights = models.read_model(THICK_START, unet.KIND)[1]
+    untrained = selftrain.UnetParams(minutes=1, rounds=0)
+    assert trained(replace(stack, to_labels=best_by_vote), untrained, weights=weights).voted
 
 
 def test_minutes_are_used_up():
