@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from connectome.resolution import doubled, half_sigma, halved
+from connectome.resolution import doubled, half_sigma, halved, wide_gaussian
 
 SHAPES = st.tuples(*[st.integers(1, 7)] * 3)
 AXES = pytest.mark.parametrize("axes", [(), (0,), (1, 2), (0, 1, 2)])
@@ -52,3 +52,19 @@ def test_what_is_smooth_is_as_smooth_at_full_resolution():
     half = ndimage.gaussian_filter(halved(noise, axes), half_sigma(sigma, axes))
     whole, middle = ndimage.gaussian_filter(noise, sigma), (slice(8, -8),) * 3
     np.testing.assert_allclose(doubled(half, axes, noise.shape)[middle], whole[middle], atol=0.02)
+
+
+@pytest.mark.parametrize("sigma", [(2.0, 2.0), (12.0, 12.0), (40.0, 30.0)])
+@pytest.mark.parametrize("shape", [(120, 97), (31, 200)])
+def test_a_wide_gaussian_is_that_of_scipy(sigma, shape):
+    field = np.random.default_rng(0).random(shape, dtype=np.float32)
+    field[20:25, 30:35] = 9
+    expected = ndimage.gaussian_filter(field, sigma)
+    found = wide_gaussian(field, sigma)
+    assert found.shape == shape
+    assert np.abs(found - expected).max() < 0.1 * np.ptp(expected) + 0.01
+
+
+def test_a_constant_stays_one_under_a_wide_gaussian():
+    field = np.full((64, 33), 0.4, np.float32)
+    np.testing.assert_allclose(wide_gaussian(field, (20.0, 20.0)), 0.4, rtol=1e-5)
