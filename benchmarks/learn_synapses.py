@@ -6,7 +6,7 @@ The main job is run on phantoms of several voxel sizes. Their candidates, matche
 synapses within 200 nm, teach a logistic model; which neighbour is the true presynaptic neurite
 teaches another. Every phantom is also taken for tissue larger than it is: worms of all ages, and
 flies, have synapses of other sizes. No real tissue is used, so every real volume is a test. The
-same seeds give the same weights; it takes three minutes.
+same seeds give the same weights; it takes five minutes.
 """
 
 from __future__ import annotations
