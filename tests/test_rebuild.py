@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
@@ -15,8 +16,11 @@ import pytest
 
 from connectome import layout, pipeline, rebuild, runlog
 from connectome.console import Console
+from connectome.draft import read_draft
 from connectome.errors import DataError, UsageError
-from connectome.params import RunConfig, Source
+from connectome.params import RunConfig, Source, SynapseParams
+from connectome.plausibility import FEWEST_VERDICTS
+from connectome.synapses import find_synapses
 
 ROOT = Path(__file__).parents[1]
 QUIET = Console(quiet=True)
@@ -140,6 +144,24 @@ def test_a_persons_word_on_synapses_overrides(outdir):
     assert len(told) == len(found) - 1
     assert told.loc[0, "verdict"] == "accepted"
     assert told.loc[0, ["z", "y", "x"]].tolist() == found.loc[1, ["z", "y", "x"]].tolist()
+
+
+def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
+    """What the default judge believes in least is accepted, the best rejected."""
+    draft = read_draft(outdir)
+    place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
+    everything = find_synapses(*place, replace(SynapseParams(), least_score=0.0))
+    n = FEWEST_VERDICTS
+    assert len(everything) > 2 * n
+    judged = pd.concat([everything.head(n), everything.tail(n)])
+    judged = judged.assign(verdict=["rejected"] * n + ["accepted"] * n)
+    judged.to_csv(outdir / layout.REVIEWED, index=False)
+    rebuild.rebuild(rebuild.RebuildConfig(str(outdir)), Console())
+    assert f"{2 * n} verdicts taught" in capsys.readouterr().out
+    told = pd.read_csv(outdir / layout.SYNAPSES)
+    assert (told["verdict"].head(n) == "accepted").all()
+    both = told[told["verdict"].isna()].merge(everything, on=["z", "y", "x"])
+    assert (both["score_x"] != both["score_y"]).all()
 
 
 def test_stacks_left_out_leave_figure_1_as_it_is(outdir):
