@@ -120,7 +120,7 @@ def _named(pre: int, posts: Sequence[int], sign: str) -> str:
     """Name a candidate by its neurites: as many, each whole, as there is room for."""
     texts = [_joined(pre, posts, sign, shown, 20) for shown in range(len(posts), 0, -1)]
     texts += [_joined(pre, posts, sign, 1, length) for length in (8, 7, 6, 5, 4)]
-    room = THUMBNAIL_MM + 0.8
+    room = THUMBNAIL_MM - 0.2
     fitting = (text for text in texts if style.text_width(text, style.SMALL_PT) <= room)
     return next(fitting, texts[-1])
 
