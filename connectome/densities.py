@@ -39,7 +39,7 @@ class Sight:
     distance : ndarray of float, shape (Z, Y, X)
         From the nearest boundary between neurites in the same section, in nm.
     darkness : ndarray of float32, shape (Z, Y, X)
-        Free of grain: 0 is cytoplasm, 1 the membrane of the same section.
+        Free of grain: 0 is the cytoplasm of the section, 1 the membranes around.
     density : ndarray of float32, shape (Z, Y, X)
         Darkness over the width and depth that a density has at least; 0 away from boundaries
         and in damaged sections.

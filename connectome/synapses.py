@@ -53,7 +53,7 @@ def find_synapses(
 ) -> pd.DataFrame:
     """Find dark densities on the boundaries between neurites.
 
-    Darkness is measured in membranes: 0 is the cytoplasm and 1 the membrane of the same section,
+    Darkness is measured in membranes: 0 is the cytoplasm of the section and 1 the membranes around,
     so it needs no contrast or stain of its own. Where it is higher than membranes are over the
     width of a density, near a boundary, there is a candidate, one for all sections it spans
     (`connectome.densities`). What it looks like is described in columns, and a logistic model of

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, Browser
 
 from connectome.errors import ConnectomeError
 from connectome.screen import require_window
@@ -26,6 +27,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A browser without a window; skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, Browser
 from PIL import Image
 
 from connectome import layout, pipeline, sprites
@@ -241,15 +240,6 @@ def test_a_report_that_cannot_be_made_leaves_the_former(tmp_path, name):
 
 
 # --- in a browser ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

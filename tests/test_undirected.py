@@ -10,7 +10,6 @@ from pathlib import Path
 import networkx as nx
 import pandas as pd
 import pytest
-from browser import CHROMIUM, Browser
 
 from connectome import layout, pipeline, rebuild, redraw, runlog
 from connectome.comparison import compare
@@ -144,37 +143,28 @@ def test_the_scripts_flag_chooses(directed, tmp_path):
 # --- the report -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
-def test_the_report_shows_no_arrows_and_says_so(browser, finished):
+def test_the_report_shows_no_arrows_and_says_so(chromium, finished):
     neurite = pd.read_csv(finished / layout.NODES)["node"].iloc[0]
-    browser.open((finished / layout.REPORT).as_uri() + f"#pick={neurite}")
-    said = browser.ask("document.body.innerText")
+    chromium.open((finished / layout.REPORT).as_uri() + f"#pick={neurite}")
+    said = chromium.ask("document.body.innerText")
     assert "without direction" in said
     for word in ("→", "Arrows run", "arrows connections", "Outputs to", "Inputs from", "red-brown"):
         assert word not in said
     graph = "document.getElementById('graph')._cyreg.cy"
-    heads = browser.ask(f"{graph}.edges().map((edge) => edge.style('target-arrow-shape'))")
+    heads = chromium.ask(f"{graph}.edges().map((edge) => edge.style('target-arrow-shape'))")
     assert set(heads) == {"none"}
-    assert browser.complaints() == []
+    assert chromium.complaints() == []
 
 
-def test_the_report_lists_every_partner_of_a_neurite_once(browser, finished):
+def test_the_report_lists_every_partner_of_a_neurite_once(chromium, finished):
     graph = nx.read_graphml(finished / layout.GRAPHML)
     neurite = max(graph, key=graph.degree)
-    browser.open((finished / layout.REPORT).as_uri() + f"#pick={neurite}")
-    partners = browser.ask("document.querySelector('#picked p').innerText")
+    chromium.open((finished / layout.REPORT).as_uri() + f"#pick={neurite}")
+    partners = chromium.ask("document.querySelector('#picked p').innerText")
     assert partners.startswith("Partners: ")
     assert sorted(re.findall(r"(\d+)\s×", partners)) == sorted(graph[neurite])  # noqa: RUF001
     lines = "document.getElementById('graph')._cyreg.cy.$('edge.into').length"
-    assert browser.ask(lines) == graph.degree(neurite)
+    assert chromium.ask(lines) == graph.degree(neurite)
 
 
 # --- compare --------------------------------------------------------------------------------------
