@@ -11,6 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 
 from connectome.errors import ConnectomeError
 from connectome.proofreading import Session
+from connectome.voxelruns import marked
 
 VIEW_NM = 1500.0  # what is seen around a place, across the shorter side of the picture
 BRUSH_NM = 60.0
@@ -151,11 +152,12 @@ class Picture:
         """Draw the labels again if a changed part of the stack is in view."""
         if box is None or not self._in_view(box):
             return
-        self.labels.refresh(thumbnail=False, highlight=False, extent=False)
+        self._refresh(self.labels)
 
     def clear_seeds(self) -> None:
         """Take all seeds away."""
-        self.seeds.data = np.zeros(self.seeds.data.shape, np.uint8)
+        self.seeds.data[marked(self.seeds.data)] = 0
+        self._refresh(self.seeds)
 
     def colour(self, neurite: int) -> np.ndarray | None:
         """Return the colour a neurite is drawn in; None for none."""
@@ -193,6 +195,10 @@ class Picture:
             return None
         away = np.linalg.norm((points[here] - voxel) * self._voxel_size, axis=1)
         return int(here[away.argmin()]) if away.min() <= POINTED_NM else None
+
+    def _refresh(self, layer) -> None:
+        """Draw a layer whose array was changed in place."""
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _in_view(self, box: tuple[slice, ...]) -> bool:
         step = self.viewer.dims.current_step

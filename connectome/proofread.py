@@ -13,8 +13,9 @@ import pandas as pd
 from scipy import ndimage
 
 from connectome.correction import Correction, now
+from connectome.division import divided
 from connectome.errors import ConnectomeError, DataError
-from connectome.voxelruns import Box, VoxelRuns, find_runs, mask_runs, unpacked
+from connectome.voxelruns import Box, VoxelRuns, find_runs, marked, part_runs, unpacked
 
 PAINTING = ("paint", "fill", "erase", "new")
 VERDICTS = {"accept": "accepted", "reject": "rejected", "unreview": ""}
@@ -139,8 +140,8 @@ class Proofreading:
             Id of what is divided.
         seeds : ndarray of int, shape (Z, Y, X)
             Marks above 0; those beyond the neurite do not count. Marks of one number are one
-            group; where all have the same number, each connected stroke is a group. What the
-            first group reaches keeps the id, and what none reaches; others get new ids.
+            group; where all have the same number, each connected stroke is a group. The largest
+            part keeps the id, and so does what no group reaches; the others get new ids.
         section : int, optional
             Divide the profiles in this section only.
         place : sequence of int, optional
@@ -151,28 +152,28 @@ class Proofreading:
         ConnectomeError
             If there are fewer than two groups in the neurite.
         """
-        from skimage.segmentation import watershed
-
         box = self._box_of(neurite)
         if section is not None:
             self._check_section(section)
             box = (slice(section, section + 1), *box[1:])
         inside = self.labels[box] == neurite
-        groups, n_groups = _groups(np.asarray(seeds)[box], inside)
+        places, groups = _groups(np.asarray(seeds)[box], inside)
+        n_groups = groups.max(initial=0)
         if n_groups < 2:
             raise ConnectomeError(
                 f"neurite {neurite} has {n_groups} of the two seeds a split needs",
                 "nothing was divided",
                 "paint one stroke into each of its parts",
             )
-        parts = watershed(-self.probability[box], groups, mask=inside)
-        places = np.flatnonzero(parts > 1)
-        ids = parts.reshape(-1)[places] + (self._highest - 1)
-        runs = find_runs(places, neurite, ids, box, self.labels.shape)
-        split = (neurite, *range(self.new_id(), self.new_id() + n_groups - 1))
-        return self._do(
-            _Relabelling(runs), self._made("split", split, place, runs.n_voxels, runs.packed())
-        )
+        parts = divided(inside, places, groups, self.probability[box])
+        sizes = [np.count_nonzero(parts == group) for group in range(1, n_groups + 1)]
+        kept = int(np.argmax(sizes)) + 1
+        parts *= parts != kept
+        new = range(self.new_id(), self.new_id() + n_groups - 1)
+        ids = [*new[: kept - 1], neurite, *new[kept - 1 :]]
+        runs = part_runs(parts, neurite, ids, box, self.labels.shape)
+        made = self._made("split", (neurite, *new), place, runs.n_voxels, runs.packed())
+        return self._do(_Relabelling(runs), made)
 
     def paint(
         self,
@@ -339,7 +340,8 @@ class Proofreading:
                 f"both are neurite {keep}", "there is nothing to merge", "pick two neurites"
             )
         box = self._box_of(other)
-        return mask_runs(self.labels[box] == other, other, keep, box, self.labels.shape)
+        profiles = (section == other for section in self.labels[box])
+        return part_runs(profiles, other, (keep,), box, self.labels.shape)
 
     def _painting(self, voxels, neurite, before) -> VoxelRuns:
         shape = self.labels.shape
@@ -411,7 +413,8 @@ class Proofreading:
 
     def _check_neurite(self, neurite: int) -> None:
         box = self._boxes.get(neurite)
-        if box is None or not (self.labels[box] == neurite).any():
+        # Section by section: the first one tells of most.
+        if box is None or not any((section == neurite).any() for section in self.labels[box]):
             what = "belongs to nobody" if neurite == 0 else "is no neurite of this stack"
             raise ConnectomeError(f"{neurite} {what}", remedy="pick a coloured neurite")
 
@@ -450,7 +453,7 @@ class _Relabelling:
 
     runs: VoxelRuns
 
-    @property
+    @cached_property
     def box(self) -> Box:
         return self.runs.box()
 
@@ -463,7 +466,8 @@ class _Relabelling:
         given = pd.unique(self.runs.new[self.runs.new > 0]).tolist()
         self._boxes = {neurite: state._boxes.get(neurite) for neurite in given}
         for neurite in given:
-            state._grow(neurite, self.runs.box(self.runs.new == neurite))
+            alone = given == [neurite]
+            state._grow(neurite, self.box if alone else self.runs.box(self.runs.new == neurite))
 
     def revert(self, state: Proofreading) -> None:
         self.runs.write(state.labels, self.runs.old)
@@ -546,17 +550,21 @@ def _does_not_fit(correction: Correction, why: str) -> DataError:
     )
 
 
-def _groups(seeds: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, int]:
-    """Count groups of seeds from 1: by their marks, or by strokes where all marks are alike."""
-    groups = np.zeros(inside.shape, np.int32)
-    marked = np.nonzero((seeds > 0) & inside)
-    values, which = np.unique(seeds[marked], return_inverse=True)
-    groups[marked] = which + 1
-    if values.size != 1:
-        return groups, values.size
-    around = ndimage.find_objects(groups)[0]
-    groups[around], n_strokes = ndimage.label(groups[around], np.ones((3, 3, 3)))
-    return groups, n_strokes
+def _groups(seeds: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where seeds are, (z, y, x), and their groups, counted from 1.
+
+    Groups go by marks, or by strokes where all marks are alike.
+    """
+    where = marked(seeds)
+    places = np.column_stack(where)[inside[where]]
+    marks = seeds[tuple(places.T)]
+    values, which = np.unique(marks, return_inverse=True)
+    if values.size == 1:
+        low = places.min(axis=0)
+        strokes = np.zeros(places.max(axis=0) - low + 1, bool)
+        strokes[tuple((places - low).T)] = True
+        which = ndimage.label(strokes, np.ones((3, 3, 3)))[0][tuple((places - low).T)] - 1
+    return places, which + 1
 
 
 def _boxes(labels: np.ndarray) -> dict[int, Box]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from connectome.errors import DataError
 
 Box = tuple[slice, slice, slice]
+
+AT_ONCE = 2**14  # runs written at a time: what is needed on the way stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +54,11 @@ class VoxelRuns:
 
     def write(self, labels: np.ndarray, ids: np.ndarray) -> None:
         """Give each run an id, in place; ``labels`` is C-contiguous."""
-        voxels = expanded(self.starts, self.lengths)
-        labels.reshape(-1)[voxels] = np.repeat(ids, self.lengths)
+        flat = labels.reshape(-1)
+        for first in range(0, self.starts.size, AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            voxels = expanded(self.starts[some], self.lengths[some])
+            flat[voxels] = np.repeat(ids[some], self.lengths[some])
 
     def packed(self) -> bytes:
         """Return which voxels get which ids, compressed: all that is needed to do it again.
@@ -98,26 +103,43 @@ def find_runs(
     return VoxelRuns(starts, np.diff(at, append=places.size), *ids, shape)
 
 
-def mask_runs(
-    mask: np.ndarray, old: int, new: int, box: Box, shape: tuple[int, int, int]
+def part_runs(
+    parts: Iterable[np.ndarray], old: int, new: Sequence[int], box: Box, shape: tuple[int, int, int]
 ) -> VoxelRuns:
-    """Gather a mask's voxels into runs: as `find_runs`, and faster where all have one id.
+    """Gather what becomes of the parts of one neurite into runs.
+
+    As `find_runs`, for many voxels of one id: section by section, so that what is needed on the
+    way stays small and is used again. O(V) time for V voxels of the box.
 
     Parameters
     ----------
-    mask : ndarray of bool
-        Of the box's shape.
-    old, new, box, shape
+    parts : iterable of ndarray of bool or int, shape (Y, X)
+        For each section of the box the part that voxels belong to; 0 where nothing changes.
+    old : int
+        The id all of them have.
+    new : sequence of int
+        The ids of parts 1, 2 and so on.
+    box, shape
         As in `find_runs`.
     """
-    fenced = np.zeros((*mask.shape[:2], mask.shape[2] + 2), bool)
-    fenced[..., 1:-1] = mask
-    # Along a row, runs begin and end by turns.
-    edges = np.flatnonzero(fenced[..., 1:] != fenced[..., :-1])
-    begin, end = edges[::2], edges[1::2]
-    starts = _in_stack(np.unravel_index(begin, fenced[..., 1:].shape), box, shape)
-    ids = (np.full(begin.size, which, np.int32) for which in (old, new))
-    return VoxelRuns(starts, end - begin, *ids, shape)
+    kind = np.min_scalar_type(len(new))
+    ids = np.array([0, *new], np.int32)
+    _, ny, nx = (along.stop - along.start for along in box)
+    fenced = np.zeros((ny, nx + 2), kind)
+    corners = _in_stack(np.indices((box[0].stop - box[0].start, ny, 1))[..., 0], box, shape)
+    pieces = []
+    for part, corner in zip(parts, corners, strict=True):
+        fenced[:, 1:-1] = part
+        # At an edge one run ends, and the next begins unless there is nothing to change.
+        edges = np.flatnonzero(fenced[:, 1:] != fenced[:, :-1])
+        row = edges // (nx + 1)
+        which = fenced.reshape(-1)[edges + row + 1]
+        begins = np.flatnonzero(which)
+        first, row = edges[begins], row[begins]
+        lengths = edges[begins + 1] - first
+        pieces.append((corner[row] + first - row * (nx + 1), lengths, ids[which[begins]]))
+    starts, lengths, after = map(np.concatenate, zip(*pieces, strict=True))
+    return VoxelRuns(starts, lengths, np.full(starts.size, old, np.int32), after, shape)
 
 
 def _in_stack(inside: Sequence[np.ndarray], box: Box, shape: tuple[int, int, int]) -> np.ndarray:
@@ -146,6 +168,13 @@ def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
         raise DataError(
             f"a logged edit cannot be read: {error}", "the edits after it cannot be made again"
         ) from error
+
+
+def marked(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where a stack is not 0, (z, y, x): at once if that is in a few sections only."""
+    sections = np.flatnonzero(stack.reshape(len(stack), -1).any(axis=1))
+    z, y, x = np.nonzero(stack[sections])
+    return sections[z], y, x
 
 
 def expanded(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

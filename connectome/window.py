@@ -21,6 +21,7 @@ from connectome.panel import Action, Panel, ask, swatch
 from connectome.picture import SEEDS, Picture
 from connectome.proofread import Change, Proofreading
 from connectome.proofreading import Session, open_session, unsaved
+from connectome.voxelruns import marked
 
 SAVE, LATER, STAY = "Save", "Close without saving", "Go on proofreading"
 BACK, WITHOUT, NOT_NOW = "Bring them back", "Begin without them", "Not now"
@@ -266,8 +267,7 @@ class Window:
     def split(self) -> str:
         """Cut the neurite that was seeded apart."""
         seeds = self.picture.seeds.data
-        seeded = np.flatnonzero(seeds)
-        ids = self._work.labels.reshape(-1)[seeded]
+        ids = self._work.labels[marked(seeds)]
         if not ids.any():
             raise ConnectomeError(
                 "there is no seed on a neurite", remedy="S, then a stroke into each of its parts"

@@ -42,7 +42,7 @@ FLOORS = {
         ["graph", "topology", "rewiring"],
         ["reviews"],
         ["changes"],
-        ["proofread", "voxelruns"],
+        ["proofread", "division", "voxelruns"],
         ["doubts"],
         ["brush"],
         [

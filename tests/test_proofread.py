@@ -129,6 +129,16 @@ def test_a_split_into_three_gives_two_new_ids_and_leaves_what_no_seed_reaches():
     assert (state.labels[..., 10:] == 5).all()
 
 
+def test_of_a_split_neurite_the_largest_part_keeps_its_id_whichever_seed_came_first():
+    labels, probability = dumbbell()
+    state, _ = proofread(labels, probability)
+    seeds = np.zeros(labels.shape, np.uint8)
+    seeds[1, 2, 20], seeds[1, 2, 0] = 1, 2
+    state.split(1, seeds)
+    assert (state.labels[..., :12] == 1).all()
+    assert (state.labels[..., 13:] == 2).all()
+
+
 def test_seeds_beyond_the_neurite_do_not_count():
     state, told = proofread()
     seeds = np.zeros(SHAPE, int)

@@ -183,7 +183,9 @@ def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
         state.swap(0)
         state.review(0, "accepted")
         state.merge(6, 1)
-        state.split(3, seeds(33, 46))  # the synapse with 4 is on the larger part
+        marks = np.zeros(SHAPE, np.uint8)
+        marks[2, [10, 48], 40] = 1, 2
+        state.split(3, marks)  # the synapse with 4 is on the smaller part, above
         session.save()
     table = pd.read_csv(outdir / layout.REVIEWED, dtype={"post_ids": str})
     columns = ["pre_id", "post_id", "post_ids", "verdict", "swapped", "reviewer"]

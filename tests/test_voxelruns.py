@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from connectome.voxelruns import expanded, find_runs, mask_runs, unpacked
+from connectome.voxelruns import AT_ONCE, expanded, find_runs, part_runs, unpacked
 
 SHAPE = (3, 4, 6)
 EVERYWHERE = tuple(slice(0, n) for n in SHAPE)
@@ -42,16 +42,27 @@ def test_what_is_packed_tells_which_voxels_change_to_what(mask, old, new):
 
 
 @settings(max_examples=80, deadline=None)
-@given(MASKS)
-def test_the_fast_way_finds_the_same_runs_within_a_box(mask):
+@given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 2)))
+def test_the_fast_way_finds_the_same_runs_within_a_box(parts):
     box = (slice(1, 3), slice(0, 3), slice(2, 6))
-    places = np.flatnonzero(mask[box])
-    fast, slow = mask_runs(mask[box], 1, 2, box, SHAPE), find_runs(places, 1, 2, box, SHAPE)
+    places = np.flatnonzero(parts[box])
+    new = parts[box].reshape(-1)[places] + 4
+    fast, slow = part_runs(parts[box], 3, (5, 6), box, SHAPE), find_runs(places, 3, new, box, SHAPE)
     for name in ("starts", "lengths", "old", "new"):
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
     inside = np.zeros(SHAPE, bool)
-    inside[box] = mask[box]
+    inside[box] = parts[box] > 0
     np.testing.assert_array_equal(expanded(fast.starts, fast.lengths), np.flatnonzero(inside))
+
+
+def test_more_runs_than_are_written_at_a_time_are_all_written():
+    labels = np.zeros((1, 300, 2 * AT_ONCE // 100), np.int32)
+    everywhere = tuple(slice(0, n) for n in labels.shape)
+    stripes = np.arange(labels.size) % 2 * np.ones(labels.size, bool)
+    runs = part_runs(stripes.reshape(labels.shape) > 0, 0, (7,), everywhere, labels.shape)
+    assert runs.starts.size > 2 * AT_ONCE
+    runs.write(labels, runs.new)
+    assert ((labels.reshape(-1) == 7) == (stripes > 0)).all()
 
 
 def test_a_row_ends_a_run_and_so_does_another_id():

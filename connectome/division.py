@@ -1,0 +1,150 @@
+"""A neurite divided between seeds, however large it is, while the person who asked waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from connectome.voxelruns import Box
+
+FLOODED = 2**17  # voxels a watershed floods in a twentieth of a second
+WIDEST_PX = 8  # blocks larger than this lose thin membranes, and with them where to cut
+REFINED = 2**20  # voxels of the boxes around cuts that are flooded again
+
+
+def divided(
+    inside: np.ndarray, places: np.ndarray, groups: np.ndarray, probability: np.ndarray
+) -> np.ndarray:
+    """Divide a neurite between seeds, by watershed on the neurite probability.
+
+    A neurite larger than a watershed can flood while a person waits is flooded in blocks of a few
+    pixels of its sections, small enough to keep the seeds of different groups apart. The blocks
+    along cuts and around seeds are then flooded again voxel by voxel, with what is around them
+    as seeds; the smallest cuts come first, and the largest stay as they are if they are too many.
+    O(V) time for V voxels, most of it spent on what is flooded.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape (Z, Y, X)
+        The neurite.
+    places : ndarray of int, shape (N, 3)
+        Seeds inside, (z, y, x).
+    groups : ndarray of int, shape (N,)
+        The group of each seed, from 1.
+    probability : ndarray of float, shape (Z, Y, X)
+        Neurite probability.
+
+    Returns
+    -------
+    ndarray of unsigned int, shape (Z, Y, X)
+        The group that each voxel of the neurite goes to; 0 where no seed leads, and outside.
+    """
+    side = _block_side(inside, places, groups)
+    if side == 1:
+        return _flooded(inside, _put(places, groups, inside.shape), probability)
+    blocks = _any(inside, side)
+    seeds = _put(places // (1, side, side), groups, blocks.shape)
+    evidence = _sampled(probability, side)
+    evidence[seeds > 0] = np.inf  # whoever put a seed did not mean the membrane beside it
+    coarse = _flooded(blocks, seeds, evidence)
+    parts = _spread(coarse, side, inside.shape) * inside
+    fine = _put(places, groups, inside.shape)
+    left = REFINED
+    for again, box in _doubtful(coarse, seeds):
+        voxels = _in_voxels(box, side)
+        left -= parts[voxels].size
+        if left < 0:
+            break
+        here = _spread(again, side, parts[voxels].shape) & inside[voxels]
+        known = np.where(here, fine[voxels], parts[voxels])
+        parts[voxels] = _flooded(inside[voxels], known, probability[voxels])
+    return parts
+
+
+def _block_side(inside, places, groups) -> int:
+    """Return the side of blocks that are few enough, and no larger than keeps groups apart."""
+    n_voxels, side = np.count_nonzero(inside), 1
+    while side < WIDEST_PX and n_voxels > FLOODED * side**2:
+        if not _apart(places // (1, 2 * side, 2 * side), groups):
+            break
+        side *= 2
+    return side
+
+
+def _apart(places: np.ndarray, groups: np.ndarray) -> bool:
+    """Tell whether no place has seeds of two groups."""
+    both = np.unique(np.column_stack([places, groups]), axis=0)
+    return len(both) == len(np.unique(both[:, :3], axis=0))
+
+
+def _put(places: np.ndarray, groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    seeds = np.zeros(shape, np.min_scalar_type(int(groups.max())))
+    seeds[tuple(places.T)] = groups
+    return seeds
+
+
+def _flooded(inside, seeds, probability) -> np.ndarray:
+    from skimage.segmentation import watershed
+
+    parts = watershed(-np.asarray(probability, np.float32), seeds.astype(np.int32), mask=inside)
+    return parts.astype(seeds.dtype)
+
+
+def _any(inside: np.ndarray, side: int) -> np.ndarray:
+    """Tell which blocks have a voxel inside."""
+    for axis in (1, 2):
+        before = (slice(None),) * axis
+        blocks = inside[(*before, slice(None, None, side))].copy()
+        for at in range(1, side):
+            there = inside[(*before, slice(at, None, side))]
+            blocks[(*before, slice(there.shape[axis]))] |= there
+        inside = blocks
+    return inside
+
+
+def _sampled(probability: np.ndarray, side: int) -> np.ndarray:
+    """Return the mean of four voxels of every block: a membrane half as wide shows in it."""
+    quarters = (side // 4, side - 1 - side // 4)
+    rows, columns = (
+        [np.minimum(np.arange(0, n, side) + at, n - 1) for at in quarters]
+        for n in probability.shape[1:]
+    )
+    return sum(probability[:, y[:, None], x].astype(np.float32) for y in rows for x in columns) / 4
+
+
+def _spread(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Give every voxel what its block has."""
+    wide = np.repeat(blocks, side, axis=2)[..., : shape[2]]
+    return np.repeat(wide, side, axis=1)[:, : shape[1]]
+
+
+def _doubtful(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, Box]]:
+    """Yield what is to be flooded again: blocks, and the box around them and their neighbours."""
+    doubtful = ndimage.binary_dilation(_at_cuts(parts) | (seeds > 0), np.ones((3, 3, 3)))
+    which, n = ndimage.label(doubtful)
+    boxes = [
+        tuple(slice(max(along.start - 1, 0), along.stop + 1) for along in box)
+        for box in ndimage.find_objects(which)
+    ]
+    for number in sorted(range(n), key=lambda number: which[boxes[number]].size):
+        yield which[boxes[number]] == number + 1, boxes[number]
+
+
+def _at_cuts(parts: np.ndarray) -> np.ndarray:
+    """Tell which blocks touch one of another part."""
+    cut = np.zeros(parts.shape, bool)
+    for axis in range(parts.ndim):
+        ahead, behind = ((slice(None),) * axis + (side,) for side in (slice(1, None), slice(-1)))
+        differ = (parts[ahead] != parts[behind]) & (parts[ahead] > 0) & (parts[behind] > 0)
+        cut[ahead] |= differ
+        cut[behind] |= differ
+    return cut
+
+
+def _in_voxels(box: Box, side: int) -> Box:
+    return tuple(
+        slice(along.start * by, along.stop * by)
+        for along, by in zip(box, (1, side, side), strict=True)
+    )
