@@ -122,8 +122,7 @@ def _spread(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray
 
 def _doubtful(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, Box]]:
     """Yield what is to be flooded again: blocks, and the box around them and their neighbours."""
-    doubtful = ndimage.binary_dilation(_at_cuts(parts) | (seeds > 0), np.ones((3, 3, 3)))
-    which, n = ndimage.label(doubtful)
+    which, n = ndimage.label(_with_neighbours(_at_cuts(parts) | (seeds > 0)))
     boxes = [
         tuple(slice(max(along.start - 1, 0), along.stop + 1) for along in box)
         for box in ndimage.find_objects(which)
@@ -135,12 +134,27 @@ def _doubtful(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray
 def _at_cuts(parts: np.ndarray) -> np.ndarray:
     """Tell which blocks touch one of another part."""
     cut = np.zeros(parts.shape, bool)
-    for axis in range(parts.ndim):
-        ahead, behind = ((slice(None),) * axis + (side,) for side in (slice(1, None), slice(-1)))
+    for ahead, behind in _pairs(parts.ndim):
         differ = (parts[ahead] != parts[behind]) & (parts[ahead] > 0) & (parts[behind] > 0)
         cut[ahead] |= differ
         cut[behind] |= differ
     return cut
+
+
+def _with_neighbours(blocks: np.ndarray) -> np.ndarray:
+    """Add the 26 blocks around each."""
+    for ahead, behind in _pairs(blocks.ndim):
+        wide = blocks.copy()
+        wide[ahead] |= blocks[behind]
+        wide[behind] |= blocks[ahead]
+        blocks = wide
+    return blocks
+
+
+def _pairs(ndim: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Yield what selects all but the first, and all but the last along each axis."""
+    for axis in range(ndim):
+        yield tuple((slice(None),) * axis + (side,) for side in (slice(1, None), slice(None, -1)))
 
 
 def _in_voxels(box: Box, side: int) -> Box:
