@@ -265,7 +265,8 @@ def taught(case: Case, true, marks: int = MARKS) -> float:
             pairs = matches(places(learn), true[side * (true[:, 2] - middle) > 0], size)
             accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
             judge = plausibility.relearned(judge, learn, accepted) or judge
-        kept = rest[judge.score(rest) >= SynapseParams().least_score]
+        likely = judge.score(rest) if judge.taught else rest["score"]
+        kept = rest[likely >= SynapseParams().least_score]
         scores.append(f1(places(kept), true[side * (true[:, 2] - middle) <= 0], size))
     return statistics.mean(scores)
 

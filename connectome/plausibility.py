@@ -39,10 +39,14 @@ SIGNS = {
 DIRECTION = ("share", "deep", "vesicles", "volume")
 DARKNESS = ("peak", "darkness", "darkest", "rim_darkness")
 LEAST_SHARE, LEAST_VESICLES, LEAST_UM3 = 0.02, 0.05, 1e-4
+SUREST = 30.0  # log-odds beyond which a probability is 0 or 1 to the computer
 # How far a few dozen verdicts are likely to move a weight, for evidence in standard deviations, and
 # the log-odds of a typical candidate.
 WEIGHT_SPREAD, BIAS_SPREAD = 0.6, 0.5
 FEWEST_VERDICTS = 5  # of either kind, for there to be anything to learn
+# How far the density of synapses varies from tissue to tissue, as a logarithm, and how far the
+# log-odds of candidates may be off in a stack like none they were learned on.
+DENSITY_SPREAD, STACK_SPREAD = 0.3, 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,8 @@ class Judge:
         nor hopeless, and the standard deviation.
     direction : ndarray of float, shape (D,)
         Weights of `DIRECTION`.
+    taught : bool
+        Whether verdicts on candidates of the stack itself have had a say.
     """
 
     weights: np.ndarray
@@ -66,10 +72,12 @@ class Judge:
     centre: np.ndarray
     spread: np.ndarray
     direction: np.ndarray
+    taught: bool = False
 
     def score(self, table: pd.DataFrame) -> np.ndarray:
         """Return the probability of each candidate being a synapse; shape (N,)."""
-        return 1 / (1 + np.exp(-(evidence(table) @ self.weights + self.bias)))
+        odds = evidence(table) @ self.weights + self.bias
+        return 1 / (1 + np.exp(-np.clip(odds, -SUREST, SUREST)))
 
     def presynaptic(self, near: Sequence) -> np.ndarray:
         """Return the probability of each neighbour being the presynaptic one; shape (N,).
@@ -83,6 +91,43 @@ class Judge:
         height = pulls(near) @ self.direction
         odds = np.exp(height - height.max())
         return odds / odds.sum()
+
+
+def no_denser(scores: np.ndarray, usual: float) -> np.ndarray:
+    """Lower the odds of all candidates alike if they promise more synapses than tissue holds.
+
+    How dark a synapse is differs from stack to stack; how many there are in a µm³ differs less. The
+    shift of all log-odds is the most likely one, if it is normally distributed about 0, and so is
+    the logarithm of how many times the usual number the scores add up to, with the spread that
+    counting few adds. Fewer than usual say nothing: not all tissue has synapses.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (N,)
+        Probabilities of being a synapse.
+    usual : float
+        How many synapses so much tissue usually holds.
+
+    Returns
+    -------
+    ndarray of float, shape (N,)
+        In the same order.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if not 0 < usual < scores.sum():
+        return scores
+    odds = np.log(scores) - np.log1p(-scores)
+    variance = DENSITY_SPREAD**2 + 1 / usual
+
+    def lowered(shift):
+        return 1 / (1 + np.exp(-(odds + shift)))
+
+    def cost(shift):
+        excess = max(np.log(lowered(shift).sum() / usual), 0.0)
+        return (shift / STACK_SPREAD) ** 2 + excess**2 / variance
+
+    return lowered(minimize_scalar(cost, bounds=(-4 * STACK_SPREAD, 0), method="bounded").x)
 
 
 @cache
@@ -219,4 +264,5 @@ def relearned(judge: Judge, reviewed: pd.DataFrame, accepted: np.ndarray) -> Jud
     spreads = WEIGHT_SPREAD / judge.spread, BIAS_SPREAD
     about = judge.weights, typical
     weights, typical = fitted(values - judge.centre, accepted, about, spreads)
-    return replace(judge, weights=weights, bias=typical - float(judge.centre @ weights))
+    bias = typical - float(judge.centre @ weights)
+    return replace(judge, weights=weights, bias=bias, taught=True)

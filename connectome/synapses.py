@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from connectome.densities import INSIDE_NM, Density, Sight, box_around, find_densities, look
 from connectome.params import SynapseParams
-from connectome.plausibility import Judge, default_judge
+from connectome.plausibility import Judge, default_judge, no_denser
 from connectome.progress import Progress, silent
 
 # What speaks for a candidate, beside its size.
@@ -57,8 +57,9 @@ def find_synapses(
     so it needs no contrast or stain of its own. Where it is higher than membranes are over the
     width of a density, near a boundary, there is a candidate, one for all sections it spans
     (`connectome.densities`). What it looks like is described in columns, and a logistic model of
-    these (`connectome.plausibility`) says how likely it is to be a synapse. O(V) time in voxels V,
-    and a little for each candidate.
+    these (`connectome.plausibility`) says how likely it is to be a synapse; all are less likely
+    where they would be more than neuropil holds. O(V) time in voxels V, and a little for each
+    candidate.
 
     Parameters
     ----------
@@ -96,6 +97,9 @@ def find_synapses(
         rows.append(described(density, around, sight, judge, params))
     table = pd.DataFrame([row for row in rows if row], columns=COLUMNS)
     table["score"] = judge.score(table)
+    if not judge.taught:  # a person's verdicts tell more of this stack
+        tissue_um3 = np.count_nonzero(sight.labels) * sight.voxel_um3
+        table["score"] = no_denser(table["score"], params.usual_per_um3 * tissue_um3)
     table = table[table["score"] >= params.least_score].copy()
     for axis, n in zip("yx", aligned.shape[1:], strict=True):
         table[f"{axis}_last"] = table[f"{axis}_last"].clip(

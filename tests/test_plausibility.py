@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from connectome.plausibility import (
     DIRECTION,
@@ -13,6 +16,7 @@ from connectome.plausibility import (
     default_judge,
     evidence,
     fitted,
+    no_denser,
     relearned,
 )
 
@@ -71,6 +75,36 @@ def test_which_side_is_pre_does_not_change_the_evidence():
 
 def test_no_candidates_have_no_scores():
     assert default_judge().score(rows().head(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.8, 0.1], [0.0, 1.0], [1e-12] * 50, []])
+def test_as_many_as_tissue_holds_stay_as_likely_as_they_are(scores):
+    np.testing.assert_array_equal(no_denser(np.array(scores), 2.5), scores)
+
+
+def test_where_there_are_too_many_all_are_less_likely_and_the_best_remain():
+    scores = 1 / (1 + np.exp(-np.linspace(5, -5, 101)))
+    lowered = no_denser(scores, 10.0)
+    assert (lowered < scores).all()
+    assert (np.diff(lowered) < 0).all()
+    assert 10 < lowered.sum() < 14
+    assert 5 <= (lowered >= 0.5).sum() <= 14
+
+
+def test_a_clear_synapse_in_hardly_any_tissue_remains_one():
+    assert no_denser(np.array([0.97]), 0.3)[0] > 0.5
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(float, st.integers(1, 40), elements=st.floats(1e-13, 1 - 1e-13)),
+    st.floats(1e-3, 1e3),
+)
+def test_density_never_makes_a_candidate_likelier_nor_changes_their_order(scores, usual):
+    lowered = no_denser(scores, usual)
+    assert (lowered <= scores).all()
+    order = np.argsort(scores, kind="stable")
+    assert (np.diff(lowered[order]) >= 0).all()
 
 
 def test_the_neighbour_that_holds_the_density_is_likeliest_presynaptic():
