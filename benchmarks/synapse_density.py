@@ -1,0 +1,53 @@
+"""Measure how dense synapses lie in worms: what candidates of a cutout are held to.
+
+    python benchmarks/synapse_density.py --data FOLDER
+
+For every table of ``FOLDER/celegans_connectomes`` the synapses within 1 µm of each one are counted,
+as in cutouts that somebody chose for its synapses; the median and the tenth and ninetieth
+percentile are printed, per µm³. Positions in the tables of Witvliet et al. (2021) are in nm.
+``SynapseParams.usual_per_um3`` is the mean of the medians of their four worms.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cases import DATA, print_table
+from scipy.spatial import KDTree
+
+from connectome import commandline
+
+RADIUS_UM = 1.0
+PERCENTILES = (10, 50, 90)
+PLACE = ["z_pos", "y_pos", "x_pos"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one row per worm."""
+    parser = commandline.Parser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables' folder")
+    folder = parser.parse_args(argv).data / "celegans_connectomes"
+    rows = []
+    for path in sorted(folder.glob("dataset*.csv")):
+        synapses = pd.read_csv(path).drop_duplicates("syn_id")
+        densities = around_each(synapses[PLACE].to_numpy(float) / 1000)
+        rows.append((path.stem, str(len(synapses)), *(f"{value:.1f}" for value in densities)))
+    if not rows:
+        print(f"no dataset*.csv in {folder}: nothing to measure", file=sys.stderr)
+        return
+    print_table(("synapses per µm³ within 1 µm", "synapses", "10 %", "median", "90 %"), rows)
+    print(f"mean of the medians: {np.mean([float(row[3]) for row in rows]):.1f}")
+
+
+def around_each(places: np.ndarray) -> np.ndarray:
+    """Return percentiles of how many others lie around each place, per µm³."""
+    counts = KDTree(places).query_ball_point(places, RADIUS_UM, return_length=True) - 1
+    return np.percentile(counts, PERCENTILES) / (4 / 3 * np.pi * RADIUS_UM**3)
+
+
+if __name__ == "__main__":
+    commandline.run(main)
