@@ -49,7 +49,10 @@ def divided(
     evidence = _sampled(probability, side)
     evidence[seeds > 0] = np.inf  # whoever put a seed did not mean the membrane beside it
     coarse = _flooded(blocks, seeds, evidence)
-    parts = _spread(coarse, side, inside.shape) * inside
+    parts = np.empty(inside.shape, coarse.dtype)
+    for part, thick, here in zip(parts, coarse, inside, strict=True):
+        # Section by section, what is needed on the way stays in the cache.
+        np.multiply(_spread(thick, side, here.shape), here, out=part)
     fine = _put(places, groups, inside.shape)
     left = REFINED
     for again, box in _doubtful(coarse, seeds):
@@ -116,8 +119,9 @@ def _sampled(probability: np.ndarray, side: int) -> np.ndarray:
 
 def _spread(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
     """Give every voxel what its block has."""
-    wide = np.repeat(blocks, side, axis=2)[..., : shape[2]]
-    return np.repeat(wide, side, axis=1)[:, : shape[1]]
+    ny, nx = shape[-2:]
+    wide = np.repeat(blocks, side, axis=-1)[..., :nx]
+    return np.repeat(wide, side, axis=-2)[..., :ny, :]
 
 
 def _doubtful(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, Box]]:

@@ -171,9 +171,9 @@ def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
 
 
 def marked(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where a stack is not 0, (z, y, x): at once if that is in a few sections only."""
-    sections = np.flatnonzero(stack.reshape(len(stack), -1).any(axis=1))
-    z, y, x = np.nonzero(stack[sections])
+    """Return where a stack is above 0, (z, y, x): at once if that is in a few sections only."""
+    sections = np.flatnonzero(stack.reshape(len(stack), -1).max(axis=1) > 0)
+    z, y, x = np.nonzero(stack[sections] > 0)
     return sections[z], y, x
 
 
