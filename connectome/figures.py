@@ -204,7 +204,8 @@ def figure2(
     labels : ndarray of int, shape (Z, Y, X)
         Neurite ids; 0 is none.
     synapses : DataFrame
-        Candidates: ``z, y, x`` in voxels, ``pre_id``, ``post_id`` and ``score``.
+        Candidates: ``z, y, x`` in voxels, ``pre_id``, ``post_id`` and ``score``; ``z_first`` and
+        ``z_last`` where it is known which sections they span.
     voxel_size : tuple of float
         (z, y, x) in nm.
     source : str
@@ -226,8 +227,8 @@ def figure2(
     """
     check_shapes(aligned.shape, labels)
     depth = len(aligned)
-    sections = _pixels(synapses["z"], depth)
-    counts = np.bincount(sections, minlength=depth)
+    seen = _by_section(synapses, depth)
+    counts = np.bincount(seen["section"], minlength=depth)
     shown = _fullest_sections(counts)
     scores = synapses["score"].to_numpy(float)
     norm = _score_norm(scores)
@@ -241,7 +242,8 @@ def figure2(
         title = f"Section z = {z} · {number(counts[z], 'candidate')}"
         axes = style.panel(figure, (left, 6.0, width, height), letter, title)
         _draw_boundaries(axes, grey(aligned[z]), labels[z], width)
-        _draw_candidates(axes, synapses[sections == z], labels[z], voxel_size, norm, directed)
+        here = seen[seen["section"] == z]
+        _draw_candidates(axes, here, labels[z], voxel_size, norm, directed)
         if column == 0:
             style.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
     style.remark(figure, height + 9.0, POINTING if directed else ACROSS)
@@ -254,6 +256,19 @@ def figure2(
     _draw_scores(axes, scores, norm)
     style.footer(figure, extent(aligned.shape, voxel_size), source)
     return figure
+
+
+def _by_section(synapses: pd.DataFrame, depth: int) -> pd.DataFrame:
+    """Return a row, with its ``section``, for every section that a candidate spans."""
+    middle = _pixels(synapses["z"], depth)
+    first, last = (
+        _pixels(synapses[end].fillna(synapses["z"]), depth) if end in synapses else middle
+        for end in ("z_first", "z_last")
+    )
+    first, last = np.minimum(first, middle), np.maximum(last, middle)
+    sections = [np.arange(low, high + 1) for low, high in zip(first, last, strict=True)]
+    spread = synapses.loc[synapses.index.repeat(last - first + 1)]
+    return spread.assign(section=np.concatenate([np.zeros(0, int), *sections]))
 
 
 def _fullest_sections(counts: np.ndarray) -> list[int]:

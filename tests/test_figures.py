@@ -226,6 +226,18 @@ def test_figure2_shows_the_fullest_section_of_each_third_with_all_its_candidates
     assert sum(marks) == 6
 
 
+def test_figure2_shows_a_candidate_in_every_section_it_spans():
+    raw, _, aligned, labels = stacks((9, 48, 64))
+    table = candidates(raw.shape, 3).assign(z=[1, 2, 7], z_first=[0, 2, 7], z_last=[2, 4, np.nan])
+    figure = figure2(aligned, labels, table, raw.voxel_size)
+    titles = [text.get_text() for text in figure.texts if text.get_text().startswith("Section")]
+    assert [title.split(" · ") for title in titles] == [
+        ["Section z = 2", "2 candidates"],
+        ["Section z = 4", "1 candidate"],
+        ["Section z = 7", "1 candidate"],
+    ]
+
+
 def test_figure2_says_so_when_there_are_no_candidates():
     raw, _, aligned, labels = stacks()
     figure = figure2(aligned, labels, pd.DataFrame(columns=CANDIDATES), raw.voxel_size, SOURCE)
