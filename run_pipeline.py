@@ -143,6 +143,12 @@ def _parser() -> commandline.Parser:
         " (default: %(default)s)",
     )
     work.add_argument(
+        "--straighten",
+        action="store_true",
+        help="take out the slow trend of the sections, too: of a microscope that drifted, over"
+        " tissue that does not lean",
+    )
+    work.add_argument(
         "--segmentation",
         choices=("agglomerate", "watershed"),
         default="agglomerate",
@@ -200,7 +206,7 @@ def _config(args) -> RunConfig:
         save_minimal=args.save_minimal,
         aligned_dtype=args.aligned_dtype,
         threads=args.threads,
-        align_params=AlignParams(model=args.align_model),
+        align_params=AlignParams(model=args.align_model, straighten=args.straighten),
         graph_params=GraphParams(directed=args.directed),
     )
 

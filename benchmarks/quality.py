@@ -199,9 +199,17 @@ def jitter(bench: Bench, case: Case, name: str) -> list[Row]:
             reference = (aside(left_over_by_reference, case.folder, displaced.folder),)
         title = f"{name}, added jitter of {sigma:g} px: RMS px left"
         rows.append(Row(title, (most,), reference, (aside(left_over, *folders),)))
-        # Part of the jitter is taken for trend where one is kept: this is registration alone.
+        # Part of the jitter is taken for trend where one is kept; with --straighten none is.
         registered = aside(left_over, *folders, True)
-        rows.append(Row(f"{name}, the same with the trend taken out", (), (), (registered,)))
+        rows.append(Row(f"{name}, the same with --straighten", (), (), (registered,)))
+        rows.append(
+            Row(
+                f"{name}, the same with the trend that truth would choose",
+                (),
+                (),
+                (aside(least_left_over, *folders),),
+            )
+        )
     return rows
 
 
@@ -258,6 +266,20 @@ def moved(_case: Case, outdir: Path) -> tuple[float]:
 
     shifts = applied(outdir)
     return (alignment_rms(shifts, 0 * shifts),)
+
+
+def least_left_over(original: Path, displaced: Path, folder: Path) -> float:
+    """Measure the least that any trend as stiff as can be leaves of known shifts."""
+    import numpy as np
+
+    from connectome.align import STIFFNESS, smoothing_spline
+    from connectome.evaluate import alignment_rms
+
+    path, own = applied(displaced, True), applied(original)
+    with np.load(folder / "stack.npz") as archive:
+        added = archive["shifts"]
+    trends = [smoothing_spline(path, np.ones((len(path), 1)), each)[0] for each in STIFFNESS]
+    return min(alignment_rms(path - trend + added, own) for trend in trends)
 
 
 def say(text: str) -> None:

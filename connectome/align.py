@@ -75,7 +75,7 @@ class Alignment:
     trend : ndarray of float, shape (Z, 2)
         How the tissue leans on the whole, (dy, dx) in pixels, of mean zero: to straighten it too,
         sections would have to move by ``shifts + trend``. Zero where it cannot be told from
-        jitter; the shifts then straighten the tissue.
+        jitter, or was not to be kept; the shifts then straighten the tissue.
     matrices : ndarray of float, shape (Z, 2, 2), optional
         What turns and stretches each section about the middle of the image, on (y, x), before it
         is shifted. None where sections are only shifted.
@@ -105,7 +105,8 @@ def estimate_alignment(
 
     What fits two sections best includes how far their neurites lean on average. The steps add up
     to jitter and a slow trend; the trend is left in the stack as far as the path tells it from
-    jitter (see `slow_trend`). O(V log A) time for V voxels in sections of area A.
+    jitter (see `slow_trend`), unless it is to be straightened. O(V log A) time for V voxels in
+    sections of area A.
 
     A rigid or an affine model starts from there. Patches of each section are found again in the
     next (see `deformation.match`), what turns and stretches one onto the other is chained along
@@ -141,10 +142,12 @@ def estimate_alignment(
     usable = [z for z in range(len(sections)) if z not in set(blank)]
     sound, links = _sound_sections(smooth, usable, threads, progress)
     path, fits = _refined(smooth, sound, links, threads)
-    shifted = _placed(len(sections), sound, path, fits)
-    if params.model == "translation" or len(sound) < 2:
-        return shifted
-    return _deformed(smooth, sound, path, shifted, params.model, threads)
+    found = _placed(len(sections), sound, path, fits)
+    if params.model != "translation" and len(sound) > 1:
+        found = _deformed(smooth, sound, path, found, params.model, threads)
+    if params.straighten:
+        found = replace(found, shifts=found.shifts + found.trend, trend=np.zeros_like(found.trend))
+    return found
 
 
 def apply_shifts(
@@ -274,16 +277,39 @@ def slow_trend(
     free = path.shape[1] * (len(sound) - 2)
     best = (np.inf, None, 0.0)
     for stiffness in STIFFNESS:
-        factor = linalg.cholesky_banded(_banded(known.ravel(), stiffness), lower=True)
-        curve = linalg.cho_solve_banded((factor, True), known * smooth_path)
+        curve, determinant = smoothing_spline(smooth_path, known, stiffness)
         jitter = (known * smooth_path * (smooth_path - curve)).sum() / free + FLOOR_PX**2
-        spread = 2 * np.log(factor[0]).sum() - (n - 2) * np.log(stiffness)
+        spread = determinant - (n - 2) * np.log(stiffness)
         unlikely = free * np.log(jitter) + path.shape[1] * spread
         # A spline of n points has about this many degrees of freedom beyond its mean.
         error = np.sqrt(jitter * 2 * (1 + n * stiffness**-0.25 / np.sqrt(8)) / n)
         best = min(best, (unlikely, curve, error), key=lambda each: each[0])
     _, curve, error = best
     return curve - curve.mean(axis=0) if error <= most_error else np.zeros_like(path)
+
+
+def smoothing_spline(
+    path: np.ndarray, known: np.ndarray, stiffness: float
+) -> tuple[np.ndarray, float]:
+    """Draw a smooth curve through a path (Hodrick and Prescott 1997). O(Z) time.
+
+    Parameters
+    ----------
+    path : ndarray of float, shape (Z, N)
+    known : ndarray of float, shape (Z, 1)
+        1 where the path is known, 0 elsewhere.
+    stiffness : float
+        Weight of its squared second differences against its squared distances from the path.
+
+    Returns
+    -------
+    curve : ndarray of float, shape (Z, N)
+    determinant : float
+        Logarithm of that of the equations it solves.
+    """
+    factor = linalg.cholesky_banded(_banded(known.ravel(), stiffness), lower=True)
+    curve = linalg.cho_solve_banded((factor, True), known * path)
+    return curve, 2 * np.log(factor[0]).sum()
 
 
 def _banded(known: np.ndarray, stiffness: float) -> np.ndarray:

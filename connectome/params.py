@@ -92,10 +92,13 @@ class AlignParams:
     model : {"translation", "rigid", "affine", "auto"}
         What a section may be taken through; the last decides from the stack (see
         `align.estimate_alignment`).
+    straighten : bool
+        Take the slow trend out, too: for stacks whose tissue is known not to lean.
     """
 
     smoothing_nm: float = 10.0
     model: str = "translation"
+    straighten: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from connectome.align import (
+    LEAST_SECTIONS,
     apply_shifts,
     carry_points,
     estimate_alignment,
@@ -100,6 +101,20 @@ def test_drift_adds_up_over_the_stack():
     moves = np.cumsum(np.full((15, 2), (1.5, -0.75)), axis=0)
     scene = np.repeat(texture(4), len(moves), axis=0)
     assert left_over(imaged(scene, moves), moves) < 0.1
+
+
+@pytest.mark.parametrize("model", ["translation", "affine"])
+def test_a_drift_through_many_sections_stays_unless_it_is_to_be_straightened(model):
+    moves = np.cumsum(np.full((LEAST_SECTIONS + 4, 2), (0.6, -0.3)), axis=0)
+    sections = imaged(np.repeat(texture(4, side=96), len(moves), axis=0), moves)
+    kept, straight = (
+        estimate_alignment(sections, SIZE, params=AlignParams(model=model, straighten=straighten))
+        for straighten in (False, True)
+    )
+    assert alignment_rms(kept.shifts, 0 * moves) < 0.1
+    assert alignment_rms(kept.trend, -moves) < 0.2
+    assert alignment_rms(straight.shifts, -moves) < 0.2
+    assert not straight.trend.any()
 
 
 def test_shifts_have_zero_mean_so_that_the_stack_stays_in_view():

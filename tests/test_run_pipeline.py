@@ -27,7 +27,15 @@ PUBLISHED_FLAGS = [
 ]
 NEW_FLAGS = [
     *("--simulate_misalignment", "--resolution", "--origin", "--voxel_size", "--ground_truth"),
-    *("--no-align", "--align-model", "--segmentation", "--undirected", "--threads", "--dry_run"),
+    *(
+        "--no-align",
+        "--align-model",
+        "--straighten",
+        "--segmentation",
+        "--undirected",
+        "--threads",
+        "--dry_run",
+    ),
     *("--quiet", "--debug", "--version"),
     *("--boss_host", "--boss_token"),
 ]
