@@ -19,7 +19,8 @@ from connectome import layout
 
 # Which module draws which figure.
 DRAWN_BY = {
-    **dict.fromkeys((1, 2, 3, 4), "figures"),
+    **dict.fromkeys((1, 2, 4), "figures"),
+    3: "graph_figure",
     **dict.fromkeys((5, 6), "neurite_figures"),
     **dict.fromkeys((7, 8), "summary_figures"),
 }

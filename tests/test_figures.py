@@ -20,16 +20,13 @@ from PIL import Image
 
 from connectome import style
 from connectome.errors import DataError
-from connectome.figures import (
+from connectome.figures import figure1, figure2, figure4, write_figure
+from connectome.graph_figure import (
     GRAPH_MM,
     _arrows,
     _draw_graph_keys,
     _weight_norm,
-    figure1,
-    figure2,
     figure3,
-    figure4,
-    write_figure,
 )
 from connectome.volume import Volume
 
@@ -457,7 +454,8 @@ RENDER = """
 import hashlib, sys
 from pathlib import Path
 import networkx as nx, numpy as np
-from connectome.figures import figure3, figure4, write_figure
+from connectome.figures import figure4, write_figure
+from connectome.graph_figure import figure3
 out = Path(sys.argv[1])
 graph = nx.DiGraph([(a, b, {"weight": 1.0 + a}) for a in range(9) for b in (a + 1, 0) if a != b])
 write_figure(figure3(graph, "phantom"), out / "graph")

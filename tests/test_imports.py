@@ -46,7 +46,7 @@ FLOORS = {
         ["doubts"],
         ["brush"],
         [
-            *("figures", "style", "colouring", "graph_layout"),
+            *("figures", "graph_figure", "style", "colouring", "graph_layout"),
             *("refine_figures", "comparison_figure"),
             *("figure_parts", "neurite_figures", "summary_figures"),
         ],
@@ -78,7 +78,7 @@ HEAVY = {
     "qtpy": {"panel", "window"},
     "sklearn": {"forest", "trees"},
     "matplotlib": {
-        *("figures", "style", "refine_figures", "comparison_figure"),
+        *("figures", "graph_figure", "style", "refine_figures", "comparison_figure"),
         *("figure_parts", "neurite_figures", "summary_figures"),
     },
     "intern": {"bossremote"},
