@@ -159,10 +159,17 @@ def figure6(labels: np.ndarray, voxel_size: tuple[float, float, float], source: 
     if len(ids) == 0:
         style.notice(axes, "no neurites")
     style.panel(figure, (108.0, 6.0, 0.0, 0.0), "b", "Each by itself").set_axis_off()
-    titles = [f"{i}\n{v:.2g} µm³" for i, v in zip(ids, volumes, strict=True)]
+    titles = [f"{i}\n{_two_digits(v)} µm³" for i, v in zip(ids, volumes, strict=True)]
     _draw_each(figure, parts, titles, mm, row_mm)
+    if parts:
+        style.scale_bar(figure, 108.0, height + 7.0, mm / (view.step / 1000), SMALL_MM[1])
     style.footer(figure, extent(labels.shape, voxel_size), source)
     return figure
+
+
+def _two_digits(volume: float) -> str:
+    """Write a volume with two digits that count, zeros among them."""
+    return f"{volume:#.2g}" if volume < 9.95 else f"{volume:.0f}"
 
 
 @dataclass(frozen=True)
@@ -217,7 +224,7 @@ def _surfaces(
     matrix = view.turn.T * view.step / np.array(voxel_size)[:, None]
     middle = view.centre / voxel_size - 0.5
     seen = ndimage.affine_transform(
-        compact, matrix, middle - matrix @ ((shape - 1) / 2), tuple(shape), order=0, mode="constant"
+        compact, matrix, middle - matrix @ ((shape - 1) / 2), tuple(shape), order=0, mode="grid-constant"
     )
     surfaces = np.full((count, view.size, view.size), np.nan, np.float32)
     for i in range(count):
@@ -276,12 +283,13 @@ def _rows_seen(view: _View) -> tuple[float, float]:
 
 
 def _cropped(surface: np.ndarray) -> np.ndarray:
-    """Return the part of a view in which there is something to see."""
+    """Return the part of a view in which there is something to see, and a rim around it."""
     seen = np.argwhere(np.isfinite(surface))
     if len(seen) == 0:  # too small for the grid
-        return surface[:1, :1]
+        seen = np.zeros((1, 2), int)
     (top, left), (bottom, right) = seen.min(axis=0), seen.max(axis=0) + 1
-    return surface[top:bottom, left:right]
+    # Slopes need more than one pixel either way, however thin a neurite is.
+    return np.pad(surface[top:bottom, left:right], 1, constant_values=np.nan)
 
 
 def _small_scale(parts: list[np.ndarray]) -> float:

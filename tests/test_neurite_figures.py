@@ -76,6 +76,16 @@ def test_what_lies_before_is_met_first():
     assert np.all(order == order[0])
 
 
+@pytest.mark.parametrize("shape", [(1, 64, 64), (64, 1, 64), (64, 64, 1), (1, 1, 1), (40, 40, 40)])
+def test_figure6_shows_neurites_however_thin(shape):
+    labels = np.ones(shape, np.int32)
+    labels[:, shape[1] // 2, shape[2] // 2] = 2  # as thin as can be
+    labels[0, 0, 0] = 3
+    figure = figure6(labels, NM)
+    (relief,) = figure.axes[0].images
+    assert (np.asarray(relief.get_array())[..., 3] > 0).any(), "the stack is not lost"
+
+
 def test_figure6_draws_neurites_within_the_outline_of_the_stack():
     labels = np.ones((20, 40, 40), np.int32)
     view = _view(np.array(labels.shape) * NM)
