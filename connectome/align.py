@@ -46,6 +46,8 @@ TAPER = 0.7
 PASSES, PRECISE_PX = 4, 0.01  # at most, and when to stop
 # Over fewer sections, jitter that adds up looks like a trend.
 LEAST_SECTIONS = 24
+# Of turns, fewer tell: nobody means them to add up.
+FEWEST_TURNED = 4
 # A step this many times as far from the median as steps usually are, and a bit, is no trend.
 JUMP, STEADY_PX = 6.0, 0.25
 # Weights of smoothness against fidelity that are tried: from no jitter at all to a straight line.
@@ -241,7 +243,10 @@ def simulated_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
 
 
 def slow_trend(
-    path: np.ndarray, sound: Sequence[int], most_error: float = MOST_ERROR_PX
+    path: np.ndarray,
+    sound: Sequence[int],
+    most_error: float = MOST_ERROR_PX,
+    fewest: int = LEAST_SECTIONS,
 ) -> np.ndarray:
     """Tell the slow trend of a path from its jitter.
 
@@ -262,6 +267,8 @@ def slow_trend(
         Sections whose place is known.
     most_error : float
         How much of the jitter, in pixels, a trend may take up.
+    fewest : int
+        Sound sections that tell of a trend.
 
     Returns
     -------
@@ -269,7 +276,7 @@ def slow_trend(
         The trend, of mean zero; zero if it cannot be told.
     """
     n = len(path)
-    if len(sound) < LEAST_SECTIONS:
+    if len(sound) < fewest:
         return np.zeros_like(path)
     known = np.zeros((n, 1))
     known[list(sound)] = 1
@@ -525,8 +532,8 @@ def _turned(matches: list[Match], sound, n_sections: int, shape) -> tuple[np.nda
     sections = np.arange(n_sections)
     logs = np.column_stack([np.interp(sections, sound, column) for column in logs.T])
     logs -= logs.mean(axis=0)
-    # Mistaken for jitter, a slow stretch would grow along the stack: what may be slow stays.
-    slow = slow_trend(logs, sound, most_error=np.inf)
+    # Mistaken for jitter, a slow turn would grow along the stack: what may be slow stays.
+    slow = slow_trend(logs, sound, np.inf, FEWEST_TURNED)
     return slow.reshape(-1, 2, 2) / distance, (logs - slow).reshape(-1, 2, 2) / distance
 
 

@@ -584,6 +584,14 @@ def test_a_stack_in_register_is_hardly_turned(real, model):
     assert np.sqrt((moved**2).sum(axis=1).mean()) < 0.5
 
 
+@pytest.mark.parametrize(("name", "n"), [("fib25_dev.npz", 8), ("isbi_dev.npz", 16)])
+def test_a_few_sections_are_not_twisted_along_the_stack(real, name, n):
+    raw, size = real(name, np.s_[:n])
+    matrices = aligned_by("rigid", raw, size).matrices
+    degrees = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    assert np.abs(degrees).max() < 1
+
+
 def test_damaged_sections_are_turned_as_their_neighbours_are(real):
     raw, size = real("fib25_dev.npz", np.s_[:12])
     sections = deformed(raw, random_maps(12, 1.0, 0.0))
