@@ -41,8 +41,8 @@ DARKNESS = ("peak", "darkness", "darkest", "rim_darkness")
 LEAST_SHARE, LEAST_VESICLES, LEAST_UM3 = 0.02, 0.05, 1e-4
 SUREST = 30.0  # log-odds beyond which a probability is 0 or 1 to the computer
 # How far a few dozen verdicts are likely to move a weight, for evidence in standard deviations, and
-# the log-odds of a typical candidate.
-WEIGHT_SPREAD, BIAS_SPREAD = 0.6, 0.5
+# the log-odds of a typical candidate: far enough to do what `no_denser` does without them.
+WEIGHT_SPREAD, BIAS_SPREAD = 0.6, 1.0
 FEWEST_VERDICTS = 5  # of either kind, for there to be anything to learn
 # How far the density of synapses varies from tissue to tissue, as a logarithm, and how far the
 # log-odds of candidates may be off in a stack like none they were learned on.
@@ -117,7 +117,7 @@ def no_denser(scores: np.ndarray, usual: float) -> np.ndarray:
 
     if not 0 < usual < scores.sum():
         return scores
-    odds = np.log(scores) - np.log1p(-scores)
+    odds = logit(scores)
     variance = DENSITY_SPREAD**2 + 1 / usual
 
     def lowered(shift):
@@ -173,6 +173,13 @@ def evidence(table: pd.DataFrame) -> np.ndarray:
         *(filling.max(axis=1, initial=-9), filling.min(axis=1, initial=9)),
     ]
     return np.column_stack(columns)
+
+
+def logit(chances: np.ndarray) -> np.ndarray:
+    """Return the log-odds of probabilities, finite for 0 and 1, too."""
+    low = 1 / (1 + np.exp(SUREST))
+    chances = np.clip(chances, low, 1 - low)
+    return np.log(chances) - np.log1p(-chances)
 
 
 def pulls(near: Sequence) -> np.ndarray:
