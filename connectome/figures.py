@@ -174,6 +174,7 @@ def _section_with_image(stack: np.ndarray) -> int:
 SECTIONS_SHOWN = 3
 ARROW_MM = 3.8
 POINTING = "Arrows start at the candidate, from presynaptic to postsynaptic neurite (heuristic)"
+DOTTED = "; dots: a partner is not in sight"
 ACROSS = "Lines lead across the candidate from one partner to the other, without direction"
 ARROW_HEAD = {"headwidth": 3.2, "headlength": 3.4, "headaxislength": 3.0}  # in widths of its line
 PARTNER_NM = 120.0  # as far around a candidate its partners are looked for
@@ -230,16 +231,18 @@ def figure2(
     mm_per_um = min(56.0 / wide, 95.0 / tall)
     width, height = wide * mm_per_um, tall * mm_per_um
     figure = style.page(height + 55.0)
+    dotted = False
     for column, (z, letter) in enumerate(zip(shown, "abc", strict=False)):
         left = 2.0 + column * 59.0 + (56.0 - width) / 2
         title = f"Section z = {z} · {number(counts[z], 'candidate')}"
         axes = style.panel(figure, (left, 6.0, width, height), letter, title)
         _draw_boundaries(axes, grey(aligned[z]), labels[z], width)
         here = seen[seen["section"] == z]
-        _draw_candidates(axes, here, labels[z], voxel_size, norm, directed)
+        dotted |= _draw_candidates(axes, here, labels[z], voxel_size, norm, directed)
         if column == 0:
             style.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
-    style.remark(figure, height + 9.0, POINTING if directed else ACROSS)
+    remark = POINTING if directed else ACROSS
+    style.remark(figure, height + 9.0, remark + DOTTED * dotted)
     letters = iter("abcde"[len(shown) :])
     box = (14.0, height + 18.0, 88.0, 22.0)
     axes = style.panel(figure, box, next(letters), "Candidates per section", indent=12.0)
@@ -301,10 +304,10 @@ def _draw_candidates(
     voxel_size: tuple[float, float, float],
     norm: Normalize,
     directed: bool,
-) -> None:
-    """Draw an arrow, or a line, at each candidate; a dot where no partner is in sight."""
+) -> bool:
+    """Draw an arrow, or a line, at each candidate; tell if one is a dot: no partner in sight."""
     if candidates.empty:
-        return
+        return False
     # Strong ones last, so that they lie on top.
     candidates = candidates.sort_values("score", kind="stable")
     across, down = _pre_to_post(candidates, plane, voxel_size).T
@@ -330,6 +333,7 @@ def _draw_candidates(
         zorder=4,
     )
     arrows.set(edgecolor="white", linewidth=0.5)
+    return not known.all()
 
 
 def _pre_to_post(

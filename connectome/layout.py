@@ -148,9 +148,9 @@ def read_volume(path: Path) -> Volume:
         If the array or the file beside it is missing or does not fit the array.
     """
     if not path.exists():
-        raise DataError(
-            f"there is no {path}", "nothing to read", "run_pipeline.py, without --save_minimal"
-        )
+        always = any(path.as_posix().endswith(name) for name in (LABELS, *ALIGNED.values()))
+        again = "run_pipeline.py again" if always else "run_pipeline.py, without --save_minimal"
+        raise DataError(f"there is no {path}", "nothing to read", again)
     meta_path = sidecar(path)
     if not meta_path.exists():
         raise DataError(

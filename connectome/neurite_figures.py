@@ -224,7 +224,12 @@ def _surfaces(
     matrix = view.turn.T * view.step / np.array(voxel_size)[:, None]
     middle = view.centre / voxel_size - 0.5
     seen = ndimage.affine_transform(
-        compact, matrix, middle - matrix @ ((shape - 1) / 2), tuple(shape), order=0, mode="grid-constant"
+        compact,
+        matrix,
+        middle - matrix @ ((shape - 1) / 2),
+        tuple(shape),
+        order=0,
+        mode="grid-constant",
     )
     surfaces = np.full((count, view.size, view.size), np.nan, np.float32)
     for i in range(count):

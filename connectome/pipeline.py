@@ -257,6 +257,7 @@ class _Job:
             # All that follows can then be done again from the file, and comes out the same.
             aligned = aligned.astype(self.config.aligned_dtype).astype(np.float32)
             tissue = align.apply_shifts(tissue.astype(np.uint8), **moves, order=0) > 0
+            aligned[~tissue] = 0  # splines ring beyond its edge
             truth = _carried(truth, **moves, shape=tissue.shape[1:])
             counts["damaged"] = len(found.damaged)
         self.tell_alignment(found, tissue.shape[1:])
@@ -455,6 +456,13 @@ class _Job:
             listed = ", ".join(map(str, found.damaged))
             self.console.warn(
                 f"section {listed}: blank, or unlike the sections around; bridged, not followed"
+            )
+        fits = found.confidence >= align.LEAST_FIT
+        lost = [z for z in np.flatnonzero(~fits) if z not in set(found.damaged)]
+        if lost and fits.any():
+            self.console.warn(
+                f"section {', '.join(map(str, lost))}: unlike the sections around, and too many in"
+                " a row to be bridged; what is found there means nothing"
             )
 
 

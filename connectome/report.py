@@ -86,7 +86,7 @@ def write_report(target: Path, results: Results, outdir: Path) -> None:
         "synthetic": _synthetic(source),
         "numbers": _numbers(results),
         "run": _run_table(results, run, outdir),
-        "scores": _scores(results.evaluation),
+        "scores": _scores(results.evaluation, results.directed),
         "doubts": "".join(f"<li>{doubt}</li>" for doubt in _doubts(results)),
         "worst": _worst(results),
         "figures": "".join(_figures(results)),
@@ -190,9 +190,9 @@ def _settings(config: dict) -> dict[str, str]:
 # How far it can be trusted ------------------------------------------------------------------
 
 
-def _scores(evaluation: dict) -> str:
+def _scores(evaluation: dict, directed: bool) -> str:
     """Return a table of scores and what they mean, or say that there is no truth."""
-    rows = list(_score_rows(evaluation))
+    rows = list(_score_rows(evaluation, directed))
     if not rows:
         return (
             '<p class="notice"><strong>Not scored.</strong> No truth is known for this tissue. '
@@ -206,7 +206,7 @@ def _scores(evaluation: dict) -> str:
     return f"<table class=plain><thead>{head}</thead><tbody>{cells}</tbody></table>"
 
 
-def _score_rows(evaluation: dict) -> Iterator[tuple[str, str, str]]:
+def _score_rows(evaluation: dict, directed: bool) -> Iterator[tuple[str, str, str]]:
     if found := evaluation.get("segmentation"):
         yield "ARE", f"{found['are']:.3f}", "adapted Rand error of the neurites; 0 is perfect"
         yield (
@@ -221,11 +221,19 @@ def _score_rows(evaluation: dict) -> Iterator[tuple[str, str, str]]:
                 f"Synapses within {escape(limit)} nm",
                 f"F1 {found['f1']:.2f}",
                 f"{found['precision']:.0%} of the candidates are synapses, and "
-                f"{found['recall']:.0%} of the synapses were found",
+                f"{found['recall']:.0%} of the synapses were found{_partners(found, directed)}",
             )
     if found := evaluation.get("alignment"):
         meaning = f"root mean square distance of sections from {escape(found['reference'])}"
         yield "Alignment", f"{found['rms_px']:.2f} px", meaning
+
+
+def _partners(found: dict, directed: bool) -> str:
+    """Say in how many of the synapses found the partners are right."""
+    if "partners" not in found:
+        return ""
+    said = f"; of these {found['partners']:.0%} have the right partners"
+    return said + f", {found['direction']:.0%} the right direction" * directed
 
 
 def _doubts(results: Results) -> Iterator[str]:

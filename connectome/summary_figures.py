@@ -221,12 +221,12 @@ def figure8(
     figure = style.page(54.0)
     partners = style.panel(figure, (14.0, 8.0, 32.0, 32.0), "a", "Partners of a neurite", 12.0)
     strength = style.panel(figure, (59.0, 8.0, 26.0, 32.0), "b", "Synapses of a connection", 11.0)
-    scores = style.panel(figure, (98.0, 8.0, 26.0, 32.0), "c", "Candidates", 10.0)
-    quality = style.panel(figure, (143.0, 8.0, 25.0, 32.0), "d", "Against the truth", 15.0)
+    scores = style.panel(figure, (98.0, 8.0, 24.0, 32.0), "c", "Candidates", 10.0)
+    quality = style.panel(figure, (146.0, 8.0, 22.0, 32.0), "d", "Against the truth", 20.0)
     _draw_degrees(partners, nodes, directed)
     _draw_strengths(strength, edges["n_synapses"].to_numpy(float))
     _draw_scores(scores, synapses["score"].to_numpy(float))
-    _draw_quality(quality, evaluation)
+    _draw_quality(quality, evaluation, directed)
     text = f"{number(len(nodes), 'neurite')} · {number(len(edges), 'connection')}"
     style.footer(figure, f"{text} · {number(len(synapses), 'candidate')}", source)
     return figure
@@ -296,10 +296,10 @@ def _draw_scores(axes: Axes, scores: np.ndarray) -> None:
     axes.yaxis.set_major_locator(whole_numbers(4))
 
 
-def _draw_quality(axes: Axes, evaluation: dict) -> None:
+def _draw_quality(axes: Axes, evaluation: dict, directed: bool) -> None:
     """Draw the scores that have a best value of 1, or say that there is no truth."""
     axes.spines[["top", "right", "left"]].set_visible(False)
-    rows = _measures(evaluation)
+    rows = _measures(evaluation, directed)
     if not rows:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -317,14 +317,16 @@ def _draw_quality(axes: Axes, evaluation: dict) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _measures(evaluation: dict) -> list[tuple[str, float]]:
+def _measures(evaluation: dict, directed: bool) -> list[tuple[str, float]]:
     """List what can be drawn from 0 to 1."""
     rows = []
     if neurites := evaluation.get("segmentation"):
         rows.append(("1 - ARE", 1 - neurites["are"]))
+    synapses = evaluation.get("synapses", {})
     for limit in LIMITS_NM:
-        if found := evaluation.get("synapses", {}).get(limit):
+        if found := synapses.get(limit):
             rows.append((f"F1, {limit} nm", found["f1"]))
-    if found := evaluation.get("synapses", {}).get("200"):
-        rows += [("precision", found["precision"]), ("recall", found["recall"])]
+    found = synapses.get("200", {})
+    told = ("precision", "recall", "partners", "direction")[: 4 if directed else 3]
+    rows += [(f"{name}, 200 nm", found[name]) for name in told if name in found]
     return [(name.replace("-", "\N{MINUS SIGN}"), value) for name, value in rows]

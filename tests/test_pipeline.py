@@ -89,6 +89,42 @@ def test_a_run_leaves_exactly_the_files_it_announces(outdir):
     }
 
 
+def from_file(tmp_path, raw, **changes):
+    """Run on an array of one's own; return the output folder."""
+    np.savez(tmp_path / "own.npz", raw=raw)
+    source = Source(f"{tmp_path / 'own.npz'}:raw", None, voxel_size=SIZE)
+    outdir = tmp_path / "of its own"
+    config = RunConfig(source, str(outdir), fall_back=False, **changes)
+    pipeline.run(config, Console(quiet=True))
+    return outdir
+
+
+def test_nothing_is_left_where_nothing_was_imaged(tmp_path):
+    raw = make_phantom((6, 96, 96), seed=3).volume.data.copy()
+    raw[:, :30] = raw[:, :, 80:] = 0
+    outdir = from_file(tmp_path, raw, simulate_sigma_px=1.0)
+    aligned = layout.read_volume(outdir / layout.ALIGNED["float16"]).data
+    labels = layout.read_volume(outdir / layout.LABELS).data
+    assert not aligned[labels == 0].any()
+    assert 0.3 < (labels > 0).mean() < 0.65
+
+
+def test_sections_that_fit_nothing_are_told_of_though_they_are_too_many_to_bridge(tmp_path, capsys):
+    raw = make_phantom((20, 192, 192), seed=3).volume.data.copy()
+    raw[7:12] = np.random.default_rng(0).integers(1, 255, raw[7:12].shape)
+    outdir = from_file(tmp_path, raw)
+    assert "section 7, 8, 9, 10, 11: unlike" in capsys.readouterr().err
+    assert layout.read_volume(outdir / layout.LABELS).shape == raw.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 96, 96), (20, 1, 96), (2, 16, 16)])
+def test_the_thinnest_stacks_go_through_all_stages(tmp_path, shape):
+    raw = make_phantom((20, 96, 96), seed=3).volume.data[tuple(slice(n) for n in shape)]
+    outdir = from_file(tmp_path, raw)
+    assert (outdir / "report.html").exists()
+    assert layout.read_volume(outdir / layout.LABELS).data.shape == shape
+
+
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
