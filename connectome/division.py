@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from connectome.voxelruns import Box
 
-FLOODED = 2**17  # voxels a watershed floods in a twentieth of a second
+FLOODED = 2**19  # voxels a watershed floods in about a sixth of a second
 WIDEST_PX = 8  # blocks larger than this lose thin membranes, and with them where to cut
 REFINED = 2**20  # voxels of the boxes around cuts that are flooded again
 
@@ -23,6 +23,8 @@ def divided(
     pixels of its sections, small enough to keep the seeds of different groups apart. The blocks
     along cuts and around seeds are then flooded again voxel by voxel, with what is around them
     as seeds; the smallest cuts come first, and the largest stay as they are if they are too many.
+    Blocks of two pixels, up to two million voxels, cut as well as single voxels do; larger ones
+    lose membranes thinner than half of them, and take parts for connected that lie as close.
     O(V) time for V voxels, most of it spent on what is flooded.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -557,10 +558,12 @@ class Window:
         if change is None:
             raise ConnectomeError(nothing)
         correction = change.correction
-        tool = correction.payload.decode()
+        tool = json.loads(correction.payload)["tool"]
         if correction.place and correction.place[0] != self.picture.section:
             self.picture.go_to(correction.place, ring=False)
         self._show(change.box, tool)
+        if tool in OF_SYNAPSES:
+            return f"{correction.tool}: {tool} of {self._named(correction.ids[0])}"
         return f"{correction.tool}: {tool} of {' and '.join(map(str, correction.ids))}"
 
     def _keep_plane(self) -> None:

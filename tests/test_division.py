@@ -64,6 +64,24 @@ def test_cuts_beyond_what_can_be_looked_at_again_are_as_exact_as_a_block(coarse,
     assert (parts[beyond > division.WIDEST_PX] == 2).all()
 
 
+def test_a_merge_of_many_thin_neurites_is_cut_between_two_of_them(coarse):
+    """Blocks of two pixels, as for neurites of a million voxels, find the same membranes."""
+    z, y, x = np.indices((20, 96, 96))
+    across = (x + z // 2) % 16  # columns of 16 pixels that lean
+    along = y % 24
+    probability = np.where((across < 2) | (along < 2), 0.2, 1.0).astype(np.float32)
+    inside = np.ones(probability.shape, bool)
+    here, there = (10, 36, 42), (10, 36, 58)
+    places = np.array([(10, row, x) for row in range(30, 44) for x in (42, 58)])
+    groups = np.tile([1, 2], 14)
+    division.FLOODED = 60_000
+    parts = divided(inside, places, groups, probability)
+    assert parts[here] == 1 and parts[there] == 2
+    division.FLOODED = 10**9
+    exact = divided(inside, places, groups, probability)
+    assert (parts == exact).mean() > 0.97
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
 def test_every_seed_stays_in_its_part_and_a_part_reaches_only_what_is_inside(seed, n_groups):

@@ -384,8 +384,16 @@ def test_a_synapse_is_accepted_rejected_and_swapped_where_the_user_is_led(window
     assert table.verdict.tolist() == ["rejected", ""]
     assert str(window.picture.synapses.symbol[0]) == "x"
     press(window, "U")
+    assert str(window.picture.synapses.symbol[0]) == "disc"
     press(window, "Z", "ctrl")
     assert table.verdict.tolist() == ["rejected", ""]
+    assert window.panel.said == "undo: unreview of synapse 2 → 1"
+    assert str(window.picture.synapses.symbol[0]) == "x"
+    for _ in range(3):
+        press(window, "Z", "ctrl")
+    assert window.picture.arrows.data[0, 1, 2] == start, "the swap is taken back in the picture"
+    press(window, "Z", "ctrl+shift")
+    assert window.picture.arrows.data[0, 1, 2] == -start
 
 
 def test_a_synapse_under_the_pointer_is_meant_before_the_one_led_to(window):
