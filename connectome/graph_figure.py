@@ -348,16 +348,23 @@ def _draw_graph_keys(figure: Figure, norm: Normalize, directed: bool = True) -> 
     if directed:
         _draw_share_key(figure)
     else:
-        style.write(figure, 149.0, 97.5, DOT_KEY, ha="center")
-    arrow = style.panel(figure, (123.0, 104.0, 52.0, 4.0))
-    arrow.set(xlim=(0, 52), ylim=(4, 0))
-    arrow.set_axis_off()
+        dot = _key_line(figure, 97.0, DOT_KEY)
+        dot.plot(8.0, 2.0, "o", ms=6.0, color=style.FAINT)
+    text = "pre- to postsynaptic (heuristic)" if directed else "connection, without direction"
+    arrow = _key_line(figure, 104.0, text)
     ends, one = np.array([[[2.0, 2.0]], [[14.0, 2.0]]]), np.ones(1)
     shape = _arrows(*ends, one, one, 0.3 * one, directed)
     arrow.add_collection(PolyCollection(shape, facecolors=style.INK, edgecolors="none"))
     arrow.plot(*ends[:, 0].T, "o", ms=3.5, color=style.FAINT)
-    text = "pre- to postsynaptic (heuristic)" if directed else "connection, without direction"
-    arrow.text(17, 2, text, fontsize=style.SMALL_PT, va="center")
+
+
+def _key_line(figure: Figure, top: float, text: str) -> Axes:
+    """Add a line that explains a sign, to be drawn at its left, in mm."""
+    line = style.panel(figure, (123.0, top, 52.0, 4.0))
+    line.set(xlim=(0, 52), ylim=(4, 0))
+    line.set_axis_off()
+    line.text(17, 2, text, fontsize=style.SMALL_PT, va="center")
+    return line
 
 
 def _draw_share_key(figure: Figure) -> None:
