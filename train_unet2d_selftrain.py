@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, train, and refine."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.apply and (args.minutes or args.epochs):
-        parser.error("--apply trains nothing: leave --minutes and --epochs out")
+    if args.apply is not None and (args.minutes or args.epochs or args.restart):
+        parser.error("--apply trains nothing: leave --minutes, --epochs and --restart out")
     # Threads that wait for others in a spin starve whatever else the machine does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if find_spec("torch") is None:
@@ -63,25 +63,27 @@ def _refine(args, command: Sequence[str]) -> None:
     params = UnetParams(minutes, args.epochs, args.rounds, args.device)
     outdir = Path(args.outdir).expanduser()
     checkpoint = outdir / layout.MODELS / CHECKPOINT
-    if args.restart:
-        checkpoint.unlink(missing_ok=True)
     unet.chosen_device(args.device)  # say at once if there is none
     unet.use_threads(args.threads)
     config = RefineConfig("unet", str(outdir), args.ground_truth, args.seed, args.threads, params)
 
     def learn(material, config, console):
-        if args.apply:
+        if args.apply is not None:
             return _apply(Path(args.apply).expanduser(), material, config, console)
         asked = material.proofread or args.minutes or args.epochs
         told = params if asked else replace(params, rounds=0)
-        return _train(material, replace(config, params=told), console, checkpoint)
+        return _train(material, replace(config, params=told), console, checkpoint, args.restart)
 
     refine(config, learn, Console(args.quiet), command)
-    checkpoint.unlink(missing_ok=True)
+    if args.apply is None:  # a model that is applied leaves training where it was
+        checkpoint.unlink(missing_ok=True)
 
 
-def _train(material, config, console, checkpoint: Path):
-    """Train on a stack, from the weights that ship or from where training was left."""
+def _train(material, config, console, checkpoint: Path, anew: bool):
+    """Train on a stack, from the weights that ship or from where training was left.
+
+    Training that begins anew leaves an old checkpoint where it is until it has one of its own.
+    """
     from connectome import evaluate, models, selftrain
     from connectome.volume import thin_sections
 
@@ -95,7 +97,8 @@ def _train(material, config, console, checkpoint: Path):
         console.say(EXPECT)
         if not config.params.rounds:
             console.say(UNTAUGHT)
-    kept = models.read_model(checkpoint, CHECKPOINT) if checkpoint.exists() else None
+    going_on = checkpoint.exists() and not anew
+    kept = models.read_model(checkpoint, CHECKPOINT) if going_on else None
     start = Path(__file__).parent / STARTS[thin_sections(material.voxel_size)]
     weights = models.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
@@ -158,7 +161,7 @@ def _parser() -> commandline.Parser:
     )
     train.add_argument(
         "--seed",
-        type=commandline.index,
+        type=commandline.seed,
         default=0,
         help="of every random choice (default: %(default)s)",
     )
@@ -167,7 +170,10 @@ def _parser() -> commandline.Parser:
         "--restart", action="store_true", help="begin anew, whatever checkpoint there is"
     )
     train.add_argument(
-        "--apply", metavar="MODEL", help="train nothing: use a model of runs/models/"
+        "--apply",
+        type=commandline.path,
+        metavar="MODEL",
+        help="train nothing: use a model of runs/models/",
     )
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser

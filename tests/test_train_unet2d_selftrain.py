@@ -37,7 +37,7 @@ def train(outdir, *flags):
 
 
 def model_of(outdir):
-    (path,) = (outdir / layout.MODELS).glob("unet_*.npz")
+    (path,) = (outdir / layout.MODELS).glob("unet_[0-9]*.npz")
     return path
 
 
@@ -84,13 +84,45 @@ def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [("--apply", "m.npz", "--epochs", "1"), ("--epochs", "1", "--minutes", "1")]
+    "flags",
+    [
+        ("--apply", "m.npz", "--epochs", "1"),
+        ("--apply", "m.npz", "--restart"),
+        ("--apply", ""),
+        ("--epochs", "1", "--minutes", "1"),
+    ],
 )
 def test_flags_that_contradict_each_other_are_refused(flags, capsys):
     with pytest.raises(SystemExit) as refused:
         train_unet2d_selftrain.main(list(flags))
     assert refused.value.code == 2
-    assert "--epochs" in capsys.readouterr().err
+    assert [flag for flag in flags if flag[:2] == "--"][-1] in capsys.readouterr().err
+
+
+@pytest.fixture
+def checkpoint(finished):
+    """What interrupted training left."""
+    path = finished / layout.MODELS / train_unet2d_selftrain.CHECKPOINT
+    path.write_bytes(b"hours of work")
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_applying_a_model_leaves_interrupted_training_where_it_is(finished, checkpoint):
+    train(finished, "--apply", str(model_of(finished)), "--threads", "1")
+    assert checkpoint.read_bytes() == b"hours of work"
+
+
+def test_beginning_anew_keeps_the_old_checkpoint_until_there_is_another(
+    finished, checkpoint, monkeypatch
+):
+    with pytest.raises(UsageError, match="mps"):
+        monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+        train(finished, *QUICK, "--restart", "--device", "mps")
+    with pytest.raises(DataError, match="cannot be laid over"):
+        np.save(finished / "small.npy", np.ones((3, 9, 9), np.int32))
+        train(finished, *QUICK, "--restart", "--ground_truth", str(finished / "small.npy"))
+    assert checkpoint.read_bytes() == b"hours of work"
 
 
 def test_without_pytorch_it_says_what_to_install(monkeypatch, tmp_path):
