@@ -24,6 +24,7 @@ interrupted training goes on from its last checkpoint when the same command is g
 # Weights learned on phantoms (benchmarks/learn_unet.py) of thick sections, and of thin ones.
 STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
+EMPTY = "are damaged or without any id"
 EXPECT = (
     "no section is proofread, so the U-Net has no more than a vote on the draft's joins: expect"
     " some mended, and some mistakes kept; a few proofread sections help more than any number of"
@@ -74,7 +75,8 @@ def _refine(args, command: Sequence[str]) -> None:
         told = params if asked else replace(params, rounds=0)
         return _train(material, replace(config, params=told), console, checkpoint, args.restart)
 
-    refine(config, learn, Console(args.quiet), command)
+    checks = {} if args.apply is not None else {"check": _check_proofread}
+    refine(config, learn, Console(args.quiet), command, **checks)
     if args.apply is None:  # a model that is applied leaves training where it was
         checkpoint.unlink(missing_ok=True)
 
@@ -85,6 +87,7 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
     Training that begins anew leaves an old checkpoint where it is until it has one of its own.
     """
     from connectome import evaluate, models, selftrain
+    from connectome.training import usable
     from connectome.volume import thin_sections
 
     def voi(found, reference):
@@ -97,8 +100,13 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
         console.say(EXPECT)
         if not config.params.rounds:
             console.say(UNTAUGHT)
+    else:
+        known = usable(material.proofread, material.damaged)
+        if unusable := [z for z in material.proofread.sections if z not in known]:
+            which = " ".join(map(str, unusable))
+            console.say(f"nothing is learned from proofread sections that {EMPTY}: {which}")
     going_on = checkpoint.exists() and not anew
-    kept = models.read_model(checkpoint, CHECKPOINT) if going_on else None
+    kept = _kept(checkpoint) if going_on else None
     start = Path(__file__).parent / STARTS[thin_sections(material.voxel_size)]
     weights = models.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
@@ -107,6 +115,37 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
     if not learned.arrays:
         console.warn("nothing learned was kept: the neurites are made from the untrained evidence")
     return learned
+
+
+def _check_proofread(draft, proofread) -> None:
+    """Refuse proofread sections if there is nothing in any of them to learn from."""
+    from connectome import layout
+    from connectome.errors import DataError
+    from connectome.training import usable
+
+    if proofread and not usable(proofread, draft.damaged):
+        which = " ".join(map(str, proofread.sections))
+        raise DataError(
+            f"all proofread sections {EMPTY}: {which} of {draft.outdir / layout.CORRECTED}",
+            "the U-Net cannot learn from them, nor be judged by them",
+            f"napari_proofread.py, and mark another section as proofread; or take these out of"
+            f" {draft.outdir / layout.PROOFREAD}",
+        )
+
+
+def _kept(checkpoint: Path):
+    """Read where training was left."""
+    from connectome import models
+    from connectome.errors import DataError
+
+    try:
+        return models.read_model(checkpoint, CHECKPOINT)
+    except DataError as error:
+        raise DataError(
+            f"the checkpoint {checkpoint} cannot be read: it is damaged, or none",
+            "training cannot go on from it",
+            "--restart to begin anew",
+        ) from error
 
 
 def _apply(path: Path, material, config, console):

@@ -113,6 +113,28 @@ def test_applying_a_model_leaves_interrupted_training_where_it_is(finished, chec
     assert checkpoint.read_bytes() == b"hours of work"
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more", b"hours of work"])
+def test_a_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(finished, checkpoint, content):
+    checkpoint.write_bytes(content)
+    with pytest.raises(DataError, match=r"unet_checkpoint\.npz cannot be read(?s:.*)--restart"):
+        train(finished, *QUICK)
+    assert checkpoint.read_bytes() == content
+
+
+def test_proofread_sections_without_ids_are_left_out_or_refused_by_name(untouched, capsys):
+    labels = np.load(untouched / layout.LABELS)
+    labels[[2, 5]] = 0
+    np.save(untouched / layout.CORRECTED, labels)
+    layout.write_json(untouched / layout.PROOFREAD, {"slices": [2, 5]})
+    with pytest.raises(DataError, match=r"without any id: 2 5 of .*corrected") as refused:
+        train(untouched, *QUICK)
+    assert "proofread_slices.json" in refused.value.remedy
+    assert not (untouched / layout.RUN_LOG).exists()  # it was seen before the slow part
+    layout.write_json(untouched / layout.PROOFREAD, {"slices": [1, 2, 5]})
+    train_unet2d_selftrain.main(["--outdir", str(untouched), *QUICK])
+    assert "without any id: 2 5" in capsys.readouterr().out
+
+
 def test_beginning_anew_keeps_the_old_checkpoint_until_there_is_another(
     finished, checkpoint, monkeypatch
 ):
