@@ -104,7 +104,7 @@ def _parser() -> commandline.Parser:
     )
     source.add_argument(
         "--seed",
-        type=commandline.index,
+        type=commandline.seed,
         default=DEFAULT_SEED,
         help="of every random choice (default: %(default)s)",
     )

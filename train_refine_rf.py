@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from connectome.refine import RefineConfig, refine
 
     learn = forest.train
-    if args.apply:
+    if args.apply is not None:
         learn = partial(forest.apply, models.read_model(Path(args.apply), forest.KIND))
     params = forest.ForestParams(args.n_estimators, args.max_pixels, args.apply)
     config = RefineConfig(
@@ -61,6 +61,7 @@ def _parser() -> commandline.Parser:
     )
     parser.add_argument(
         "--apply",
+        type=commandline.path,
         metavar="MODEL",
         help="learn nothing; apply a model of runs/models/ of this or another cutout",
     )
@@ -71,7 +72,7 @@ def _parser() -> commandline.Parser:
     )
     parser.add_argument(
         "--seed",
-        type=commandline.index,
+        type=commandline.seed,
         default=DEFAULT_SEED,
         help="of every random choice (default: %(default)s)",
     )

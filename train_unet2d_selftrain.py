@@ -24,6 +24,7 @@ interrupted training goes on from its last checkpoint when the same command is g
 # Weights learned on phantoms (benchmarks/learn_unet.py) of thick sections, and of thin ones.
 STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
+EMPTY = "are damaged or without any id"
 EXPECT = (
     "no section is proofread, so the U-Net has no more than a vote on the draft's joins: expect"
     " some mended, and some mistakes kept; a few proofread sections help more than any number of"
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, train, and refine."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.apply and (args.minutes or args.epochs):
-        parser.error("--apply trains nothing: leave --minutes and --epochs out")
+    if args.apply is not None and (args.minutes or args.epochs or args.restart):
+        parser.error("--apply trains nothing: leave --minutes, --epochs and --restart out")
     # Threads that wait for others in a spin starve whatever else the machine does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if find_spec("torch") is None:
@@ -63,26 +64,30 @@ def _refine(args, command: Sequence[str]) -> None:
     params = UnetParams(minutes, args.epochs, args.rounds, args.device)
     outdir = Path(args.outdir).expanduser()
     checkpoint = outdir / layout.MODELS / CHECKPOINT
-    if args.restart:
-        checkpoint.unlink(missing_ok=True)
     unet.chosen_device(args.device)  # say at once if there is none
     unet.use_threads(args.threads)
     config = RefineConfig("unet", str(outdir), args.ground_truth, args.seed, args.threads, params)
 
     def learn(material, config, console):
-        if args.apply:
+        if args.apply is not None:
             return _apply(Path(args.apply).expanduser(), material, config, console)
         asked = material.proofread or args.minutes or args.epochs
         told = params if asked else replace(params, rounds=0)
-        return _train(material, replace(config, params=told), console, checkpoint)
+        return _train(material, replace(config, params=told), console, checkpoint, args.restart)
 
-    refine(config, learn, Console(args.quiet), command)
-    checkpoint.unlink(missing_ok=True)
+    checks = {} if args.apply is not None else {"check": _check_proofread}
+    refine(config, learn, Console(args.quiet), command, **checks)
+    if args.apply is None:  # a model that is applied leaves training where it was
+        checkpoint.unlink(missing_ok=True)
 
 
-def _train(material, config, console, checkpoint: Path):
-    """Train on a stack, from the weights that ship or from where training was left."""
+def _train(material, config, console, checkpoint: Path, anew: bool):
+    """Train on a stack, from the weights that ship or from where training was left.
+
+    Training that begins anew leaves an old checkpoint where it is until it has one of its own.
+    """
     from connectome import evaluate, models, selftrain
+    from connectome.training import usable
     from connectome.volume import thin_sections
 
     def voi(found, reference):
@@ -95,7 +100,13 @@ def _train(material, config, console, checkpoint: Path):
         console.say(EXPECT)
         if not config.params.rounds:
             console.say(UNTAUGHT)
-    kept = models.read_model(checkpoint, CHECKPOINT) if checkpoint.exists() else None
+    else:
+        known = usable(material.proofread, material.damaged)
+        if unusable := [z for z in material.proofread.sections if z not in known]:
+            which = " ".join(map(str, unusable))
+            console.say(f"nothing is learned from proofread sections that {EMPTY}: {which}")
+    going_on = checkpoint.exists() and not anew
+    kept = _kept(checkpoint) if going_on else None
     start = Path(__file__).parent / STARTS[thin_sections(material.voxel_size)]
     weights = models.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
@@ -104,6 +115,37 @@ def _train(material, config, console, checkpoint: Path):
     if not learned.arrays:
         console.warn("nothing learned was kept: the neurites are made from the untrained evidence")
     return learned
+
+
+def _check_proofread(draft, proofread) -> None:
+    """Refuse proofread sections if there is nothing in any of them to learn from."""
+    from connectome import layout
+    from connectome.errors import DataError
+    from connectome.training import usable
+
+    if proofread and not usable(proofread, draft.damaged):
+        which = " ".join(map(str, proofread.sections))
+        raise DataError(
+            f"all proofread sections {EMPTY}: {which} of {draft.outdir / layout.CORRECTED}",
+            "the U-Net cannot learn from them, nor be judged by them",
+            f"napari_proofread.py, and mark another section as proofread; or take these out of"
+            f" {draft.outdir / layout.PROOFREAD}",
+        )
+
+
+def _kept(checkpoint: Path):
+    """Read where training was left."""
+    from connectome import models
+    from connectome.errors import DataError
+
+    try:
+        return models.read_model(checkpoint, CHECKPOINT)
+    except DataError as error:
+        raise DataError(
+            f"the checkpoint {checkpoint} cannot be read: it is damaged, or none",
+            "training cannot go on from it",
+            "--restart to begin anew",
+        ) from error
 
 
 def _apply(path: Path, material, config, console):
@@ -158,7 +200,7 @@ def _parser() -> commandline.Parser:
     )
     train.add_argument(
         "--seed",
-        type=commandline.index,
+        type=commandline.seed,
         default=0,
         help="of every random choice (default: %(default)s)",
     )
@@ -167,7 +209,10 @@ def _parser() -> commandline.Parser:
         "--restart", action="store_true", help="begin anew, whatever checkpoint there is"
     )
     train.add_argument(
-        "--apply", metavar="MODEL", help="train nothing: use a model of runs/models/"
+        "--apply",
+        type=commandline.path,
+        metavar="MODEL",
+        help="train nothing: use a model of runs/models/",
     )
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser

@@ -16,6 +16,7 @@ from connectome import __version__
 from connectome.errors import ConnectomeError, UsageError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+LARGEST_SEED = 2**32 - 1  # scikit-learn takes none beyond
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,6 +95,17 @@ def index(text: str) -> int:
 def count(text: str) -> int:
     """Read a whole number from 1, for ``type=`` of a flag."""
     return _checked(int, text, lambda value: value >= 1, "a whole number from 1")
+
+
+def seed(text: str) -> int:
+    """Read a seed that everything takes, for ``type=`` of a flag."""
+    wanted = f"a whole number from 0 to {LARGEST_SEED}"
+    return _checked(int, text, lambda value: 0 <= value <= LARGEST_SEED, wanted)
+
+
+def path(text: str) -> str:
+    """Read the path of a file, for ``type=`` of a flag: an empty one would pass for none."""
+    return _checked(str, text, str.strip, "the path of a file")
 
 
 def length(text: str) -> float:

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="N",
         help="random graphs of the same degrees that each is compared with; 0: none (default 100)",
     )
-    parser.add_argument("--seed", type=commandline.index, default=0, help="of chance (default 0)")
+    parser.add_argument("--seed", type=commandline.seed, default=0, help="of chance (default 0)")
     parser.add_argument(
         "--out",
         type=Path,

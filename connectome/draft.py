@@ -14,6 +14,8 @@ from connectome.tablefiles import read_table
 from connectome.truth import Truth
 from connectome.volume import Volume
 
+LARGEST_ID = int(np.iinfo(np.int32).max)
+
 
 @dataclass(frozen=True, eq=False)
 class Draft:
@@ -84,12 +86,41 @@ def read_draft(outdir: Path) -> Draft:
         )
     aligned = layout.read_volume(stored[0])
     aligned = aligned.with_data(aligned.data.astype(np.float32))
-    labels = _fitting(layout.read_volume(outdir / layout.LABELS).data, aligned, layout.LABELS)
-    shifts = _read_json(outdir / layout.SHIFTS)
+    path = outdir / layout.LABELS
+    labels = _ids(_fitting(layout.read_volume(path).data, aligned, layout.LABELS), path)
+    table = outdir / layout.SHIFTS
+    shifts = _read_json(table, "it is unknown which sections are damaged", "run_pipeline.py")
     # Preprocessing leaves nothing but the outside at 0, next to a stray voxel of the tissue.
     tissue = (aligned.data > 0) | (labels > 0)
-    damaged = tuple(shifts.get("damaged_sections", ()))
+    damaged = damaged_sections(shifts, len(labels), table)
     return Draft(outdir, aligned, labels, tissue, damaged, _read_truth(outdir, aligned))
+
+
+def damaged_sections(told: dict, n_sections: int, path: Path) -> tuple[int, ...]:
+    """Return which sections were bridged, as ``tables/alignment_shifts.json`` tells it.
+
+    Parameters
+    ----------
+    told : dict
+        What the file holds.
+    n_sections : int
+        Sections of the stack.
+    path : Path
+        The file, to be named.
+
+    Raises
+    ------
+    DataError
+        If it names what is no section of the stack.
+    """
+    damaged = told.get("damaged_sections", [])
+    if not (_whole_numbers(damaged) and all(0 <= z < n_sections for z in damaged)):
+        raise DataError(
+            f"{path}: damaged_sections is {damaged}, of {n_sections} sections",
+            "the file belongs to another stack, or is damaged",
+            "run_pipeline.py",
+        )
+    return tuple(damaged)
 
 
 def read_proofread(draft: Draft) -> Proofread | None:
@@ -107,18 +138,16 @@ def read_proofread(draft: Draft) -> Proofread | None:
     table, path = draft.outdir / layout.PROOFREAD, draft.outdir / layout.CORRECTED
     if not table.exists():
         return None
-    listed = _read_json(table).get("slices")
+    fault = ("it is unknown which sections can be believed", 'write {"slices": [z, ...]} to it')
+    listed = _read_json(table, *fault).get("slices")
     n_sections = len(draft.labels)
-    if not isinstance(listed, list) or not all(type(z) is int for z in listed):
-        raise DataError(
-            f'{table} has no list of section numbers under "slices"',
-            "it is unknown which sections can be believed",
-            'write {"slices": [z, ...]}',
-        )
+    if not _whole_numbers(listed):
+        raise DataError(f'{table} has no list of section numbers under "slices"', *fault)
     if outside := [z for z in listed if not 0 <= z < n_sections]:
         raise DataError(
             f"{table} names section {outside[0]}, and the stack has {n_sections}, counted from 0",
             "the corrections seem to belong to another cutout",
+            f"another --outdir, or list no section beyond {n_sections - 1}",
         )
     if not listed:
         return None
@@ -138,22 +167,14 @@ def read_labels(path: Path, aligned: Volume) -> np.ndarray:
         If there is no such file, it is no array of ids from 0 of the stack's shape, or the file
         beside it names another place.
     """
+    ids = {layout.CORRECTED: "napari_proofread.py", layout.LABELS: "run_pipeline.py"}
+    remedy = next((made for name, made in ids.items() if path.match(name)), "another path")
     if not path.exists():
-        ids = {layout.CORRECTED: "napari_proofread.py", layout.LABELS: "run_pipeline.py"}
-        remedy = next((made for name, made in ids.items() if path.match(name)), "another path")
         raise DataError(f"there is no {path}", "its neurite ids are needed", remedy)
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    labels = layout.read_array(path, "its neurite ids are needed", f"{remedy}, or save it again")
     _fitting(labels, aligned, path)
     _check_place(path, aligned)
-    if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
-        raise DataError(
-            f"{path} holds {labels.dtype} from {labels.min()} to {labels.max()}",
-            "neurite ids are whole numbers from 0 to 2147483647",
-        )
-    return labels.astype(np.int32)
+    return _ids(labels, path)
 
 
 def read_probability(draft: Draft) -> np.ndarray | None:
@@ -174,6 +195,26 @@ def _read_truth(outdir: Path, aligned: Volume) -> Truth:
     )
 
 
+def _ids(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Refuse what are no neurite ids."""
+    held = f"{path} holds {labels.dtype}"
+    # Only of numbers is there a least and a largest.
+    if whole := labels.dtype.kind in "iub":
+        held += f" from {labels.min()} to {labels.max()}"
+    if not whole or labels.min() < 0 or labels.max() > LARGEST_ID:
+        raise DataError(
+            held,
+            f"neurite ids are whole numbers from 0 to {LARGEST_ID}, and 0 is no neurite",
+            "save it as int32, of such ids",
+        )
+    return labels.astype(np.int32, copy=False)
+
+
+def _whole_numbers(content: object) -> bool:
+    """Tell whether content of a JSON file is a list of whole numbers; true and false are none."""
+    return isinstance(content, list) and all(type(item) is int for item in content)
+
+
 def _fitting(array: np.ndarray, aligned: Volume, name: str | Path) -> np.ndarray:
     if array.shape != aligned.shape:
         raise DataError(
@@ -189,7 +230,8 @@ def _check_place(path: Path, aligned: Volume) -> None:
     beside = layout.sidecar(path)
     if not beside.exists():
         return
-    stored = _read_json(beside)
+    unknown = f"it is unknown which place {path.name} belongs to"
+    stored = _read_json(beside, unknown, f"save both again, or move {beside} away")
     place = {"origin": list(aligned.origin), "source": aligned.source}
     for key, here in place.items():
         if stored.get(key, here) != here:
@@ -200,12 +242,12 @@ def _check_place(path: Path, aligned: Volume) -> None:
             )
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path, consequence: str, remedy: str) -> dict:
     """Read a dictionary."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {error}", consequence, remedy) from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} is no JSON object")
+        raise DataError(f"{path} is no JSON object", consequence, remedy)
     return content

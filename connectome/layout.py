@@ -11,6 +11,9 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +97,12 @@ PUBLISHED = (
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 
+# What numpy raises on files that it cannot read, besides OSError.
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
+)
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -147,6 +156,7 @@ def read_volume(path: Path) -> Volume:
     DataError
         If the array or the file beside it is missing or does not fit the array.
     """
+    again = ("nothing can be made from it", "run_pipeline.py as before")
     if not path.exists():
         always = any(path.as_posix().endswith(name) for name in (LABELS, *ALIGNED.values()))
         again = "run_pipeline.py again" if always else "run_pipeline.py, without --save_minimal"
@@ -158,24 +168,53 @@ def read_volume(path: Path) -> Volume:
             "its voxel size is unknown, and guessing one would falsify every length",
             f'write {{"voxel_size_nm": [Z, Y, X], "origin": [0, 0, 0]}} to {meta_path}',
         )
+    data = read_array(path, *again)
     try:
         meta = json.loads(meta_path.read_text())
-        data = np.load(path, allow_pickle=False)
         volume = Volume(
             data,
             meta["voxel_size_nm"],
             meta.get("origin", (0, 0, 0)),
             meta.get("source", str(path)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise DataError(f"{meta_path} cannot be read: {error!r}", *again) from error
     described = tuple(meta.get("shape", volume.shape))
     if described != volume.shape:
         raise DataError(
             f"{path.name} has shape {volume.shape}, but {meta_path.name} describes {described}",
             "one of them belongs to another array",
+            again[1],
         )
     return volume
+
+
+def read_array(path: Path, consequence: str, remedy: str) -> np.ndarray:
+    """Read a ``.npy``, and nothing that could run as a program.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    consequence, remedy : str
+        What follows if it cannot be read, and what to do then.
+
+    Raises
+    ------
+    DataError
+        If it is not the file of a single array.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, *UNREADABLE) as error:
+        # numpy's own words tell how to load a pickle all the same.
+        why = getattr(error, "strerror", None) or "it is damaged, a pickle or no .npy"
+        raise DataError(f"{path} cannot be read: {why}", consequence, remedy) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        said = f"{path} cannot be read: it is a .npz, which holds several arrays"
+        raise DataError(said, consequence, remedy)
+    return array
 
 
 def read_shifts(outdir: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -192,7 +231,11 @@ def read_shifts(outdir: Path) -> tuple[np.ndarray, np.ndarray | None]:
         stored = json.loads((outdir / SHIFTS).read_text())
         shifts, matrices = np.asarray(stored["shifts"], float), stored.get("matrices")
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise DataError(f"{outdir / SHIFTS} cannot be read: {error!r}") from error
+        raise DataError(
+            f"{outdir / SHIFTS} cannot be read: {error!r}",
+            "it is unknown how sections were moved",
+            "run_pipeline.py as before",
+        ) from error
     return shifts, None if matrices is None else np.asarray(matrices, float)
 
 

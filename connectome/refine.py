@@ -47,7 +47,13 @@ class RefineConfig:
 Learner = Callable[[Material, RefineConfig, Console], Learned]
 
 
-def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequence[str]) -> dict:
+def refine(
+    config: RefineConfig,
+    learn: Learner,
+    console: Console,
+    command: Sequence[str],
+    check: Callable[[Draft, Proofread | None], None] = lambda draft, proofread: None,
+) -> dict:
     """Learn, judge every voxel, and take the judgement to neurites.
 
     Parameters
@@ -60,6 +66,8 @@ def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequ
         Whom to tell.
     command : sequence of str
         The command line, for the log.
+    check : callable
+        Refuses what cannot be learned from, before the slow part.
 
     Returns
     -------
@@ -69,6 +77,7 @@ def refine(config: RefineConfig, learn: Learner, console: Console, command: Sequ
     outdir = Path(config.outdir)
     draft = read_draft(outdir)
     proofread = read_proofread(draft)
+    check(draft, proofread)
     truth = true_labels(draft, config.ground_truth)
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from connectome import layout
-from connectome.draft import read_labels
+from connectome.draft import damaged_sections, read_labels
 from connectome.errors import DataError, UsageError
 from connectome.tablefiles import read_table
 from connectome.volume import Volume
@@ -178,10 +178,7 @@ class Results:
             if name in told and not _is_array(told[name], shape):
                 said = f"{path}: {name} is not of {sections} sections"
                 raise DataError(said, "the file belongs to another stack, or is damaged", REMEDY)
-        damaged = told.get("damaged_sections", [])
-        if not (isinstance(damaged, list) and all(z in range(sections) for z in damaged)):
-            said = f"{path}: damaged_sections is {damaged}, of {sections} sections"
-            raise DataError(said, "the file belongs to another stack, or is damaged", REMEDY)
+        damaged_sections(told, sections, path)
         return told
 
     def json(self, name: str) -> dict:

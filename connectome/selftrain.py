@@ -23,8 +23,9 @@ import numpy as np
 
 from connectome import unet
 from connectome.errors import DataError
+from connectome.models import HERE
 from connectome.progress import Progress, silent
-from connectome.training import Learned, Material, hold_out
+from connectome.training import Learned, Material, hold_out, usable
 
 LEARNING_RATE = 2e-3
 LEAST_RATE = 0.02  # of that, at the end
@@ -149,13 +150,37 @@ class Standing:
 
     @classmethod
     def restored(cls, meta: dict, arrays: Arrays) -> Standing:
-        """Make it again from what `stored` returned."""
-        plain = ("begun", "rounds", "step", "seconds", "curve")
-        standing = cls(**{name: meta[name] for name in plain})
-        for path, array in arrays.items():
-            part, name = path.split(" ", 1)
-            getattr(standing, part)[name] = array
+        """Make it again from what `stored` returned.
+
+        Raises
+        ------
+        DataError
+            If it was not `stored` that returned this.
+        """
+        plain = {"begun": dict, "rounds": list, "step": int, "seconds": float, "curve": list}
+        try:
+            standing = cls(**{name: kind(meta[name]) for name, kind in plain.items()})
+            for path, array in arrays.items():
+                part, name = path.split(" ", 1)
+                vars(standing)[part][name] = array
+            sound = standing._sound()
+        except (KeyError, ValueError, TypeError, OverflowError):
+            sound = False
+        if not sound:
+            raise DataError(
+                "the checkpoint is damaged, or was made by another version",
+                "training cannot go on from it",
+                "--restart to begin anew",
+            )
         return standing
+
+    def _sound(self) -> bool:
+        """Tell whether training can go on from here."""
+        begun = bool(self.now and self.best) == bool(self.curve)
+        judged = all(isinstance(record, dict) and "kept" in record for record in self.rounds)
+        examined = np.asarray(self.curve, float).reshape(-1, 3)
+        weights = (each for each in (self.kept, self.now, self.best) if each)
+        return begun and judged and len(examined) == len(self.curve) and all(map(unet.fit, weights))
 
     def end_round(self, record: dict) -> None:
         """Put a round on record, and its best weights, if it was kept, where they stay."""
@@ -223,8 +248,7 @@ class SelfTraining:
         self.material, self.params, self.seed, self.company = material, params, seed, company
         self.device = unet.chosen_device(params.device)
         self.start = weights
-        said = material.proofread
-        self.learned, self.judged = hold_out(said.sections if said else ())
+        self.learned, self.judged = hold_out(usable(material.proofread, material.damaged))
         self.examined = self.judged or self._unseen()
         self.seen = unet.sight(material)
         self.identity = self._print()
@@ -241,7 +265,7 @@ class SelfTraining:
         Raises
         ------
         DataError
-            If there is a checkpoint of other data or parameters.
+            If there is a checkpoint of other data or parameters, or a damaged one.
         """
         evidence = self.material.evidence
         draft = Draft(evidence, self.material.to_labels(evidence, self.judged))
@@ -418,7 +442,7 @@ class SelfTraining:
         if self.company.kept is None:
             return Standing()
         meta, arrays = self.company.kept
-        if meta["of"] != self.identity:
+        if meta.get("of") != self.identity:
             raise DataError(
                 "the checkpoint was made with other flags, corrections or data",
                 "going on from it would mix the two",
@@ -458,14 +482,34 @@ class SelfTraining:
 def applied(
     material: Material, model: tuple[dict, Arrays], device: str, bar: Bar = _no_bar
 ) -> Learned:
-    """Judge a stack with a network that was trained elsewhere, and train nothing."""
+    """Judge a stack with a network that was trained elsewhere, and train nothing.
+
+    Raises
+    ------
+    DataError
+        If its weights are of another network or no finite numbers, or it does not say how far it
+        is to be believed.
+    """
     meta, weights = model
+    trust, voted = meta.get("trust"), meta.get("voted", False)
+    if not (type(trust) in (int, float) and 0 <= trust <= 1 and isinstance(voted, bool)):
+        raise DataError(
+            f"the model says that its trust is {trust} and voted {voted}, not a number from 0 to 1"
+            " and true or false",
+            "it is unknown how far it is to be believed",
+            HERE,
+        )
     net = unet.network(weights, 0, unet.chosen_device(device))
     seen = unet.sight(material)
-    with bar("judge", unet.n_planes(seen), "planes") as progress:
+    # What is too large to be computed with is refused below, in words.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with bar("judge", unet.n_planes(seen), "planes") as progress, quiet:
         logits = unet.predict(net, seen, progress)
-    rated = unet.rated(logits, material.evidence, material.tissue, meta["trust"])
-    return Learned(rated, {"rounds": [], "model": meta}, voted=meta.get("voted", False))
+    if not np.isfinite(logits).all():
+        said = "the model's judgement of this stack is no finite number everywhere"
+        raise DataError(said, "its weights are damaged, or too large", HERE)
+    rated = unet.rated(logits, material.evidence, material.tissue, trust)
+    return Learned(rated, {"rounds": [], "model": meta}, voted=voted)
 
 
 def in_words(record: dict) -> str:

@@ -101,6 +101,15 @@ def neurite_target(labels: np.ndarray, voxel_size: tuple[float, float, float]) -
     return (labels > 0) & ~meets
 
 
+def usable(proofread: Proofread | None, damaged: Sequence[int]) -> list[int]:
+    """List the proofread sections that say something: undamaged ones, with ids.
+
+    In a section without any there is neither an inside to learn nor anything to score against.
+    """
+    sections = proofread.sections if proofread else ()
+    return [z for z in sections if z not in damaged and proofread.labels[z].any()]
+
+
 def hold_out(sections: Sequence[int]) -> tuple[list[int], list[int]]:
     """Divide proofread sections into those to learn from and those to judge by.
 

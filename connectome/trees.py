@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from connectome.errors import DataError
+from connectome.models import HERE
 
 INTEGERS, FLOATS = ("roots", "left", "right", "feature"), ("threshold", "neurite")
 
@@ -35,7 +36,8 @@ class Trees:
     Raises
     ------
     DataError
-        If a walk could leave its tree or never end. Then nothing was compiled from the arrays.
+        If a walk could leave its tree or never end, or numbers are none. Then nothing was
+        compiled from the arrays.
     """
 
     roots: np.ndarray
@@ -48,7 +50,7 @@ class Trees:
 
     def __post_init__(self):
         if not (self._well_formed() and self._walkable()):
-            raise DataError("the model's trees are damaged", "nothing can be judged by them")
+            raise DataError("the model's trees are damaged", "nothing can be judged by them", HERE)
 
     @classmethod
     def of(cls, classifier) -> Trees:
@@ -73,7 +75,7 @@ class Trees:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], n_features: int) -> Trees:
         """Take what `arrays` returned, from a file that anybody may have written."""
         if set(arrays) != {*INTEGERS, *FLOATS}:
-            raise DataError(f"the model holds {', '.join(arrays)}", "these are no trees")
+            raise DataError(f"the model holds {', '.join(arrays)}", "these are no trees", HERE)
         return cls(**arrays, n_features=n_features)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -129,7 +131,10 @@ class Trees:
         return fits and self.roots[0] == 0 and bool((np.diff(self.roots) > 0).all())
 
     def _walkable(self) -> bool:
-        """Whether every child comes after its parent, within the tree, so that all walks end."""
+        """Whether every child comes after its parent, within the tree, so that all walks end.
+
+        No value lies to either side of a threshold that is no number.
+        """
         sizes = np.diff(self.roots)
         inner = self.left != -1
         here = np.arange(self.left.size) - np.repeat(self.roots[:-1], sizes)
@@ -138,5 +143,6 @@ class Trees:
         return bool(
             ((children > here[inner]) & (children < last[inner])).all()
             and ((self.feature >= 0) & (self.feature < self.n_features))[inner].all()
+            and np.isfinite(self.threshold[inner]).all()
             and ((self.neurite >= 0) & (self.neurite <= 1)).all()
         )

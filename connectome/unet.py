@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from connectome.errors import DataError, UsageError
 from connectome.features import standardised
+from connectome.models import HERE
 from connectome.planes import View, Window, views
 from connectome.progress import Progress, silent
 from connectome.training import Material, neurite_target
@@ -35,6 +36,8 @@ PATCH, BATCH = 128, 8
 WEIGHT_DECAY = 1e-4
 ADAPTING = 40  # batches that a network sees of a stack to adapt to it
 PROOFREAD_WEIGHT = 4.0  # against 1 of the surest pseudo-label
+
+LARGEST = float(np.finfo(np.float32).max)  # no weight lies beyond, nor is NaN
 
 TILE, MARGIN = 512, 48  # pixels: looked at together, and how far a pixel's judgement reaches
 TURNS = (0, 3, 5, 6)  # of the eight ways to lay a plane: looked at in these, and averaged
@@ -79,21 +82,43 @@ def network(weights: Mapping[str, np.ndarray] | None, seed: int, device: torch.d
     torch.manual_seed(seed)
     net = Unet()
     if weights is not None:
-        known = net.state_dict()
-        wrong = {n for n in known.keys() | weights.keys() if _shape(known, n) != _shape(weights, n)}
-        if wrong:
+        known = _arrays(net)
+        if wrong := _unfit(known, weights):
             raise DataError(
-                f"the weights are of another network: {min(wrong)} does not fit",
-                remedy="train a model here, without --apply",
+                f"the weights are of another network, or damaged: {min(wrong)} does not fit",
+                "nothing can be judged by them",
+                HERE,
             )
+        # Copies, for training must not change what it was given.
         net.load_state_dict(
-            {name: torch.as_tensor(array).to(known[name].dtype) for name, array in weights.items()}
+            {n: torch.from_numpy(np.array(a, known[n].dtype)) for n, a in weights.items()}
         )
     return net.to(device, memory_format=torch.channels_last)
 
 
-def _shape(arrays: Mapping, name: str):
-    return tuple(arrays[name].shape) if name in arrays else None
+def fit(weights: Mapping[str, np.ndarray]) -> bool:
+    """Tell whether weights are those of a network."""
+    return not _unfit(_arrays(Unet()), weights)
+
+
+def _arrays(net: Unet) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in net.state_dict().items()}
+
+
+def _unfit(known: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> set[str]:
+    """List what there is too much or too little of, or that is damaged."""
+    return {n for n in known.keys() | weights.keys() if not _fits(known, weights, n)}
+
+
+def _fits(known: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], name: str) -> bool:
+    """Tell whether weights are finite numbers, of a name and shape that the network has."""
+    if name not in known or name not in weights or weights[name].shape != known[name].shape:
+        return False
+    if weights[name].dtype.kind not in "iuf":
+        return False
+    values = weights[name].astype(np.float64)  # weights that ship are halves, too small to compare
+    least = 0 if name.endswith("running_var") else -LARGEST
+    return bool(((values >= least) & (values <= LARGEST)).all())
 
 
 def chosen_device(name: str) -> torch.device:

@@ -1,6 +1,7 @@
 """The command line all scripts share: spellings, near misses, messages and exit codes."""
 
 import argparse
+import importlib
 import os
 import re
 import subprocess
@@ -100,6 +101,8 @@ def test_flags_are_never_guessed_from_their_beginning(parser):
     ("kind", "text", "value"),
     [
         (commandline.index, "0", 0),
+        (commandline.seed, "4294967295", 2**32 - 1),
+        (commandline.path, "a model.npz", "a model.npz"),
         (commandline.count, "12", 12),
         (commandline.length, "1e2", 100.0),
         (commandline.length, "4.6", 4.6),
@@ -113,6 +116,8 @@ def test_numbers_are_read(kind, text, value):
     ("kind", "texts"),
     [
         (commandline.index, ["-1", "1.5", "x", ""]),
+        (commandline.seed, ["-1", "1.5", "4294967296", "99999999999"]),
+        (commandline.path, ["", " "]),
         (commandline.count, ["0", "-1", "1.5", "x"]),
         (commandline.length, ["0", "-8", "nan", "inf", "8nm"]),
     ],
@@ -121,6 +126,17 @@ def test_what_is_no_such_number_is_refused_by_name(kind, texts):
     for text in texts:
         with pytest.raises(argparse.ArgumentTypeError, match=re.escape(repr(text))):
             kind(text)
+
+
+@pytest.mark.parametrize(
+    "script", ["run_pipeline", "train_refine_rf", "train_unet2d_selftrain", "connectome.comparison"]
+)
+def test_every_script_refuses_a_seed_that_not_everything_takes(script, capsys):
+    words = ["compare", "a", "b"] if script == "connectome.comparison" else []
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(script).main([*words, "--seed", "99999999999"])
+    assert end.value.code == 2
+    assert "from 0 to 4294967295" in capsys.readouterr().err
 
 
 def test_the_version_is_told(parser, capsys):

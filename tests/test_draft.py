@@ -1,6 +1,8 @@
 """Reading what a run left, and what other programs put beside it."""
 
+import io
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +63,9 @@ def test_no_section_is_no_proofreading(outdir, slices):
 )
 def test_sections_that_are_not_there_are_refused(outdir, slices, problem):
     correct(outdir, slices)
-    with pytest.raises(DataError, match=problem):
+    with pytest.raises(DataError, match=problem) as refused:
         read_proofread(read_draft(outdir))
+    assert refused.value.consequence and refused.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -72,12 +75,34 @@ def test_sections_that_are_not_there_are_refused(outdir, slices, problem):
         (np.full(SHAPE, -1, np.int32), "whole numbers"),
         (np.ones(SHAPE, np.float32), "float32"),
         (np.full(SHAPE, 2**31, np.int64), "2147483647"),
+        (np.full(SHAPE, "1"), "whole numbers"),
+        (np.zeros(SHAPE, [("id", np.int32)]), "whole numbers"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(outdir, labels, problem):
     correct(outdir, [1], labels)
-    with pytest.raises(DataError, match=problem):
+    with pytest.raises(DataError, match=problem) as refused:
         read_proofread(read_draft(outdir))
+    assert refused.value.consequence and refused.value.remedy
+
+
+def test_the_labels_of_the_run_itself_are_checked_too(outdir):
+    np.save(outdir / layout.LABELS, np.full(SHAPE, -1, np.int32))
+    with pytest.raises(DataError, match="from -1 to -1"):
+        read_draft(outdir)
+
+
+@pytest.mark.parametrize("damaged", [7, [999], [-1], [1.0], [True], ["1"], "all", None, {"1": 2}])
+def test_damaged_sections_that_are_none_of_the_stack_are_refused(outdir, damaged):
+    layout.write_json(outdir / layout.SHIFTS, {"damaged_sections": damaged})
+    with pytest.raises(DataError, match=r"damaged_sections is .*, of 4 sections") as refused:
+        read_draft(outdir)
+    assert refused.value.remedy
+
+
+def test_where_no_section_is_said_to_be_damaged_none_is(outdir):
+    layout.write_json(outdir / layout.SHIFTS, {"shifts": [[0, 0]] * 4})
+    assert read_draft(outdir).damaged == ()
 
 
 def test_labels_of_another_place_are_refused(outdir):
@@ -95,10 +120,44 @@ def test_a_list_without_labels_is_refused(outdir):
         read_proofread(read_draft(outdir))
 
 
-def test_damaged_files_are_named(outdir):
-    (outdir / layout.CORRECTED).write_bytes(b"nothing")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_labels(outdir / layout.CORRECTED, read_draft(outdir).aligned)
+def stored(save, content, **more) -> bytes:
+    file = io.BytesIO()
+    save(file, content, **more)
+    return file.getvalue()
+
+
+NO_ARRAYS = {
+    "text": b"nothing",
+    "nothing": b"",
+    "an archive": stored(np.savez, np.ones(SHAPE, np.int32)),
+    "half an archive": stored(np.savez, np.ones(SHAPE, np.int32))[:99],
+    "half an array": stored(np.save, np.ones(SHAPE, np.int32))[:99],
+    "objects": stored(np.save, np.array([{}, None]), allow_pickle=True),
+    "a pickle": pickle.dumps([1]),
+}
+
+
+@pytest.mark.parametrize("content", NO_ARRAYS.values(), ids=NO_ARRAYS)
+@pytest.mark.parametrize("name", [layout.CORRECTED, layout.LABELS])
+def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir, name, content):
+    correct(outdir, [1])
+    (outdir / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name} cannot be read") as refused:
+        read_proofread(read_draft(outdir))
+    assert refused.value.consequence and refused.value.remedy
+    assert "allow_pickle" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\0", "[" * 100_000])
+@pytest.mark.parametrize(
+    "name", [layout.PROOFREAD, layout.sidecar(Path(layout.CORRECTED)), layout.SHIFTS]
+)
+def test_descriptions_that_are_none_are_named_with_what_to_do(outdir, name, content):
+    correct(outdir, [1])
+    (outdir / name).write_text(content)
+    with pytest.raises(DataError, match=Path(name).name) as refused:
+        read_proofread(read_draft(outdir))
+    assert refused.value.consequence and refused.value.remedy
 
 
 @pytest.mark.parametrize("outdir", [Path("nowhere")], indirect=False)

@@ -243,6 +243,8 @@ def damage(name, place, value):
         damage("feature", 0, 5),
         damage("feature", 0, -1),
         damage("neurite", 3, np.nan),
+        damage("threshold", np.s_[:], np.nan),
+        damage("threshold", 0, np.inf),
         damage("roots", 1, 0),
         damage("roots", -1, 10**6),
         lambda arrays: arrays.update(left=arrays["left"][:-1]),

@@ -118,6 +118,11 @@ def test_a_missing_model_is_a_usage_error(outdir, capsys):
     assert "there is no model" in capsys.readouterr().err
 
 
+def test_an_empty_name_of_a_model_is_a_usage_error_and_nothing_is_learned(tmp_path, capsys):
+    assert script(tmp_path, "--apply", "") == 2
+    assert "--apply: '' is not the path of a file" in capsys.readouterr().err
+
+
 def test_a_folder_without_a_run_is_a_usage_error(tmp_path, capsys):
     assert script(tmp_path) == 2
     assert "run_pipeline.py" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def train(outdir, *flags):
 
 
 def model_of(outdir):
-    (path,) = (outdir / layout.MODELS).glob("unet_*.npz")
+    (path,) = (outdir / layout.MODELS).glob("unet_[0-9]*.npz")
     return path
 
 
@@ -84,13 +84,67 @@ def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [("--apply", "m.npz", "--epochs", "1"), ("--epochs", "1", "--minutes", "1")]
+    "flags",
+    [
+        ("--apply", "m.npz", "--epochs", "1"),
+        ("--apply", "m.npz", "--restart"),
+        ("--apply", ""),
+        ("--epochs", "1", "--minutes", "1"),
+    ],
 )
 def test_flags_that_contradict_each_other_are_refused(flags, capsys):
     with pytest.raises(SystemExit) as refused:
         train_unet2d_selftrain.main(list(flags))
     assert refused.value.code == 2
-    assert "--epochs" in capsys.readouterr().err
+    assert [flag for flag in flags if flag[:2] == "--"][-1] in capsys.readouterr().err
+
+
+@pytest.fixture
+def checkpoint(finished):
+    """What interrupted training left."""
+    path = finished / layout.MODELS / train_unet2d_selftrain.CHECKPOINT
+    path.write_bytes(b"hours of work")
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_applying_a_model_leaves_interrupted_training_where_it_is(finished, checkpoint):
+    train(finished, "--apply", str(model_of(finished)), "--threads", "1")
+    assert checkpoint.read_bytes() == b"hours of work"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more", b"hours of work"])
+def test_a_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(finished, checkpoint, content):
+    checkpoint.write_bytes(content)
+    with pytest.raises(DataError, match=r"unet_checkpoint\.npz cannot be read(?s:.*)--restart"):
+        train(finished, *QUICK)
+    assert checkpoint.read_bytes() == content
+
+
+def test_proofread_sections_without_ids_are_left_out_or_refused_by_name(untouched, capsys):
+    labels = np.load(untouched / layout.LABELS)
+    labels[[2, 5]] = 0
+    np.save(untouched / layout.CORRECTED, labels)
+    layout.write_json(untouched / layout.PROOFREAD, {"slices": [2, 5]})
+    with pytest.raises(DataError, match=r"without any id: 2 5 of .*corrected") as refused:
+        train(untouched, *QUICK)
+    assert "proofread_slices.json" in refused.value.remedy
+    assert not (untouched / layout.RUN_LOG).exists()  # it was seen before the slow part
+    layout.write_json(untouched / layout.PROOFREAD, {"slices": [1, 2, 5]})
+    train_unet2d_selftrain.main(["--outdir", str(untouched), *QUICK])
+    assert "without any id: 2 5" in capsys.readouterr().out
+
+
+def test_beginning_anew_keeps_the_old_checkpoint_until_there_is_another(
+    finished, checkpoint, monkeypatch
+):
+    with pytest.raises(UsageError, match="mps"):
+        monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+        train(finished, *QUICK, "--restart", "--device", "mps")
+    with pytest.raises(DataError, match="cannot be laid over"):
+        np.save(finished / "small.npy", np.ones((3, 9, 9), np.int32))
+        train(finished, *QUICK, "--restart", "--ground_truth", str(finished / "small.npy"))
+    assert checkpoint.read_bytes() == b"hours of work"
 
 
 def test_without_pytorch_it_says_what_to_install(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="the U-Net needs PyTorch, which is not insta
 import torch
 from scipy import ndimage
 
-from connectome import models, planes, selftrain, unet
+from connectome import models, planes, selftrain, training, unet
 from connectome.draft import Proofread
 from connectome.errors import DataError, UsageError
 from connectome.evaluate import segmentation_scores
@@ -123,6 +123,48 @@ def test_weights_of_another_network_are_refused():
     weights["out.bias"] = np.zeros(2, np.float32)
     with pytest.raises(DataError, match=r"out\.bias"):
         unet.network(weights, 0, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("out.bias", np.nan),
+        ("out.weight", np.inf),
+        ("down.0.1.running_var", -1),
+        ("down.0.1.running_mean", np.float64(1e300)),
+        ("down.0.1.num_batches_tracked", "three"),
+    ],
+)
+def test_weights_that_are_no_finite_numbers_are_refused(name, value):
+    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    weights[name] = np.full(weights[name].shape, value)
+    with pytest.raises(DataError, match=rf"damaged: {name}") as refused:
+        unet.network(weights, 0, torch.device("cpu"))
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"trust": trust} for trust in (None, "much", True, -0.1, 1.5, [1.0])),
+        {"voted": "yes"},
+    ],
+)
+def test_models_that_do_not_say_how_far_to_believe_them_are_refused(change):
+    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    meta = {"trust": 1.0, "voted": False} | change
+    with pytest.raises(DataError, match=r"trust is .* and voted") as refused:
+        selftrain.applied(material(), (meta, weights), "cpu")
+    assert refused.value.remedy
+    with pytest.raises(DataError, match="trust is None"):
+        selftrain.applied(material(), ({}, weights), "cpu")
+
+
+def test_a_model_whose_judgement_is_no_number_is_refused():
+    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    weights["out.weight"][:] = np.float32(3e38)
+    with pytest.raises(DataError, match="no finite number"):
+        selftrain.applied(material(), ({"trust": 1}, weights), "cpu")
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -265,6 +307,41 @@ def test_a_checkpoint_of_other_flags_or_corrections_is_refused(stack, seed):
     trained(material(), keep=lambda *parts: kept.append(parts))
     with pytest.raises(DataError, match="checkpoint"):
         trained(material(**stack), seed=seed, kept=kept[0])
+
+
+def without(name):
+    return lambda meta, arrays: meta.pop(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(without(name) for name in ("of", "begun", "rounds", "step", "curve")),
+        lambda meta, arrays: meta.update(curve=[[0, 1]]),
+        lambda meta, arrays: meta.update(rounds=[3]),
+        lambda meta, arrays: arrays.clear(),
+        lambda meta, arrays: arrays.update(weights=np.zeros(3)),
+        lambda meta, arrays: arrays["best out.bias"].fill(np.nan),
+    ],
+)
+def test_a_checkpoint_that_is_no_longer_whole_is_refused_with_what_to_do(change):
+    kept = []
+    trained(material(), keep=lambda *parts: kept.append(parts))
+    meta, arrays = kept[0]
+    change(meta, arrays)
+    with pytest.raises(DataError, match="--restart"):
+        trained(material(), kept=(meta, arrays))
+
+
+def test_only_sections_that_say_something_are_learned_from_and_judged_by():
+    stack = material(proofread=(1, 2, 3, 5, 7), damaged=(2,))
+    said = stack.proofread.labels.copy()
+    said[3] = 0
+    stack = replace(stack, proofread=Proofread(said, stack.proofread.sections))
+    assert training.usable(stack.proofread, stack.damaged) == [1, 5, 7]
+    metrics = trained(stack).metrics
+    assert metrics["learned_sections"] == [1, 7]
+    assert metrics["held_out_sections"] == [5]
 
 
 def test_a_round_that_harms_is_dropped_and_said_to_be():
