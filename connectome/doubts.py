@@ -231,7 +231,7 @@ def _why_joined(row) -> str:
         "boundary": f"through a boundary of {row.probability:.2f}",
         "overlap": "from section to section",
         "enclosure": "because one lies within the other",
-    }[row.reason]
+    }.get(row.reason, f"by {row.reason}")
     return f"may hold two neurites, joined here {how} (doubt {row.doubt:.2f})"
 
 

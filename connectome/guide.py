@@ -11,8 +11,10 @@ import pandas as pd
 from connectome import doubts, layout
 from connectome.draft import Draft
 from connectome.errors import UsageError
+from connectome.tablefiles import check_columns, check_numbers, read_table
 
 N_SECTIONS = 4  # enough for a refiner to learn from, and an hour's work
+FAULT = ("it cannot be told what is in doubt", "run_pipeline.py, or move the file away")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,8 @@ def make_guide(
     ------
     UsageError
         If a chosen section is not in the stack.
+    DataError
+        If a table of the run cannot be read, lacks a column or has a gap.
     """
     n_there = len(draft.labels)
     if outside := [z for z in sections or () if z >= n_there]:
@@ -65,7 +69,7 @@ def make_guide(
             f"the stack has {n_there}, counted from 0",
             f"--slices with numbers up to {n_there - 1}, or --slices auto",
         )
-    segments, log = (_table(draft, name) for name in (layout.SEGMENTS, layout.MERGE_LOG))
+    segments, log = _segments(draft), _merge_log(draft)
     voxel_size = draft.aligned.voxel_size
     places = doubts.ranked_places(segments, log, synapses, draft.labels.shape, voxel_size)
     doubt = doubts.doubt_map(draft.labels, segments, log, voxel_size)
@@ -74,7 +78,27 @@ def make_guide(
     return Guide(places, doubt, tuple(sorted(set(sections))))
 
 
-def _table(draft: Draft, name: str) -> pd.DataFrame:
-    """Read a table of the run; empty where it made none."""
-    path = draft.outdir / name
-    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+def _segments(draft: Draft) -> pd.DataFrame:
+    """Read what the run said of its neurites; empty where it said nothing."""
+    path = draft.outdir / layout.SEGMENTS
+    if not path.exists():
+        return pd.DataFrame()
+    rating = ("doubt", "doubt_z", "doubt_y", "doubt_x")
+    table = read_table(path, ("id", "volume_um3"), dict.fromkeys(rating, float), *FAULT)
+    check_columns(table, (*rating, "reason"), path, *FAULT)
+    check_numbers(table[table["doubt"].notna()], rating, path, *FAULT)
+    # Of a neurite that the draft does not have there is nothing to look at.
+    return table[table["id"].between(0, draft.labels.max())]
+
+
+def _merge_log(draft: Draft) -> pd.DataFrame:
+    """Read what the run joined and left apart; empty where it did not say."""
+    path = draft.outdir / layout.MERGE_LOG
+    if not path.exists():
+        return pd.DataFrame()
+    numbers = ("z", "y", "x", "neurite", "volume_um3", "doubt")
+    types = {"joined": bool, "other": float, "probability": float}
+    table = read_table(path, numbers, types, *FAULT)
+    check_columns(table, (*types, "reason"), path, *FAULT)
+    check_numbers(table[~table["joined"]], ("other",), path, *FAULT)
+    return table

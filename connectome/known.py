@@ -10,7 +10,7 @@ import pandas as pd
 from connectome import align, evidence, layout, reviews, stackfiles
 from connectome.draft import Draft, read_labels, read_probability
 from connectome.errors import DataError, UsageError
-from connectome.tablefiles import read_table
+from connectome.tablefiles import check_columns, check_partners, check_places, read_table
 
 REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
 TEXTS = ("verdict", "reviewer", "time")
@@ -123,7 +123,7 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
     Raises
     ------
     DataError
-        If the table cannot be read, lacks a column or has a gap.
+        If the table cannot be read, lacks a column, has a gap or names a place outside the stack.
     """
     path = draft.outdir / layout.REVIEWED
     if not path.exists():
@@ -134,15 +134,14 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
     )
     texts = {"post_ids": str} | dict.fromkeys(TEXTS, str)
     table = read_table(path, REVIEW_COLUMNS[:-1], texts, *fault)
-    if "verdict" not in table:
-        raise DataError(f"{path} has no column verdict", *fault)
+    check_columns(table, ("verdict",), path, *fault)
+    check_places(table, labels.shape, path, *fault)
+    table = check_partners(table, path, *fault)
     texts = table.columns.intersection(TEXTS)
     table[texts] = table[texts].fillna("")
     verdict = table["verdict"].str.lower()
     table["verdict"] = verdict.where(verdict.isin([reviews.ACCEPTED, reviews.REJECTED]), "")
     table["swapped"] = table["swapped"].astype(bool) if "swapped" in table else False
-    if "post_ids" in table:
-        table["post_ids"] = table["post_ids"].fillna(table["post_id"].astype(str))
     seen = table[(table["verdict"] != "") | table["swapped"]]
     corrected = draft.outdir / layout.CORRECTED
     theirs = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels

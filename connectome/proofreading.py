@@ -26,6 +26,8 @@ from connectome.draft import Draft, read_draft, read_labels, read_proofread
 from connectome.errors import ConnectomeError, DataError, UsageError
 from connectome.known import labels_path, reviewed_synapses, untrained_probability
 from connectome.proofread import REVIEW, Proofreading
+from connectome.results import REMEDY, Results
+from connectome.tablefiles import check_places
 
 JOB = "proofreading"  # how the configuration of a run says what kind it is
 SETTLING = ("save", "discard")  # nothing before one of these is unsaved
@@ -412,10 +414,12 @@ def _reviewed(draft: Draft, labels: np.ndarray) -> list[dict]:
 
 def _synapses(draft: Draft, start: _Start) -> pd.DataFrame:
     """Read the candidates and lay over them what somebody has said."""
-    path = draft.outdir / layout.SYNAPSES
+    results = Results(draft.outdir)
     table = pd.DataFrame(columns=["z", "y", "x", "pre_id", "post_id"])
-    if path.exists():
-        table = pd.read_csv(path, dtype={"post_ids": str}).drop(columns=REVIEW, errors="ignore")
+    if results.has(layout.SYNAPSES):
+        table = results.synapses.drop(columns=REVIEW, errors="ignore")
+        path = results.path(layout.SYNAPSES)
+        check_places(table, draft.labels.shape, path, "it cannot be shown", REMEDY)
     candidates = _renamed(table, _labels_of_candidates(draft), start.labels, draft)
     rows: dict[tuple, dict] = {}
     for row in [*candidates.to_dict("records"), *start.reviewed]:
@@ -426,10 +430,7 @@ def _synapses(draft: Draft, start: _Start) -> pd.DataFrame:
 
 def _labels_of_candidates(draft: Draft) -> np.ndarray:
     """Read the labels whose ids the table of candidates has."""
-    used = draft.outdir / layout.GRAPH_LABELS
-    if not used.exists():
-        return draft.labels
-    path = draft.outdir / json.loads(used.read_text())["labels"]
+    path = Results(draft.outdir).labels_path
     return read_labels(path, draft.aligned) if path.exists() else draft.labels
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 from connectome import layout
 from connectome.draft import damaged_sections, read_labels
 from connectome.errors import DataError, UsageError
-from connectome.tablefiles import read_table
+from connectome.tablefiles import check_partners, read_table
 from connectome.volume import Volume
 
 REMEDY = "run_pipeline.py, or rebuild_graph_and_figures.py"
+IDS_JOINED = "postsynaptic ids are numbers joined by ;"
 
 
 # What is shown of the parts of an evaluation.
@@ -119,14 +120,7 @@ class Results:
     def synapses(self) -> pd.DataFrame:
         """Candidates."""
         table = self.table(layout.SYNAPSES, ("z", "y", "x", "pre_id", "post_id", "score"))
-        if "post_ids" not in table:
-            return table
-        posts = table["post_ids"].fillna(table["post_id"].astype(str))
-        if not (fine := posts.str.fullmatch(r"\d+(;\d+)*")).all():
-            row = int(np.argmin(fine)) + 1
-            said = f"{self.path(layout.SYNAPSES)}, row {row}: post_ids is {posts.iloc[row - 1]}"
-            raise DataError(said, "postsynaptic ids are numbers joined by ;", REMEDY)
-        return table.assign(post_ids=posts)
+        return check_partners(table, self.path(layout.SYNAPSES), IDS_JOINED, REMEDY)
 
     @cached_property
     def nodes(self) -> pd.DataFrame:

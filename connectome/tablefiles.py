@@ -40,12 +40,66 @@ def read_table(
         table = pd.read_csv(path, dtype=types)
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}", consequence, remedy) from error
-    for column in numbers:
-        if column not in table:
-            raise DataError(f"{path} has no column {column}", consequence, remedy)
-        finite = np.isfinite(pd.to_numeric(table[column], errors="coerce"))
-        if not finite.all():
-            row = int(np.argmin(finite)) + 1
-            said = f"{path}, row {row}: {column} is {table[column].iloc[row - 1]}"
-            raise DataError(said, consequence, remedy)
+    check_numbers(table, numbers, path, consequence, remedy)
     return table
+
+
+def check_columns(
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    path: Path,
+    consequence: str = "",
+    remedy: str = "",
+) -> None:
+    """Refuse a table that lacks a column, whatever would be in it."""
+    if missing := [column for column in columns if column not in table]:
+        raise DataError(f"{path} has no column {missing[0]}", consequence, remedy)
+
+
+def check_numbers(
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    path: Path,
+    consequence: str = "",
+    remedy: str = "",
+) -> None:
+    """Refuse rows, all of a file or some, without a finite number in each of these columns."""
+    check_columns(table, columns, path, consequence, remedy)
+    for column in columns:
+        finite = np.isfinite(pd.to_numeric(table[column], errors="coerce"))
+        _refuse(table, column, finite, path, "", consequence, remedy)
+
+
+def check_places(
+    table: pd.DataFrame,
+    shape: tuple[int, int, int],
+    path: Path,
+    consequence: str = "",
+    remedy: str = "",
+) -> None:
+    """Refuse rows whose ``z, y, x`` round to no voxel of a stack."""
+    for column, length in zip("zyx", shape, strict=True):
+        inside = table[column].astype(float).round().between(0, length - 1)
+        there = f", and the stack goes from 0 to {length - 1}"
+        _refuse(table, column, inside, path, there, consequence, remedy)
+
+
+def check_partners(
+    table: pd.DataFrame, path: Path, consequence: str = "", remedy: str = ""
+) -> pd.DataFrame:
+    """Return synapses with ``post_ids`` in every row that may have one; refuse what are no ids."""
+    if "post_ids" not in table:
+        return table
+    posts = table["post_ids"].fillna(table["post_id"].astype(str))
+    told = table.assign(post_ids=posts)
+    fine = posts.str.fullmatch(r"\d+(;\d+)*")
+    _refuse(told, "post_ids", fine, path, "", consequence, remedy)
+    return told
+
+
+def _refuse(table, column: str, fine: pd.Series, path: Path, more: str, *advice: str) -> None:
+    """Name the first row that is not fine by its number in the file, the header not counted."""
+    if not fine.all():
+        at = int(np.argmin(fine))
+        row = table.index[at] + 1
+        raise DataError(f"{path}, row {row}: {column} is {table[column].iloc[at]}{more}", *advice)

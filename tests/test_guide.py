@@ -4,7 +4,7 @@ import pytest
 
 from connectome import layout
 from connectome.draft import read_draft
-from connectome.errors import UsageError
+from connectome.errors import DataError, UsageError
 from connectome.guide import make_guide
 from connectome.volume import Volume
 
@@ -54,3 +54,39 @@ def test_as_many_sections_as_asked_or_those_that_were_chosen(draft):
 def test_a_section_beyond_the_stack_is_refused(draft):
     with pytest.raises(UsageError, match="no section 8"):
         make_guide(draft, NO_SYNAPSES, [3, 8])
+
+
+def test_neurites_that_the_draft_does_not_have_are_passed_over(draft):
+    rate(draft)
+    path = draft.outdir / layout.SEGMENTS
+    pd.read_csv(path).assign(id=-4).to_csv(path, index=False)
+    assert make_guide(draft, NO_SYNAPSES).places == []
+
+
+SEGMENT = "id,doubt,volume_um3,reason,doubt_z,doubt_y,doubt_x\n"
+CONTACT = "joined,neurite,other,z,y,x,reason,probability,volume_um3,doubt\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        (layout.SEGMENTS, b"", "segments.csv cannot be read"),
+        (layout.SEGMENTS, b"\x93\xff\x00\x1b", "segments.csv cannot be read"),
+        (layout.SEGMENTS, b"a,b\n1,2\n", "has no column id"),
+        (layout.SEGMENTS, SEGMENT.encode() + b"1,much,1,,1,1,1\n", "segments.csv cannot be read"),
+        (layout.SEGMENTS, SEGMENT.encode() + b"1,,1,,,,\n1,0.5,1,,,1,1\n", "row 2: doubt_z is nan"),
+        (layout.MERGE_LOG, b"", "merge_log.csv cannot be read"),
+        (layout.MERGE_LOG, b"\x93\xff\x00\x1b", "merge_log.csv cannot be read"),
+        (layout.MERGE_LOG, b"z,y,x\n1,2,3\n", "has no column neurite"),
+        (layout.MERGE_LOG, CONTACT.encode() + b"False,1,,1,1,1,,0.5,1,0.5\n", "other is nan"),
+        (layout.MERGE_LOG, CONTACT.encode() + b",1,1,1,1,1,,0.5,1,0.5\n", "cannot be read"),
+    ],
+)
+def test_a_damaged_table_is_refused_with_a_way_out(draft, name, content, problem):
+    path = draft.outdir / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=problem) as error:
+        make_guide(draft, NO_SYNAPSES)
+    assert str(path) in error.value.problem
+    assert "move the file away" in error.value.remedy

@@ -495,6 +495,38 @@ def test_verdicts_of_another_program_count_wherever_they_are(outdir):
         open_session(outdir)
 
 
+PLACED = "z,y,x,pre_id,post_id,score,verdict\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        (layout.SYNAPSES, b"", "cannot be read"),
+        (layout.SYNAPSES, b"\x93\xff\x00\x1b", "cannot be read"),
+        (layout.SYNAPSES, PLACED.encode() + b"1,,3,1,2,0.5,\n", "row 1: y is nan"),
+        (layout.SYNAPSES, PLACED.encode() + b"999,1,3,1,2,0.5,\n", "z is 999, and the stack"),
+        (layout.REVIEWED, PLACED.encode() + b"999,1,3,1,2,0.5,accepted\n", "row 1: z is 999"),
+        (layout.REVIEWED, PLACED.encode() + b"-1,1,3,1,2,0.5,accepted\n", "row 1: z is -1"),
+        (layout.GRAPH_LABELS, b"{", "cannot be read"),
+        (layout.GRAPH_LABELS, b"[]", "is no JSON object"),
+        (layout.GRAPH_LABELS, b'{"labels": 5}', "names no labels: 5"),
+    ],
+)
+def test_a_damaged_file_of_the_run_is_refused_with_a_way_out(outdir, name, content, problem):
+    (outdir / name).write_bytes(content)
+    with pytest.raises(DataError, match=problem) as error:
+        open_session(outdir)
+    assert str(outdir / name) in error.value.problem
+    assert error.value.remedy
+    assert not (outdir / layout.RUN_LOG).exists(), "what could not begin is no run"
+
+
+def test_a_graph_that_names_no_labels_was_made_from_the_draft(outdir):
+    (outdir / layout.GRAPH_LABELS).write_text("{}")
+    with open_session(outdir) as session:
+        assert session.proofreading.synapses["pre_id"].tolist() == [1, 3, 5]
+
+
 def test_a_run_without_synapses_and_without_probability_can_be_proofread(outdir):
     (outdir / layout.SYNAPSES).unlink()
     (outdir / layout.PROBABILITY).unlink()

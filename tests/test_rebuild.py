@@ -215,6 +215,14 @@ def test_a_rebuild_mends_what_of_the_graph_is_damaged(outdir, capsys):
         (layout.REVIEWED, "z,y,x,pre_id,post_id\n1,2,3,4,5\n", "no column verdict"),
         (layout.REVIEWED, "z,y,x,pre_id,post_id,verdict\n,2,3,4,5,accepted\n", "row 1: z is nan"),
         (layout.REVIEWED, "z,y,x,pre_id,post_id,verdict\n1,2,3,a,5,accepted\n", "pre_id is a"),
+        (
+            *(layout.REVIEWED, "z,y,x,pre_id,post_id,verdict\n999,2,3,4,5,accepted\n"),
+            "row 1: z is 999, and the stack goes from 0 to 23",
+        ),
+        (
+            *(layout.REVIEWED, "z,y,x,pre_id,post_id,post_ids,verdict\n1,2,3,4,5,a,accepted\n"),
+            "row 1: post_ids is a",
+        ),
         (layout.TRUE_SYNAPSES, "", "true_synapses.csv cannot be read"),
         (layout.TRUE_SYNAPSES, "z,y\n1,2\n", "true_synapses.csv has no column x"),
     ],
