@@ -72,7 +72,7 @@ def _parser() -> commandline.Parser:
         "--no-recover",
         dest="recover",
         action="store_false",
-        help="leave them, without asking",
+        help="leave them for good, without asking",
     )
     parser.add_argument(
         "--replay",

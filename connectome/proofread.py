@@ -314,7 +314,9 @@ class Proofreading:
                 if changed == correction.voxel_delta:
                     self._do(edit, correction)
         except ConnectomeError as error:
-            raise _does_not_fit(correction, str(error)) from error
+            raise _does_not_fit(correction, error.problem) from error
+        except (TypeError, IndexError) as error:
+            raise _does_not_fit(correction, f"its ids are {correction.ids}") from error
         finally:
             self.tell = tell
         if changed != correction.voxel_delta:

@@ -3,6 +3,10 @@
 The log is the autosave: every correction is in it before the next can be made. A session that
 ended without saving, or died, is gone through again correction by correction when the next one
 takes it up; in the same way all that was ever saved can be made again from the draft.
+
+What a session left stays on offer, whatever others did since, until one that takes it up saves or
+discards it, or a person begins without it: that is a ``discard``, too, in the log of the session
+that is declined.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ SETTLING = ("save", "discard")  # nothing before one of these is unsaved
 
 
 class Unsaved(NamedTuple):
-    """Corrections that the last session left without saving them.
+    """Corrections that a session left without saving them.
 
     Parameters
     ----------
@@ -114,6 +118,7 @@ class Session:
         config: dict,
         command: Sequence[str],
         recovered: int,
+        overtaken: bool = False,
     ):
         self.outdir = draft.outdir
         self.draft = draft
@@ -121,7 +126,8 @@ class Session:
         self.started_from = start.name
         self.recovered = self.n_unsaved = recovered
         self.first_labels = start.labels
-        self._seen = _stamp(self.outdir / layout.CORRECTED)
+        # What another session saved after this work began is not in it, and so not seen.
+        self._seen = None if overtaken else _stamp(self.outdir / layout.CORRECTED)
         self._stack = ExitStack()
         place = (draft.aligned.source, draft.aligned.shape[::-1])
         self._log = self._stack.enter_context(runlog.record(self.outdir, config, *place, command))
@@ -209,9 +215,12 @@ class Session:
         self.n_unsaved += 1
 
     def _settle(self, tool: str, what: dict) -> None:
-        user, payload = self.proofreading.user, json.dumps(what).encode()
-        self._log.correction(Correction(tool, (), None, 0, payload, now(), user))
+        self._log.correction(_settling(tool, what, self.proofreading.user))
         self.n_unsaved = 0
+
+
+def _settling(tool: str, what: dict, user: str) -> Correction:
+    return Correction(tool, (), None, 0, json.dumps(what).encode(), now(), user)
 
 
 def open_session(
@@ -233,8 +242,8 @@ def open_session(
     user : str, optional
         Who is at work; the name the system knows by default.
     recover : bool
-        Take up the last session where it left off, if it did not save (see `unsaved`), whatever
-        ``labels`` says.
+        Take up what a session left without saving it (see `unsaved`), whatever ``labels`` says;
+        False discards it.
     command : sequence of str
         The command line, for the log.
 
@@ -247,21 +256,41 @@ def open_session(
     draft = read_draft(Path(outdir))
     user = user or _user_name()
     log = _SessionLog(draft.outdir)
-    left = log.unsaved() if recover else None
+    left = log.unsaved()
+    named = {"job": JOB, "user": user}
+    if left and recover:
+        return _taken_up(log, left, draft, named, command)
+    start = _chosen(draft, labels)
+    config = start.config()
+    log.keep(start, config["sha256"])
+    proofreading = _repeated(draft, start, [], user)
+    session = Session(draft, start, proofreading, config | named, command, 0)
     if left:
-        root, made = log.lineage(left.run_id)
-        start, config = log.start_of(root, draft), {"continues": left.run_id}
-    else:
-        start, made = _chosen(draft, labels), []
-        config = start.config()
-        log.keep(start, config["sha256"])
-    proofreading = _repeated(draft, start, made, user)
-    config |= {"job": JOB, "user": user}
-    return Session(draft, start, proofreading, config, command, left.n_corrections if left else 0)
+        log.decline(left, user)
+    return session
+
+
+def _taken_up(
+    log: _SessionLog, left: Unsaved, draft: Draft, named: dict, command: Sequence[str]
+) -> Session:
+    """Begin with what was not saved."""
+    root, made = log.lineage(left.run_id)
+    try:
+        start = log.start_of(root, draft)
+        proofreading = _repeated(draft, start, made, named["user"])
+    except DataError as error:
+        remedy = error.remedy or "--no-recover, to begin without what was not saved"
+        raise DataError(error.problem, error.consequence, remedy) from error
+    config = {"continues": left.run_id} | named
+    told = (config, command, left.n_corrections, log.overtaken(left.run_id))
+    return Session(draft, start, proofreading, *told)
 
 
 def unsaved(outdir: Path) -> Unsaved | None:
-    """Tell what the last session left unsaved; None where that is nothing, or it still runs."""
+    """Tell what the newest of the sessions with unsaved work left; None where there is none.
+
+    A session that still runs, was taken up by a later one or was discarded is none of them.
+    """
     return _SessionLog(Path(outdir)).unsaved()
 
 
@@ -292,11 +321,12 @@ def replay(outdir: Path) -> np.ndarray:
 
 
 class _Save(NamedTuple):
-    """A save in the log: of which session, after how many of its own rows, of what content."""
+    """A save in the log: of which session, after how many of its own rows, of what and when."""
 
     run_id: str
     n_rows: int
     sha256: str
+    time: str
 
 
 class _SessionLog:
@@ -310,23 +340,38 @@ class _SessionLog:
             self._runs = {run.run_id: run for run in runs if run.config.get("job") == JOB}
         self._rows = {run_id: runlog.corrections(outdir, run_id) for run_id in self._runs}
         self.saves = [
-            _Save(run_id, n, json.loads(row.payload)["sha256"])
+            _Save(run_id, n, _saved_sha256(row), row.time)
             for run_id, rows in self._rows.items()
             for n, row in enumerate(rows)
             if row.tool == "save"
         ]
 
     def unsaved(self) -> Unsaved | None:
-        """Tell what the last session left."""
-        if not self._runs:
-            return None
-        last = list(self._runs.values())[-1]
-        _, made = self.lineage(last.run_id)
-        settled = max((n for n, row in enumerate(made, 1) if row.tool in SETTLING), default=0)
-        left = made[settled:]
-        if last.status == "running" or not left:
-            return None
-        return Unsaved(last.run_id, len(left), left[-1].time, left[-1].user)
+        """Tell what the newest session that is still on offer left."""
+        taken_up = {run.config.get("continues") for run in self._runs.values()}
+        for run in reversed(self._runs.values()):
+            if run.status == "running" or run.run_id in taken_up:
+                continue
+            _, made = self.lineage(run.run_id)
+            settled = max((n for n, row in enumerate(made, 1) if row.tool in SETTLING), default=0)
+            if left := made[settled:]:
+                return Unsaved(run.run_id, len(left), left[-1].time, left[-1].user)
+        return None
+
+    def decline(self, left: Unsaved, user: str) -> None:
+        """Write down that a person begins without what a session left."""
+        runlog.append_correction(self._outdir, left.run_id, _settling("discard", {}, user))
+
+    def overtaken(self, run_id: str) -> bool:
+        """Tell whether others saved since the work that a session ended with last did, or began."""
+        run = self._runs[run_id]
+        line = [run]
+        while earlier := line[-1].config.get("continues"):
+            line.append(self._runs[earlier])
+        own = {each.run_id for each in line}
+        saved = [save.time for save in self.saves if save.run_id in own]
+        since = max(saved, default=line[-1].created_at)
+        return any(save.time > since for save in self.saves if save.run_id not in own)
 
     def lineage(self, run_id: str) -> tuple[runlog.PastRun, list[Correction]]:
         """Find the session that a session, by taking up others, began as; and all corrections."""
@@ -372,7 +417,7 @@ class _SessionLog:
         raise DataError(
             f"{path} is not what session {root.run_id} started from",
             "its corrections were made on other labels and cannot be made again on these",
-            "run_pipeline.py as before, or begin without what was not saved",
+            "run_pipeline.py as before, or --no-recover, to begin without what was not saved",
         )
 
     def keep(self, start: _Start, sha256: str) -> None:
@@ -385,6 +430,14 @@ class _SessionLog:
 
     def _kept(self, sha256: str) -> Path:
         return self._outdir / "runs" / f"labels_{sha256[:16]}.npz"
+
+
+def _saved_sha256(row: Correction) -> str:
+    """Read of what content a save was; "" if its row is damaged, which no content has."""
+    try:
+        return str(json.loads(row.payload)["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _chosen(draft: Draft, labels: str) -> _Start:

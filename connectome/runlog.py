@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS corrections (
     voxel_delta INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (run_id, position)
 );
 """
+_CORRECTION = "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Stage(NamedTuple):
@@ -194,12 +195,7 @@ class Run:
 
     def correction(self, made: Correction) -> None:
         """Log what a person did; it is on disk when this returns."""
-        place = made.place or (None, None, None)
-        row = (
-            *(self.run_id, self._n_corrections, made.time, made.user, made.tool),
-            *(json.dumps(made.ids), *place, made.voxel_delta, made.payload),
-        )
-        self._write("INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write(_CORRECTION, [_correction_row(self.run_id, self._n_corrections, made)])
         self._n_corrections += 1
 
     def source(self, dataset_uri: str, cutout_xyz: tuple[int, int, int]) -> None:
@@ -353,6 +349,23 @@ def history(outdir: Path) -> list[PastRun]:
         )
         for run_id, created_at, status, pid, host, source, *cutout, seconds, error, document in rows
     ]
+
+
+def append_correction(outdir: Path, run_id: str, made: Correction) -> None:
+    """Log what a person decided about a run that has ended, after all that was done in it."""
+    with _connected(Path(outdir) / layout.RUN_LOG) as log:
+        (position,) = log.execute(
+            "SELECT COALESCE(MAX(position) + 1, 0) FROM corrections WHERE run_id = ?", (run_id,)
+        ).fetchone()
+        log.execute(_CORRECTION, _correction_row(run_id, position, made))
+
+
+def _correction_row(run_id: str, position: int, made: Correction) -> tuple:
+    place = made.place or (None, None, None)
+    return (
+        *(run_id, position, made.time, made.user, made.tool),
+        *(json.dumps(made.ids), *place, made.voxel_delta, made.payload),
+    )
 
 
 def corrections(outdir: Path, run_id: str) -> list[Correction]:

@@ -59,7 +59,7 @@ def proofread(
     sections, n_sections
         As `connectome.guide.make_guide` takes them.
     recover : bool, optional
-        Take up what the last session did not save, or do not; None asks.
+        Take up what a session left without saving it, or discard it; None asks.
 
     Returns
     -------
@@ -72,9 +72,10 @@ def proofread(
         answer = ask(
             None,
             "Proofreading",
-            f"The last session ended with {_corrections(left.n_corrections)} not saved"
+            f"A session ended with {_corrections(left.n_corrections)} not saved"
             f" ({left.user}, {left.time[:16].replace('T', ' ')} UTC).\n"
-            "Without them the new session begins from what was saved.",
+            "Without them the new session begins from what was saved, and they are not offered"
+            " again.",
             (BACK, WITHOUT, NOT_NOW),
         )
         if answer == NOT_NOW:
@@ -601,7 +602,7 @@ class Window:
     def _greeting(self) -> str:
         recovered = self.session.recovered
         if recovered:
-            return f"{_corrections(recovered)} of the last session taken up. N goes to a place."
+            return f"{_corrections(recovered)} of an earlier session taken up. N goes to a place."
         return "N goes to the place where most is in doubt; arrow keys go through the sections."
 
     def _tell_all(self) -> None:

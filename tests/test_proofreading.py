@@ -257,6 +257,73 @@ def test_what_a_person_declines_or_discards_is_not_offered_again(outdir):
         np.testing.assert_array_equal(session.proofreading.labels, stack())
 
 
+def test_who_declines_has_it_in_the_log(outdir):
+    worked(outdir)
+    declined = unsaved(outdir)
+    with open_session(outdir, user="bob", recover=False):
+        pass
+    *made, last = runlog.corrections(outdir, declined.run_id)
+    assert len(made) == declined.n_corrections
+    assert (last.tool, last.user) == ("discard", "bob")
+    assert unsaved(outdir) is None
+
+
+def test_a_session_that_cannot_begin_declines_nothing(outdir):
+    worked(outdir)
+    with pytest.raises(UsageError):
+        open_session(outdir, "unet", recover=False)
+    assert unsaved(outdir).n_corrections == 13
+
+
+def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
+    with open_session(outdir, user="ada") as first:
+        first.proofreading.merge(1, 2)
+        with open_session(outdir, user="bob") as second:
+            second.proofreading.merge(3, 4)
+            second.save()
+        with pytest.raises(ConnectomeError, match="meanwhile"):
+            first.save()
+    left = unsaved(outdir)
+    assert (left.n_corrections, left.user) == (1, "ada")
+    saved = (outdir / layout.CORRECTED).read_bytes()
+    with open_session(outdir) as session:
+        assert set(np.unique(session.proofreading.labels)) == {1, 3, 4, 5, 6}
+        with pytest.raises(ConnectomeError, match="meanwhile"):  # it has not what was saved
+            session.save()
+        assert (outdir / layout.CORRECTED).read_bytes() == saved
+        (outdir / layout.CORRECTED).rename(outdir / "second.npy")
+        session.save()
+    assert unsaved(outdir) is None
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / layout.CORRECTED))
+
+
+def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
+    with open_session(outdir, user="ada") as first:
+        first.proofreading.merge(1, 2)
+        with open_session(outdir, user="bob") as second:
+            second.proofreading.merge(3, 4)
+            second.proofreading.merge(5, 6)
+    assert unsaved(outdir).user == "bob"
+    with open_session(outdir) as session:
+        assert session.recovered == 2
+        session.save()
+        session.proofreading.mark(2)
+        assert unsaved(outdir).user == "ada"
+    assert unsaved(outdir).n_corrections == 1  # after the save
+    open_session(outdir, recover=False).close()
+    assert unsaved(outdir).user == "ada"
+    open_session(outdir).discard()
+    assert unsaved(outdir) is None
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / layout.CORRECTED))
+
+
+def test_what_goes_on_after_its_own_save_may_save_again(outdir):
+    killed(outdir, "session.proofreading.merge(1, 2)\nsession.save()\nsession.proofreading.mark(1)")
+    with open_session(outdir) as session:
+        session.save()
+    assert read_proofread(read_draft(outdir)).sections == (1,)
+
+
 def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
     process = start(outdir, "session.proofreading.merge(1, 2)")
     assert unsaved(outdir) is None
@@ -547,6 +614,36 @@ def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir
     assert "begin without" in error.value.remedy
     with open_session(outdir, recover=False) as session:
         assert session.recovered == 0
+
+
+@pytest.mark.parametrize("column", ["payload", "ids_json"])
+def test_a_damaged_row_of_the_log_is_refused_with_a_way_out(outdir, column):
+    with open_session(outdir) as session:
+        session.proofreading.paint(bar(0, 0), 6)
+        session.proofreading.merge(1, 2)
+    log = sqlite3.connect(outdir / layout.RUN_LOG)
+    log.execute(f"UPDATE corrections SET {column} = ?", (b"\x93" if column == "payload" else "[]",))
+    log.commit()
+    log.close()
+    with pytest.raises(DataError, match="cannot be") as error:
+        open_session(outdir)
+    assert "--no-recover" in error.value.remedy
+    with open_session(outdir, recover=False) as session:
+        assert session.recovered == 0
+
+
+def test_a_damaged_save_in_the_log_is_told_by_replay_and_stops_no_session(outdir):
+    with open_session(outdir) as session:
+        session.proofreading.merge(1, 2)
+        session.save()
+    log = sqlite3.connect(outdir / layout.RUN_LOG)
+    log.execute("UPDATE corrections SET payload = ? WHERE tool = 'save'", (b"{",))
+    log.commit()
+    log.close()
+    with pytest.raises(DataError, match="other labels than it saved"):
+        replay(outdir)
+    with open_session(outdir) as session:
+        assert not (session.proofreading.labels == 2).any()
 
 
 def test_an_error_that_ends_a_session_is_in_the_log(outdir):

@@ -598,7 +598,7 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     assert unsaved(outdir).n_corrections == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
-    assert "2 corrections of the last session taken up" in window.panel.said
+    assert "2 corrections of an earlier session taken up" in window.panel.said
     assert "2 corrections not saved" in window.panel.line("work")
     press(window, "Z", "ctrl")
     press(window, "Z", "ctrl")
