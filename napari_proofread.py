@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, then open the window or replay the log."""
     args = _parser().parse_args(argv)
     sections = _sections(args.slices)
-    outdir = Path(os.path.expanduser(args.outdir))  # noqa: PTH111 - as run_pipeline.py does
+    outdir = Path(args.outdir)
     if args.replay:
         _replay(outdir)
     else:
@@ -38,7 +37,11 @@ def _parser() -> commandline.Parser:
         prog="napari_proofread.py", description=__doc__, epilog=EXAMPLES, add_help=True
     )
     parser.add_argument(
-        "--outdir", default="outputs", metavar="DIR", help="of a run (default: %(default)s)"
+        "--outdir",
+        type=commandline.path,
+        default="outputs",
+        metavar="DIR",
+        help="of a run (default: %(default)s)",
     )
     parser.add_argument(
         "--labels",

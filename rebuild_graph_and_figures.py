@@ -33,7 +33,11 @@ def _parser() -> commandline.Parser:
         prog="rebuild_graph_and_figures.py", description=__doc__, epilog=EXAMPLES
     )
     parser.add_argument(
-        "--outdir", default="outputs", metavar="DIR", help="of the run (default: %(default)s)"
+        "--outdir",
+        type=commandline.path,
+        default="outputs",
+        metavar="DIR",
+        help="of the run (default: %(default)s)",
     )
     parser.add_argument(
         "--labels",
@@ -44,6 +48,7 @@ def _parser() -> commandline.Parser:
     )
     parser.add_argument(
         "--ground_truth",
+        type=commandline.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )

@@ -157,6 +157,7 @@ def _parser() -> commandline.Parser:
     )
     work.add_argument(
         "--ground_truth",
+        type=commandline.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
@@ -165,7 +166,13 @@ def _parser() -> commandline.Parser:
     work.add_argument("--dry_run", action="store_true", help="print the plan; fetch no voxels")
 
     out = parser.add_argument_group("what to leave")
-    out.add_argument("--outdir", default="outputs", metavar="DIR", help="default: %(default)s")
+    out.add_argument(
+        "--outdir",
+        type=commandline.path,
+        default="outputs",
+        metavar="DIR",
+        help="default: %(default)s",
+    )
     out.add_argument(
         "--save_minimal",
         action="store_true",
@@ -196,8 +203,7 @@ def _config(args) -> RunConfig:
     )
     return RunConfig(
         source=source,
-        # A shell leaves ~ alone after --outdir=
-        outdir=os.path.expanduser(args.outdir),  # noqa: PTH111 - before pathlib is loaded
+        outdir=args.outdir,
         fall_back=args.dataset is None,
         simulate_sigma_px=args.simulate_misalignment,
         align=not args.no_align,

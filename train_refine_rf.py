@@ -43,7 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> commandline.Parser:
     parser = commandline.Parser(prog="train_refine_rf.py", description=__doc__, epilog=EXAMPLES)
     parser.add_argument(
-        "--outdir", default="outputs", metavar="DIR", help="of the run (default: %(default)s)"
+        "--outdir",
+        type=commandline.path,
+        default="outputs",
+        metavar="DIR",
+        help="of the run (default: %(default)s)",
     )
     parser.add_argument(
         "--n_estimators",
@@ -67,6 +71,7 @@ def _parser() -> commandline.Parser:
     )
     parser.add_argument(
         "--ground_truth",
+        type=commandline.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )

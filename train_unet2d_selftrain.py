@@ -62,7 +62,7 @@ def _refine(args, command: Sequence[str]) -> None:
 
     minutes = None if args.epochs else args.minutes or DEFAULT_MINUTES
     params = UnetParams(minutes, args.epochs, args.rounds, args.device)
-    outdir = Path(args.outdir).expanduser()
+    outdir = Path(args.outdir)
     checkpoint = outdir / layout.MODELS / CHECKPOINT
     unet.chosen_device(args.device)  # say at once if there is none
     unet.use_threads(args.threads)
@@ -70,7 +70,7 @@ def _refine(args, command: Sequence[str]) -> None:
 
     def learn(material, config, console):
         if args.apply is not None:
-            return _apply(Path(args.apply).expanduser(), material, config, console)
+            return _apply(Path(args.apply), material, config, console)
         asked = material.proofread or args.minutes or args.epochs
         told = params if asked else replace(params, rounds=0)
         return _train(material, replace(config, params=told), console, checkpoint, args.restart)
@@ -162,10 +162,15 @@ def _parser() -> commandline.Parser:
         prog="train_unet2d_selftrain.py", description=__doc__, epilog=EXAMPLES
     )
     parser.add_argument(
-        "--outdir", default="outputs", metavar="DIR", help="a run to refine (default: %(default)s)"
+        "--outdir",
+        type=commandline.path,
+        default="outputs",
+        metavar="DIR",
+        help="a run to refine (default: %(default)s)",
     )
     parser.add_argument(
         "--ground_truth",
+        type=commandline.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against; nothing is learned from them",
     )

@@ -104,8 +104,12 @@ def seed(text: str) -> int:
 
 
 def path(text: str) -> str:
-    """Read the path of a file, for ``type=`` of a flag: an empty one would pass for none."""
-    return _checked(str, text, str.strip, "the path of a file")
+    """Read the path of a file or folder, for ``type=`` of a flag: an empty one would pass for none.
+
+    A shell leaves ~ alone after ``--outdir=``.
+    """
+    named = _checked(str, text, str.strip, "the path of a file or folder")
+    return os.path.expanduser(named)  # noqa: PTH111 - before pathlib is loaded
 
 
 def length(text: str) -> float:

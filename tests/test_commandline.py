@@ -139,6 +139,26 @@ def test_every_script_refuses_a_seed_that_not_everything_takes(script, capsys):
     assert "from 0 to 4294967295" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("run_pipeline", ["outdir", "ground_truth"]),
+        ("rebuild_graph_and_figures", ["outdir", "ground_truth"]),
+        ("napari_proofread", ["outdir"]),
+        ("train_refine_rf", ["outdir", "ground_truth", "apply"]),
+        ("train_unet2d_selftrain", ["outdir", "ground_truth", "apply"]),
+    ],
+)
+def test_every_script_finds_the_home_of_a_path_that_the_shell_left_as_typed(
+    script, flags, monkeypatch
+):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("USERPROFILE", "/home/ada")
+    parser = importlib.import_module(script)._parser()
+    args = parser.parse_args([f"--{flag}=~/a/b" for flag in flags])
+    assert {getattr(args, flag) for flag in flags} == {"/home/ada/a/b"}
+
+
 def test_the_version_is_told(parser, capsys):
     assert ending(parser.parse_args, ["--version"]) == 0
     assert capsys.readouterr().out == f"connectome {__version__}\n"
