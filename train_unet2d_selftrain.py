@@ -25,6 +25,7 @@ interrupted training goes on from its last checkpoint when the same command is g
 STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
 EMPTY = "are damaged or without any id"
+GOES_ON = "earlier results are as they were; the same command{} goes on from the last checkpoint"
 EXPECT = (
     "no section is proofread, so the U-Net has no more than a vote on the draft's joins: expect"
     " some mended, and some mistakes kept; a few proofread sections help more than any number of"
@@ -76,7 +77,13 @@ def _refine(args, command: Sequence[str]) -> None:
         return _train(material, replace(config, params=told), console, checkpoint, args.restart)
 
     checks = {} if args.apply is not None else {"check": _check_proofread}
-    refine(config, learn, Console(args.quiet), command, **checks)
+    try:
+        refine(config, learn, Console(args.quiet), command, **checks)
+    except KeyboardInterrupt:
+        if args.apply is not None or not checkpoint.exists():
+            raise
+        going_on = " without --restart" if args.restart else ""
+        raise KeyboardInterrupt(GOES_ON.format(going_on)) from None
     if args.apply is None:  # a model that is applied leaves training where it was
         checkpoint.unlink(missing_ok=True)
 

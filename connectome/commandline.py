@@ -134,7 +134,8 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     Parameters
     ----------
     main : callable
-        Takes the argument list, returns an exit status or None for success.
+        Takes the argument list, returns an exit status or None for success. It may raise
+        KeyboardInterrupt anew, with words that say what an interruption leaves.
     argv : sequence of str, optional
         Arguments; None takes those of the process.
 
@@ -149,8 +150,9 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     try:
         status = main(argv) or 0
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("\ninterrupted; earlier results are as they were", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        stands = str(interruption) or "earlier results are as they were"
+        print(f"\ninterrupted; {stands}", file=sys.stderr)
         status = INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) went away; that is no failure of ours.

@@ -167,7 +167,8 @@ def ask(parent: QWidget | None, title: str, question: str, answers: Sequence[str
     box.setDefaultButton(buttons[0])
     box.setEscapeButton(buttons[-1])
     box.exec()
-    return answers[buttons.index(box.clickedButton())]
+    clicked = box.clickedButton()  # none where the program is told to end
+    return answers[buttons.index(clicked)] if clicked in buttons else answers[-1]
 
 
 def _label(text: str, name: str, wrap: bool = False) -> QLabel:

@@ -28,6 +28,7 @@ SAVE, LATER, STAY = "Save", "Close without saving", "Go on proofreading"
 BACK, WITHOUT, NOT_NOW = "Bring them back", "Begin without them", "Not now"
 SCREEN_SHARE = 0.94
 OUTLINE_PX = 2
+INTERRUPTS_MS = 200  # how often is looked for Ctrl-C
 OF_SYNAPSES = ("accept", "reject", "unreview", "swap")
 LINES = {  # under which heading which line stands
     "Places in doubt": "place",
@@ -65,6 +66,11 @@ def proofread(
     -------
     int or None
         Corrections that were not saved; None if nothing was opened.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C or SIGTERM, once the window is closed; it says what is in the log.
     """
     left = unsaved(outdir)
     if left and recover is None:
@@ -84,24 +90,48 @@ def proofread(
     with open_session(outdir, labels, user, bool(recover), command) as session:
         synapses = session.proofreading.synapses
         guide = make_guide(session.draft, synapses, sections, n_sections)
-        with _interrupts_held():
+        with _interrupts_held() as held:
             window = Window(session, guide)
-        napari.run()
+            _run_until(held)
+            if held:
+                window.close()  # a stroke that is under way gets into the log
         del window  # it was kept alive for Qt
+        if held:
+            raise KeyboardInterrupt(_left_words(session.n_unsaved))
         return session.n_unsaved
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C until the window stands: in the midst of what Qt calls it ends nothing."""
-    held = []
-    handler = signal.signal(signal.SIGINT, lambda *_: held.append(True))
+def _interrupts_held() -> Iterator[list]:
+    """Gather Ctrl-C and SIGTERM: raised in the midst of what Qt calls, they would end nothing."""
+    held: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield
+        yield held
     finally:
-        signal.signal(signal.SIGINT, handler)
-    if held:
-        raise KeyboardInterrupt
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _run_until(held: list) -> None:
+    """Let Qt run until the window is closed, or a signal is held."""
+    timer = QTimer()
+    # Also lets Python notice a signal while nobody moves the mouse.
+    timer.timeout.connect(lambda: held and get_qapp().exit(0))
+    timer.start(INTERRUPTS_MS)
+    if not held:
+        napari.run()
+    timer.stop()
+
+
+def _left_words(n_unsaved: int) -> str:
+    if not n_unsaved:
+        return "all corrections are saved"
+    verbs = ("is", "it") if n_unsaved == 1 else ("are", "them")
+    return "{} {} in the log; the next start offers {} back".format(_corrections(n_unsaved), *verbs)
 
 
 class Window:

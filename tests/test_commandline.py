@@ -219,6 +219,11 @@ def test_an_interruption_says_that_earlier_results_stand(capsys):
     assert "earlier results are as they were" in capsys.readouterr().err
 
 
+def test_an_interruption_may_say_what_it_leaves(capsys):
+    assert ending(raising(KeyboardInterrupt("2 corrections are in the log"))) == 130
+    assert capsys.readouterr().err == "\ninterrupted; 2 corrections are in the log\n"
+
+
 def test_a_reader_that_goes_away_is_no_failure():
     code = (
         "from connectome import commandline\n"

@@ -13,7 +13,7 @@ from test_window import LEFT, MIDDLE, write_stripes
 
 import napari_proofread
 from connectome import commandline, layout, runlog
-from connectome.proofreading import open_session
+from connectome.proofreading import open_session, unsaved
 
 ROOT = Path(__file__).parents[1]
 NO_SCREEN = {key: value for key, value in os.environ.items() if not key.endswith("DISPLAY")}
@@ -114,21 +114,33 @@ def test_replaying_nothing_is_a_usage_error(tmp_path, capsys):
     assert "nothing to replay" in capsys.readouterr().err
 
 
-def test_a_window_opens_and_ctrl_c_ends_it_with_the_session_logged(screen, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("n_edits", [0, 1])
+def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path, number, n_edits):
     write_stripes(tmp_path)
+    with open_session(tmp_path) as session:
+        if n_edits:
+            session.proofreading.merge(LEFT, MIDDLE)
+    command = [sys.executable, "-W", "ignore", str(ROOT / "napari_proofread.py")]
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(ROOT / "napari_proofread.py"), "--outdir", tmp_path],
+        [*command, "--outdir", tmp_path, "--recover"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout.readline().startswith("opening the window")
     deadline = time.monotonic() + 60
-    while not (tmp_path / layout.RUN_LOG).exists() and time.monotonic() < deadline:
+    while len(runlog.history(tmp_path)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
+    time.sleep(4)  # the window is open
+    process.send_signal(number)
     _, told = process.communicate(timeout=60)
-    assert "Traceback" not in told
-    (run,) = runlog.history(tmp_path)
-    assert run.status != "running"
+    assert process.returncode == 130
+    last = told.strip().splitlines()[-1]
+    if n_edits:
+        assert last == "interrupted; 1 correction is in the log; the next start offers it back"
+    else:
+        assert last == "interrupted; all corrections are saved"
+    assert "Traceback" not in told and "Error calling" not in told
+    assert runlog.history(tmp_path)[-1].status == "interrupted"
+    assert bool(unsaved(tmp_path)) == bool(n_edits)

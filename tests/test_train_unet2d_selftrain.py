@@ -211,6 +211,7 @@ def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):
         process.kill()
     assert process.returncode == 130, said
     assert "interrupted" in said
+    assert "the same command goes on from the last checkpoint" in said
     assert checkpoint.exists()
     assert (finished / layout.REFINED_LABELS["unet"]).read_bytes() == before
     with pytest.raises(DataError, match="--restart"):
