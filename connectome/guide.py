@@ -86,7 +86,8 @@ def _segments(draft: Draft) -> pd.DataFrame:
     rating = ("doubt", "doubt_z", "doubt_y", "doubt_x")
     table = read_table(path, ("id", "volume_um3"), dict.fromkeys(rating, float), *FAULT)
     check_columns(table, (*rating, "reason"), path, *FAULT)
-    check_numbers(table[table["doubt"].notna()], rating, path, *FAULT)
+    # What is without doubt has no place where the doubt is greatest.
+    check_numbers(table[table["doubt"] >= doubts.LEAST_DOUBT], rating, path, *FAULT)
     # Of a neurite that the draft does not have there is nothing to look at.
     return table[table["id"].between(0, draft.labels.max())]
 

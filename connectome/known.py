@@ -130,7 +130,7 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
         return None
     fault = (
         "what was said of synapses cannot be taken over",
-        "napari_proofread.py, or move the file away",
+        "put that right in the file, or move it away",
     )
     texts = {"post_ids": str} | dict.fromkeys(TEXTS, str)
     table = read_table(path, REVIEW_COLUMNS[:-1], texts, *fault)

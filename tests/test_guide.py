@@ -56,6 +56,14 @@ def test_a_section_beyond_the_stack_is_refused(draft):
         make_guide(draft, NO_SYNAPSES, [3, 8])
 
 
+def test_a_neurite_without_doubt_needs_no_place_of_doubt(draft):
+    rate(draft)
+    path = draft.outdir / layout.SEGMENTS
+    table = pd.read_csv(path).assign(doubt=0.0, doubt_z=float("nan"))
+    table.to_csv(path, index=False)
+    assert make_guide(draft, NO_SYNAPSES).places == []
+
+
 def test_neurites_that_the_draft_does_not_have_are_passed_over(draft):
     rate(draft)
     path = draft.outdir / layout.SEGMENTS

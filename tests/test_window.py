@@ -538,6 +538,16 @@ def test_the_user_who_closes_the_window_is_asked_once_and_not_by_napari(opened):
     assert asked == [1]
 
 
+def test_a_question_that_the_end_of_the_program_closes_has_its_last_answer(window):
+    from napari.qt import get_qapp
+    from qtpy.QtCore import QTimer
+
+    from connectome.panel import ask
+
+    QTimer.singleShot(100, lambda: get_qapp().exit(0))
+    assert ask(None, "Proofreading", "Save?", ("Save", "Go on")) == "Go on"
+
+
 @pytest.mark.parametrize(
     ("answer", "n_unsaved"), [("Bring them back", 1), ("Begin without them", 0), ("Not now", None)]
 )
