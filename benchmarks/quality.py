@@ -269,7 +269,7 @@ def moved(_case: Case, outdir: Path) -> tuple[float]:
 
 
 def least_left_over(original: Path, displaced: Path, folder: Path) -> float:
-    """Measure the least that any trend as stiff as can be leaves of known shifts."""
+    """Measure the least that any trend, or none, leaves of known shifts."""
     import numpy as np
 
     from connectome.align import STIFFNESS, smoothing_spline
@@ -279,6 +279,7 @@ def least_left_over(original: Path, displaced: Path, folder: Path) -> float:
     with np.load(folder / "stack.npz") as archive:
         added = archive["shifts"]
     trends = [smoothing_spline(path, np.ones((len(path), 1)), each)[0] for each in STIFFNESS]
+    trends.append(0 * path)
     return min(alignment_rms(path - trend + added, own) for trend in trends)
 
 
