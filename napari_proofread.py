@@ -36,13 +36,7 @@ def _parser() -> commandline.Parser:
     parser = commandline.Parser(
         prog="napari_proofread.py", description=__doc__, epilog=EXAMPLES, add_help=True
     )
-    parser.add_argument(
-        "--outdir",
-        type=commandline.path,
-        default="outputs",
-        metavar="DIR",
-        help="of a run (default: %(default)s)",
-    )
+    commandline.add_outdir(parser, "of a run")
     parser.add_argument(
         "--labels",
         default="auto",

@@ -32,13 +32,7 @@ def _parser() -> commandline.Parser:
     parser = commandline.Parser(
         prog="rebuild_graph_and_figures.py", description=__doc__, epilog=EXAMPLES
     )
-    parser.add_argument(
-        "--outdir",
-        type=commandline.path,
-        default="outputs",
-        metavar="DIR",
-        help="of the run (default: %(default)s)",
-    )
+    commandline.add_outdir(parser, "of the run")
     parser.add_argument(
         "--labels",
         default="auto",

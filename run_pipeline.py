@@ -166,13 +166,7 @@ def _parser() -> commandline.Parser:
     work.add_argument("--dry_run", action="store_true", help="print the plan; fetch no voxels")
 
     out = parser.add_argument_group("what to leave")
-    out.add_argument(
-        "--outdir",
-        type=commandline.path,
-        default="outputs",
-        metavar="DIR",
-        help="default: %(default)s",
-    )
+    commandline.add_outdir(out)
     out.add_argument(
         "--save_minimal",
         action="store_true",

@@ -42,13 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parser() -> commandline.Parser:
     parser = commandline.Parser(prog="train_refine_rf.py", description=__doc__, epilog=EXAMPLES)
-    parser.add_argument(
-        "--outdir",
-        type=commandline.path,
-        default="outputs",
-        metavar="DIR",
-        help="of the run (default: %(default)s)",
-    )
+    commandline.add_outdir(parser, "of the run")
     parser.add_argument(
         "--n_estimators",
         type=commandline.count,

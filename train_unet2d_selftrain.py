@@ -168,13 +168,7 @@ def _parser() -> commandline.Parser:
     parser = commandline.Parser(
         prog="train_unet2d_selftrain.py", description=__doc__, epilog=EXAMPLES
     )
-    parser.add_argument(
-        "--outdir",
-        type=commandline.path,
-        default="outputs",
-        metavar="DIR",
-        help="a run to refine (default: %(default)s)",
-    )
+    commandline.add_outdir(parser, "a run to refine")
     parser.add_argument(
         "--ground_truth",
         type=commandline.path,

@@ -76,6 +76,17 @@ def add_threads(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_outdir(parser, meaning: str = "") -> None:
+    """Add ``--outdir`` to a parser or one of its groups, and say what folder it is."""
+    parser.add_argument(
+        "--outdir",
+        type=path,
+        default="outputs",
+        metavar="DIR",
+        help=f"{meaning} (default: %(default)s)" if meaning else "default: %(default)s",
+    )
+
+
 def add_undirected(group: argparse._ActionsContainer, default: bool | None = True) -> None:
     """Give a parser, or a group of its flags, ``--undirected``."""
     group.add_argument(

@@ -23,8 +23,8 @@ def divided(
     pixels of its sections, small enough to keep the seeds of different groups apart. The blocks
     along cuts and around seeds are then flooded again voxel by voxel, with what is around them
     as seeds; the smallest cuts come first, and the largest stay as they are if they are too many.
-    Blocks of two pixels, up to two million voxels, cut as well as single voxels do; larger ones
-    lose membranes thinner than half of them, and take parts for connected that lie as close.
+    Blocks are of two pixels up to two million voxels; larger ones lose membranes thinner than half
+    of them, and take parts for connected that lie as close.
     O(V) time for V voxels, most of it spent on what is flooded.
 
     Parameters

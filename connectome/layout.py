@@ -158,9 +158,12 @@ def read_volume(path: Path) -> Volume:
     """
     again = ("nothing can be made from it", "run_pipeline.py as before")
     if not path.exists():
-        always = any(path.as_posix().endswith(name) for name in (LABELS, *ALIGNED.values()))
-        again = "run_pipeline.py again" if always else "run_pipeline.py, without --save_minimal"
-        raise DataError(f"there is no {path}", "nothing to read", again)
+        # What every run leaves is not missing for want of a flag.
+        always = any(path.match(name) for name in (LABELS, *ALIGNED.values()))
+        remedy = (
+            "run_pipeline.py as before" if always else "run_pipeline.py, without --save_minimal"
+        )
+        raise DataError(f"there is no {path}", "nothing to read", remedy)
     meta_path = sidecar(path)
     if not meta_path.exists():
         raise DataError(
