@@ -333,6 +333,9 @@ def history(outdir: Path) -> list[PastRun]:
         n_corrections = dict(
             log.execute("SELECT run_id, COUNT(*) FROM corrections GROUP BY run_id").fetchall()
         )
+        stages = [(of, Stage(*stage, _parsed(counts, dict))) for of, *stage, counts in stages]
+        # What the proof of concept put down of its runs is its own affair.
+        documents = [_parsed(row[-1], dict) if row[2] else {} for row in rows]
     return [
         PastRun(
             run_id,
@@ -342,12 +345,23 @@ def history(outdir: Path) -> list[PastRun]:
             tuple(cutout),
             seconds,
             error or "",
-            tuple(Stage(*s, json.loads(counts)) for of, *s, counts in stages if of == run_id),
+            tuple(stage for of, stage in stages if of == run_id),
             {name: value for of, name, value in metrics if of == run_id},
-            json.loads(document)["config"] if status else {},
+            document.get("config", {}),
             n_corrections.get(run_id, 0),
         )
-        for run_id, created_at, status, pid, host, source, *cutout, seconds, error, document in rows
+        for document, (
+            run_id,
+            created_at,
+            status,
+            pid,
+            host,
+            source,
+            *cutout,
+            seconds,
+            error,
+            _,
+        ) in zip(documents, rows, strict=True)
     ]
 
 
@@ -376,10 +390,21 @@ def corrections(outdir: Path, run_id: str) -> list[Correction]:
             " WHERE run_id = ? ORDER BY position",
             (run_id,),
         ).fetchall()
-    return [
-        Correction(tool, tuple(json.loads(ids)), None if z is None else (z, y, x), *rest)
-        for tool, ids, z, y, x, *rest in rows
-    ]
+        return [
+            Correction(tool, tuple(_parsed(ids, list)), None if z is None else (z, y, x), *rest)
+            for tool, ids, z, y, x, *rest in rows
+        ]
+
+
+def _parsed(text: str, kind: type) -> dict | list:
+    """Read what a row of the log holds as JSON."""
+    try:
+        content = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DataError(f"a row is damaged: {error}") from error
+    if not isinstance(content, kind):
+        raise sqlite3.DataError(f"a row is damaged: {content!r} is no {kind.__name__}")
+    return content
 
 
 def peak_mb(usage: resource.struct_rusage) -> float:

@@ -281,6 +281,24 @@ def test_a_damaged_log_stops_the_run_with_a_clear_message(tmp_path):
     assert path.read_bytes().startswith(b"this is not SQLite")
 
 
+@pytest.mark.parametrize("damage", ["[1,", "7", None])
+def test_a_damaged_row_is_named_with_the_log_it_stands_in(tmp_path, damage):
+    with record(tmp_path) as run, run.stage("fetch"):
+        pass
+    runlog.append_correction(
+        tmp_path, run.run_id, Correction("merge", (1, 2), None, 3, b"", "", "")
+    )
+    with sqlite3.connect(tmp_path / layout.RUN_LOG) as log:
+        log.execute("UPDATE runs SET meta_json = ?", (damage,))
+        if damage:
+            log.execute("UPDATE corrections SET ids_json = ?", (damage,))
+    with pytest.raises(ConnectomeError, match=r"pipeline_runs\.sqlite cannot be used.*damaged"):
+        runlog.history(tmp_path)
+    if damage:
+        with pytest.raises(ConnectomeError, match="a row is damaged"):
+            runlog.corrections(tmp_path, run.run_id)
+
+
 def test_a_folder_where_no_log_can_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "runs").write_text("a file, not a folder")
     with pytest.raises(ConnectomeError, match="cannot be used"), record(tmp_path):
