@@ -120,10 +120,8 @@ class Proofreading:
             If they are the same, or one of them is no neurite.
         """
         self._check_neurite(keep)
-        runs = self._merging(keep, other)
-        return self._do(
-            _Relabelling(runs), self._made("merge", (keep, other), place, runs.n_voxels)
-        )
+        edit = self._merging(keep, other)
+        return self._do(edit, self._made("merge", (keep, other), place, edit.n_voxels))
 
     def split(
         self,
@@ -326,7 +324,7 @@ class Proofreading:
         """Make the edit that a log tells of, of what is there now."""
         tool, ids = correction.tool, correction.ids
         if tool == "merge":
-            return _Relabelling(self._merging(*ids))
+            return self._merging(*ids)
         if tool == "split" or tool in PAINTING:
             return _Relabelling(unpacked(correction.payload, self.labels))
         if tool in VERDICTS or tool == "swap":
@@ -335,14 +333,15 @@ class Proofreading:
             return self._reviewing(correction)
         return _Marking(ids[0], done=tool == "mark")
 
-    def _merging(self, keep: int, other: int) -> VoxelRuns:
+    def _merging(self, keep: int, other: int) -> _Merging:
         if keep == other:
             raise ConnectomeError(
                 f"both are neurite {keep}", "there is nothing to merge", "pick two neurites"
             )
         box = self._box_of(other)
-        profiles = (section == other for section in self.labels[box])
-        return part_runs(profiles, other, (keep,), box, self.labels.shape)
+        profiles = [section == other for section in self.labels[box]]
+        n_voxels = int(sum(map(np.count_nonzero, profiles)))
+        return _Merging(keep, other, box, n_voxels, [np.packbits(here) for here in profiles])
 
     def _painting(self, voxels, neurite, before) -> VoxelRuns:
         shape = self.labels.shape
@@ -447,6 +446,14 @@ class Proofreading:
             for a, b in zip(known, box, strict=True)
         )
 
+    def _shrink(self, before: dict[int, Box | None]) -> None:
+        """Let neurites have the boxes they had, if any."""
+        for neurite, box in before.items():
+            if box:
+                self._boxes[neurite] = box
+            else:
+                del self._boxes[neurite]
+
 
 @dataclass(eq=False)
 class _Relabelling:
@@ -472,11 +479,30 @@ class _Relabelling:
 
     def revert(self, state: Proofreading) -> None:
         self.runs.write(state.labels, self.runs.old)
-        for neurite, box in self._boxes.items():
-            if box:
-                state._boxes[neurite] = box
-            else:
-                del state._boxes[neurite]
+        state._shrink(self._boxes)
+
+
+@dataclass(eq=False)
+class _Merging:
+    """All of one neurite that becomes part of another: too much, at times, for runs."""
+
+    keep: int
+    other: int
+    box: Box  # of the other
+    n_voxels: int
+    profiles: list[np.ndarray]  # of the other in each section of the box, eight voxels to a byte
+
+    def apply(self, state: Proofreading) -> None:
+        for section in state.labels[self.box]:
+            np.putmask(section, section == self.other, self.keep)
+        self._boxes = {self.keep: state._boxes.get(self.keep)}
+        state._grow(self.keep, self.box)
+
+    def revert(self, state: Proofreading) -> None:
+        for section, packed in zip(state.labels[self.box], self.profiles, strict=True):
+            profile = np.unpackbits(packed, count=section.size).reshape(section.shape)
+            np.putmask(section, profile, self.other)
+        state._shrink(self._boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -518,7 +544,7 @@ class _Marking:
         (state.sections.discard if self.done else state.sections.add)(self.section)
 
 
-_Edit = _Relabelling | _Reviewing | _Marking
+_Edit = _Relabelling | _Merging | _Reviewing | _Marking
 
 
 def _reviewable(synapses: pd.DataFrame | None) -> pd.DataFrame:
