@@ -104,6 +104,27 @@ def prepare_moved(case: Case, sigma_px: float) -> Case:
     return _kept(name, case.folder.parent, raw, voxel_size, {"shifts": shifts})
 
 
+def prepare_turned(case: Case, sigma_degrees: float) -> Case:
+    """Turn every section of a stack about its middle by a known, random angle."""
+    import numpy as np
+
+    from connectome.deformation import mapping, rotation, warped
+
+    with np.load(case.folder / "stack.npz") as archive:
+        raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
+    angles = np.radians(np.random.default_rng(SEED).normal(0, sigma_degrees, len(raw)))
+    rim = min(raw.shape[1:]) // 4
+    # What comes into view is a mirror image: a black rim would give the turn away.
+    wide = np.pad(raw, [(0, 0), (rim, rim), (rim, rim)], mode="reflect").astype(np.float32)
+    turned = [
+        warped(section, mapping(rotation(angle), np.zeros(2)), 3, 0.0)[rim:-rim, rim:-rim]
+        for section, angle in zip(wide, angles, strict=True)
+    ]
+    raw = np.clip(np.rint(turned), 0, 255).astype(np.uint8)
+    name = f"{case.folder.name} turned by {sigma_degrees:g} degrees"
+    return _kept(name, case.folder.parent, raw, voxel_size, {"angles": angles})
+
+
 def _kept(name, scratch, raw, voxel_size, arrays, flags=()) -> Case:
     """Write a stack for both programs."""
     import numpy as np
@@ -202,6 +223,20 @@ def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
 def left_over(original: Path, moved: Path, folder: Path, with_trend: bool = False) -> float:
     """Measure what two runs of the pipeline leave of the shifts between their stacks."""
     return _left_over(applied(original, with_trend), applied(moved, with_trend), folder)
+
+
+def left_turned(original: Path, turned: Path, folder: Path) -> float:
+    """Measure by what angle, in degrees, neighbours stay turned beyond what they were before."""
+    import numpy as np
+
+    def angles(outdir):
+        matrices = json.loads((outdir / layout.SHIFTS).read_text()).get("matrices")
+        matrices = np.eye(2)[None] if matrices is None else np.asarray(matrices)
+        return np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
+
+    with np.load(folder / "stack.npz") as archive:
+        left = np.degrees(angles(turned) + archive["angles"] - angles(original))
+    return float(np.sqrt(np.mean(np.diff(left) ** 2)))
 
 
 def left_over_by_reference(original: Path, moved: Path) -> float:

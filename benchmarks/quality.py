@@ -32,8 +32,10 @@ from cases import (
     found_and_true,
     left_over,
     left_over_by_reference,
+    left_turned,
     prepare_moved,
     prepare_phantom,
+    prepare_turned,
     prepared,
     print_table,
     run_ours,
@@ -47,6 +49,7 @@ TITLES = ("defaults", "at most", REFERENCE, OURS, "met")
 PHANTOM_SEEDS = range(101, 106)
 # Standard deviation of the shifts added, in pixels, and the RMS that may be left of them.
 JITTERS = {1.0: 0.10, 5.0: 0.25}
+TURN, TURNED = 3.0, "turned back"  # standard deviation of the angles added, in degrees
 NEURITE_STAGES = ("evidence", "segment", "stitch")
 REPEATS = 4
 
@@ -139,6 +142,7 @@ def fib25(bench: Bench) -> list[Row]:
         bench.row("fib25_dev, sections 64-124: ARE / VOI", (), other, scores),
         bench.row("fib25_dev, sections 0-63: RMS px moved", (0.5,), case, moved),
         *jitter(bench, case, "fib25_dev"),
+        turned(bench, case, "fib25_dev"),
         *cost(bench, case, "fib25_dev"),
     ]
 
@@ -151,6 +155,7 @@ def isbi(bench: Bench) -> list[Row]:
         bench.row("isbi_dev, 3D: ARE / VOI", (0.35, 2.4), case, scores),
         bench.row("isbi_dev, per section: ARE / VOI", (0.18, 0.9), case, scores_per_section),
         *jitter(bench, case, "isbi_dev"),
+        turned(bench, case, "isbi_dev"),
         *cost(bench, case, "isbi_dev"),
     ]
 
@@ -163,6 +168,7 @@ def vnc(bench: Bench) -> list[Row]:
     return [
         bench.row("vnc_dev, per section: ARE / VOI", (), case, scores_per_section, *profiles),
         *jitter(bench, case, "vnc_dev"),
+        turned(bench, case, "vnc_dev"),
     ]
 
 
@@ -211,6 +217,17 @@ def jitter(bench: Bench, case: Case, name: str) -> list[Row]:
             )
         )
     return rows
+
+
+def turned(bench: Bench, case: Case, name: str) -> Row:
+    """Turn the sections of a stack by known angles, and measure what is left between neighbours."""
+    askew = aside(prepare_turned, case, TURN)
+    flags = ("--segmentation", "watershed", "--align-model", "rigid")
+    for each in (case, askew):
+        bench.ours(each, TURNED, *flags)
+    folders = (case.folder / TURNED, askew.folder / TURNED, askew.folder)
+    title = f"{name}, turned by {TURN:g}°, --align-model rigid: RMS ° left between neighbours"
+    return Row(title, (), (), (aside(left_turned, *folders),))
 
 
 def cost(bench: Bench, case: Case, name: str) -> list[Row]:

@@ -14,7 +14,14 @@ from itertools import pairwise
 import numpy as np
 from scipy import linalg, ndimage
 
-from connectome.deformation import Match, mapping, match, translation, warped
+from connectome.deformation import (
+    Match,
+    mapping,
+    match,
+    register_turned,
+    rotation,
+    warped,
+)
 from connectome.params import AlignParams
 from connectome.progress import Progress, map_sections, map_stacks, silent
 from connectome.registration import (
@@ -46,8 +53,9 @@ TAPER = 0.7
 PASSES, PRECISE_PX = 4, 0.01  # at most, and when to stop
 # Over fewer sections, jitter that adds up looks like a trend.
 LEAST_SECTIONS = 24
-# Of turns, fewer tell: nobody means them to add up.
-FEWEST_TURNED = 4
+# Of turns, fewer tell: nobody means them to add up. Tissue does not twist to and fro, either: what
+# does within some ten sections is jitter.
+FEWEST_TURNED, STIFF_TWIST = 4, 10.0
 # A step this many times as far from the median as steps usually are, and a bit, is no trend.
 JUMP, STEADY_PX = 6.0, 0.25
 # Weights of smoothness against fidelity that are tried: from no jitter at all to a straight line.
@@ -110,13 +118,14 @@ def estimate_alignment(
     jitter (see `slow_trend`), unless it is to be straightened. O(V log A) time for V voxels in
     sections of area A.
 
-    A rigid or an affine model starts from there. Patches of each section are found again in the
-    next (see `deformation.match`), what turns and stretches one onto the other is chained along
-    the stack, and again the slow trend is the tissue's; shifts are then refined anew. ``auto``
-    measures how far patches lie from the same ones in the next section, beyond the slow trend:
-    the median of each pair, and the mean of these. It takes rotations only if they leave less
-    than 0.7 times what translation does, and affine maps only if they leave less than 0.7 times
-    what the model chosen so far does.
+    For a rigid or an affine model sections are first registered turned by all angles, too (see
+    `deformation.register_turned`): one that lies askew fits nowhere as it is. Patches of each are
+    then found again in the next (see `deformation.match`), what turns and stretches one onto the
+    other is chained along the stack, and again the slow trend is the tissue's; shifts are then
+    refined anew. ``auto`` measures how far patches lie from the same ones in the next section,
+    beyond the slow trend: the median of each pair, and the mean of these. It takes rotations only
+    if they leave less than 0.7 times what translation does, and affine maps only if they leave
+    less than 0.7 times what the model chosen so far does.
 
     Parameters
     ----------
@@ -145,8 +154,8 @@ def estimate_alignment(
     sound, links = _sound_sections(smooth, usable, threads, progress)
     path, fits = _refined(smooth, sound, links, threads)
     found = _placed(len(sections), sound, path, fits)
-    if params.model != "translation" and len(sound) > 1:
-        found = _deformed(smooth, sound, path, found, params.model, threads)
+    if params.model != "translation":
+        found = _deformed(smooth, usable, found, params.model, threads)
     if params.straighten:
         found = replace(found, shifts=found.shifts + found.trend, trend=np.zeros_like(found.trend))
     return found
@@ -247,6 +256,7 @@ def slow_trend(
     sound: Sequence[int],
     most_error: float = MOST_ERROR_PX,
     fewest: int = LEAST_SECTIONS,
+    least_stiffness: float = 0.0,
 ) -> np.ndarray:
     """Tell the slow trend of a path from its jitter.
 
@@ -269,6 +279,8 @@ def slow_trend(
         How much of the jitter, in pixels, a trend may take up.
     fewest : int
         Sound sections that tell of a trend.
+    least_stiffness : float
+        Weight of the trend's smoothness from which it is told from jitter.
 
     Returns
     -------
@@ -283,7 +295,7 @@ def slow_trend(
     smooth_path = _without_jumps(path)
     free = path.shape[1] * (len(sound) - 2)
     best = (np.inf, None, 0.0)
-    for stiffness in STIFFNESS:
+    for stiffness in STIFFNESS[least_stiffness <= STIFFNESS]:
         curve, determinant = smoothing_spline(smooth_path, known, stiffness)
         jitter = (known * smooth_path * (smooth_path - curve)).sum() / free + FLOOR_PX**2
         spread = determinant - (n - 2) * np.log(stiffness)
@@ -349,13 +361,31 @@ def _registered(how: Callable, smooth, pairs, threads, progress=silent) -> dict[
     return dict(zip(pairs, map_sections(one, pairs, threads, progress), strict=True))
 
 
-def _sound_sections(smooth, usable, threads, progress) -> tuple[list[int], dict[Pair, Link]]:
+def _all_turned(smooth, matrices, threads) -> list[np.ndarray]:
+    """Turn and stretch sections about their middles."""
+
+    def turned(section, matrix):
+        if np.array_equal(matrix, np.eye(2)):
+            return section
+        return warped(section, mapping(matrix, np.zeros(2)), 1, np.nan)
+
+    return list(map_sections(lambda z: turned(smooth[z], matrices[z]), range(len(smooth)), threads))
+
+
+def _arm(shape) -> float:
+    """Return the typical distance from the middle of a section in pixels."""
+    return np.sqrt(np.square(shape).sum() / 12)
+
+
+def _sound_sections(
+    smooth, usable, threads, progress: Progress = silent, how: Callable = register
+) -> tuple[list[int], dict[Pair, Link]]:
     """Link sound sections; leave out those that fit nowhere."""
-    links = _registered(register, smooth, list(pairwise(usable)), threads, progress)
+    links = _registered(how, smooth, list(pairwise(usable)), threads, progress)
     usual = float(np.median([link.fit for link in links.values()])) if links else 0.0
     sound, i = usable[:1], 0
     while i + 1 < len(usable):
-        i += _stride(smooth, usable[i:], links, usual)
+        i += _stride(smooth, usable[i:], links, usual, how)
         sound.append(usable[i])
     links |= _torn_apart(smooth, sound, links, usual, threads)
     # Nothing vouches for what lies beyond the ends.
@@ -363,14 +393,14 @@ def _sound_sections(smooth, usable, threads, progress) -> tuple[list[int], dict[
     return _without_stray_end(sound[::-1], links, usual)[::-1], links
 
 
-def _stride(smooth, ahead, links, usual) -> int:
+def _stride(smooth, ahead, links, usual, how) -> int:
     """Tell how many sections on the next sound one lies; register with it if need be."""
     poor = [links[pair].fit < SIMILARITY * usual for pair in pairwise(ahead[: MOST_DAMAGED + 2])]
     for k in range(2, len(poor) + 1):
         if not (poor[0] and poor[k - 1]):
             continue
         pair = ahead[0], ahead[k]
-        across = register(smooth[pair[0]], smooth[pair[1]])
+        across = how(smooth[pair[0]], smooth[pair[1]])
         through = max(links[ahead[0], ahead[1]].fit, links[ahead[k - 1], ahead[k]].fit)
         if across.fit > max(through, LEAST_FIT):
             links[pair] = across
@@ -476,15 +506,17 @@ def _placed(n_sections: int, sound: list[int], path, fits) -> Alignment:
     return Alignment(shifts - trend, confidence, damaged, trend)
 
 
-def _deformed(smooth, sound, path, shifted: Alignment, model: str, threads) -> Alignment:
-    """Turn and stretch sound sections onto each other, from where translation puts them."""
-    starts = [translation(step) for step in np.diff(path, axis=0)]
+def _deformed(smooth, usable, shifted: Alignment, model: str, threads) -> Alignment:
+    """Turn and stretch sound sections onto each other; else they are as ``shifted``."""
+    sound, links = _sound_sections(smooth, usable, threads, how=register_turned)
+    if len(sound) < 2:
+        return shifted
 
-    def matched(i):
-        fixed, moving = (smooth[z] for z in sound[i : i + 2])
-        return match(fixed, moving, starts[i], "rigid" if model == "rigid" else "affine")
+    def matched(pair):
+        start = mapping(rotation(links[pair].turn), links[pair].shift)
+        return match(*(smooth[z] for z in pair), start, "rigid" if model == "rigid" else "affine")
 
-    matches = list(map_sections(matched, range(len(starts)), threads))
+    matches = list(map_sections(matched, list(pairwise(sound)), threads))
     slow, jitter = _turned(matches, sound, len(shifted.shifts), smooth[0].shape)
     if model == "auto":
         model = _least_needed(matches, sound, slow, jitter)
@@ -497,11 +529,8 @@ def _deformed(smooth, sound, path, shifted: Alignment, model: str, threads) -> A
         for pair, step, one in zip(pairwise(sound), steps, matches, strict=True)
     }
 
-    def turned(z):
-        return warped(smooth[z], mapping(matrices[z], np.zeros(2)), 1, np.nan)
-
     # The whole view tells shifts better than patches do.
-    images = list(map_sections(turned, range(len(smooth)), threads))
+    images = _all_turned(smooth, matrices, threads)
     path, fits = _refined(images, sound, links, threads)
     return replace(_placed(len(matrices), sound, path, fits), matrices=matrices)
 
@@ -526,14 +555,13 @@ def _turned(matches: list[Match], sound, n_sections: int, shape) -> tuple[np.nda
     turned = [np.eye(2)]
     for one in matches:
         turned.append(turned[-1] @ one.placed[:2, :2])
-    # In pixels at the typical distance from the middle, as shifts are.
-    distance = np.sqrt(np.square(shape).sum() / 12)
+    distance = _arm(shape)  # so that turns are in pixels, as shifts are
     logs = distance * np.array([linalg.logm(matrix).real.ravel() for matrix in turned])
     sections = np.arange(n_sections)
     logs = np.column_stack([np.interp(sections, sound, column) for column in logs.T])
     logs -= logs.mean(axis=0)
     # Mistaken for jitter, a slow turn would grow along the stack: what may be slow stays.
-    slow = slow_trend(logs, sound, np.inf, FEWEST_TURNED)
+    slow = slow_trend(logs, sound, np.inf, FEWEST_TURNED, STIFF_TWIST)
     return slow.reshape(-1, 2, 2) / distance, (logs - slow).reshape(-1, 2, 2) / distance
 
 

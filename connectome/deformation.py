@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage, optimize
 
-from connectome.registration import Link, register, residual, tukey
+from connectome.registration import Link, reduced, register, residual, tukey
 
 # Patches overlap by half; more of them than this along an axis tell nothing new.
 PATCH_PX, MOST_PATCHES = 128, 7
@@ -26,6 +26,10 @@ PASSES, PRECISE_PX = 6, 0.02  # at most, and when to stop
 STRAY_PX = 0.5
 # Content comes and goes at the rim of the view: it counts little.
 TAPER = 0.7
+# Turns that are looked for where patches would not be found, first roughly.
+FARTHEST_TURN, TURN_STEP = np.radians(30.0), np.radians(3.0)
+# As they are, sections fit less than this share of how they fit turned, or they are not turned.
+UNTURNED_FIT = 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +55,6 @@ class Match:
     weight: np.ndarray
 
 
-def translation(shift: np.ndarray) -> np.ndarray:
-    """Return the map that moves everything by (dy, dx)."""
-    return mapping(np.eye(2), shift)
-
-
 def mapping(matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return the map that turns and stretches by a matrix (2, 2), then moves by (dy, dx)."""
     result = np.eye(3)
@@ -76,20 +75,53 @@ def warped(section: np.ndarray, placed: np.ndarray, order: int, cval: float) -> 
     return ndimage.affine_transform(section, back[:2, :2], offset, order=order, cval=cval)
 
 
+def rotation(turn: float) -> np.ndarray:
+    """Return the matrix (2, 2) that turns by an angle in radians, from y towards x."""
+    return np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+
+
+def register_turned(fixed: np.ndarray, moving: np.ndarray) -> Link:
+    """Find by how much a section is turned and moved against another, to about a degree.
+
+    Turns of up to 30° are tried, on sections reduced to what tells them apart. One that is too
+    small to show is taken for none: patches will tell (`match`).
+    O(A log A) time for sections of area A.
+
+    Parameters
+    ----------
+    fixed, moving : ndarray of float32, shape (Y, X)
+        As from `registration.smoothed`.
+    """
+    every, fixed, moving = reduced(fixed, moving)
+
+    def turned(turn):
+        link = register(fixed, warped(moving, mapping(rotation(turn), np.zeros(2)), 1, np.nan))
+        return Link(every * link.shift, link.fit, turn)
+
+    def best(links):
+        return max(links, key=lambda link: link.fit)
+
+    n = round(FARTHEST_TURN / TURN_STEP)
+    unturned = turned(0.0)
+    rough = best([unturned, *(turned(k * TURN_STEP) for k in range(-n, n + 1) if k)])
+    fine = best([rough, *(turned(rough.turn + by) for by in (-TURN_STEP / 2, TURN_STEP / 2))])
+    return fine if fine.fit >= max(LEAST_FIT, unturned.fit / UNTURNED_FIT) else unturned
+
+
 def match(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, model: str) -> Match:
-    """Find the map of a section onto another, close to a translation.
+    """Find the map of a section onto another, close to one that is known roughly.
 
     Patches on a grid are each registered by translation: first to the pixel by correlation, as
     the rim of a turned section is pixels away, then by gradients where the map puts them, which
     is fitted to them all anew each time. A map that does not make the sections more alike than
-    the translation did is not believed. O(A log A) time for sections of area A.
+    the first one did is not believed. O(A log A) time for sections of area A.
 
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (Y, X)
         As from `registration.smoothed`.
     start : ndarray, shape (3, 3)
-        The translation.
+        A translation, or a turn and a translation.
     model : {"rigid", "affine"}
         What the map may be.
     """
@@ -102,9 +134,9 @@ def match(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, model: str) 
         found = _matches(fixed, moving, placed, patches, how)
         return found, fitted(*found, model) if len(found[0]) >= LEAST_MATCHES else placed
 
-    by_translation = fit(start)
+    at_first = fit(start)
     _, placed = improved(start, register)
-    if not fit(placed) > by_translation:  # nor where the sections do not meet at all
+    if not fit(placed) > at_first:  # nor where the sections do not meet at all
         placed = start
     corners = np.array(list(product(*[(-n / 2, n / 2) for n in fixed.shape])))
     for _ in range(PASSES):
@@ -114,8 +146,8 @@ def match(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, model: str) 
         if change < PRECISE_PX:
             break
     fits = fit(placed)
-    if not fits > by_translation:
-        placed, fits = start, by_translation
+    if not fits > at_first:
+        placed, fits = start, at_first
     return Match(placed, fits, *found)
 
 
@@ -131,8 +163,7 @@ def fitted(here: np.ndarray, there: np.ndarray, weight: np.ndarray, model: str) 
     """
 
     def rigid(angle, dy, dx):
-        turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        return mapping(turn, (dy, dx))
+        return mapping(rotation(angle), (dy, dx))
 
     def affine(*numbers):
         return mapping(np.eye(2) + np.reshape(numbers[:4], (2, 2)), numbers[4:])

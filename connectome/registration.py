@@ -13,7 +13,7 @@ from scipy import ndimage
 
 # Sections torn far apart are looked for down to this share of overlap.
 LEAST_OVERLAP = 0.2
-FAR_SIDE = 160  # px: a far search sees sections at about this size
+FAR_SIDE = 160  # px: a wide search sees sections at about this size
 # A step is trusted no further than if this share of the sections' variation were common to both.
 LEAST_COMMON = 0.2
 
@@ -28,10 +28,14 @@ class Link:
         (dy, dx) in pixels to apply to the second section.
     fit : float
         Correlation of the two where they overlap, at most 1.
+    turn : float
+        Angle in radians by which the second is turned first, about the middle of the image, from
+        y towards x; only `deformation.register_turned` looks for it.
     """
 
     shift: np.ndarray
     fit: float
+    turn: float = 0.0
 
 
 NOTHING = Link(np.zeros(2), 0.0)
@@ -106,8 +110,7 @@ def register_far(fixed: np.ndarray, moving: np.ndarray) -> Link:
     """
     from skimage.registration import phase_cross_correlation
 
-    every = max(1, max(fixed.shape) // FAR_SIDE)
-    small = [image[::every, ::every] for image in (fixed, moving)]
+    every, *small = reduced(fixed, moving)
     masks = [np.isfinite(image) for image in small]
     seen = [
         np.where(mask, standardised(image, mask), 0)
@@ -119,6 +122,12 @@ def register_far(fixed: np.ndarray, moving: np.ndarray) -> Link:
         *seen, reference_mask=masks[0], moving_mask=masks[1], overlap_ratio=LEAST_OVERLAP
     )
     return _stepwise(fixed, moving, every * np.asarray(far, float), tapers=(0.5,))
+
+
+def reduced(*sections: np.ndarray) -> tuple[int, ...]:
+    """Return every how many pixels a quick look needs, and the sections with no more of them."""
+    every = max(1, max(sections[0].shape) // FAR_SIDE)
+    return every, *(section[::every, ::every] for section in sections)
 
 
 def residual(fixed: np.ndarray, placed: np.ndarray, window: np.ndarray) -> Link:
