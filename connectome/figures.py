@@ -409,8 +409,9 @@ def figure4(
     damaged: Sequence[int] = (),
     confidence: np.ndarray | None = None,
     trend: np.ndarray | None = None,
+    matrices: np.ndarray | None = None,
 ) -> Figure:
-    """Show how far each section was shifted.
+    """Show how far each section was shifted, and turned.
 
     Parameters
     ----------
@@ -429,12 +430,15 @@ def figure4(
         Of each section's shift, in [0, 1].
     trend : ndarray of float, shape (Z, 2), optional
         How the tissue leans by itself, in pixels: what the shifts leave as it is.
+    matrices : ndarray of float, shape (Z, 2, 2), optional
+        What turned and stretched each section, on (y, x).
 
     Returns
     -------
     Figure
         Panels a, b: dy and dx by section, in px and nm; c: the path of the sections in their
-        plane; d, if known: confidence.
+        plane; d, if known: confidence; e, if there are matrices: turns in degrees and, if there
+        are any, stretches in percent.
     """
     shifts = np.asarray(shifts, float).reshape(-1, 2)
     known = [shifts]
@@ -445,7 +449,7 @@ def figure4(
     # One scale for all, so that they can be compared.
     shown = [*known, trend] if leans else known
     reach = max(0.6 * np.ptp(shown, axis=(0, 1)).max(), 0.5)
-    figure = style.page(77.0 if confidence is None else 97.0)
+    figure = style.page(77.0 if confidence is None and matrices is None else 97.0)
     for row, name in enumerate(("dy", "dx")):
         box = (14.0, 8.0 + 32.0 * row, 80.0, 24.0)
         axes = style.panel(figure, box, "ab"[row], f"Shift {name}", indent=12.0)
@@ -472,6 +476,9 @@ def figure4(
         strip.stairs(confidence, section_edges(len(shifts)), fill=True, color=style.SHADE)
         strip.set(ylim=(0, 1.05), yticks=[0, 1])
         section_axis(strip, len(shifts))
+    if matrices is not None:
+        turns = style.panel(figure, (121.0, 70.0, 44.0, 15.0), "e", "Turn", indent=12.0)
+        _draw_turns(turns, np.asarray(matrices, float))
     pixel = times(f"{nm:.4g}" for nm in voxel_size[:0:-1])
     text = f"{number(len(shifts), 'section')} · pixels of {pixel} nm (x, y)"
     style.footer(figure, text, source)
@@ -513,6 +520,22 @@ def _draw_path(axes: Axes, figure: Figure, path_nm: np.ndarray, damaged: Sequenc
     bar = figure.colorbar(dots, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
     bar.set_label("section z")
     bar.ax.yaxis.set_major_locator(whole_numbers(6))
+
+
+def _draw_turns(axes: Axes, matrices: np.ndarray) -> None:
+    """Draw by what angle sections were turned and, if they were, by how much stretched."""
+    (yy, yx), (xy, xx) = np.moveaxis(matrices, 0, 2)
+    stretch = 100 * (np.sqrt(np.linalg.det(matrices)) - 1)
+    axes.axhline(0, color=style.FAINT, lw=0.4)
+    lines = axes.plot(np.degrees(np.arctan2(xy - yx, yy + xx)), "-o", ms=1.6, color=style.BLUE)
+    # From y, which points down, to x.
+    axes.set_ylabel("° counter-\nclockwise")
+    if np.abs(stretch).max() > 0.01:
+        beside = axes.twinx()
+        lines += beside.plot(stretch, "-o", ms=1.6, color=style.ORANGE)
+        beside.set_ylabel("% larger")
+        axes.legend(lines, ("turn", "stretch"), loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    section_axis(axes, len(matrices))
 
 
 # Writing ------------------------------------------------------------------------------------

@@ -432,7 +432,7 @@ class _Job:
         press.draw(
             4,
             *(found.shifts, cutout.voxel_size, cutout.source),
-            *(true_shifts, found.damaged, found.confidence, found.trend),
+            *(true_shifts, found.damaged, found.confidence, found.trend, found.matrices),
         )
 
     def bar(self, name: str, volume: Volume):

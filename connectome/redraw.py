@@ -111,12 +111,12 @@ def _contents(results: Results, number: int) -> tuple:
 
 def _alignment(results: Results) -> tuple:
     told = results.alignment
-    names = ("shifts", "true_shifts", "confidence", "trend")
-    shifts, true_shifts, confidence, trend = (
+    names = ("shifts", "true_shifts", "confidence", "trend", "matrices")
+    shifts, true_shifts, confidence, trend, matrices = (
         np.asarray(told[name], float) if name in told else None for name in names
     )
     if shifts is None:
         raise DataError(f"{results.path(layout.SHIFTS)} has no shifts", "they cannot be drawn")
     damaged = tuple(told.get("damaged_sections", ()))
     place = (results.aligned.voxel_size, results.source)
-    return shifts, *place, true_shifts, damaged, confidence, trend
+    return shifts, *place, true_shifts, damaged, confidence, trend, matrices

@@ -167,9 +167,9 @@ class Results:
         """How sections were moved, as in ``tables/alignment_shifts.json``."""
         told, path = self.json(layout.SHIFTS), self.path(layout.SHIFTS)
         sections = len(self.aligned.data)
-        for name in ("shifts", "true_shifts", "trend", "confidence"):
-            shape = (sections,) if name == "confidence" else (sections, 2)
-            if name in told and not _is_array(told[name], shape):
+        shapes = {"shifts": (2,), "true_shifts": (2,), "trend": (2,), "matrices": (2, 2)}
+        for name, shape in (shapes | {"confidence": ()}).items():
+            if name in told and not _is_array(told[name], (sections, *shape)):
                 said = f"{path}: {name} is not of {sections} sections"
                 raise DataError(said, "the file belongs to another stack, or is damaged", REMEDY)
         damaged_sections(told, sections, path)

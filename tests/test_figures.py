@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from connectome import style
+from connectome.deformation import mapping, rotation, warped
 from connectome.errors import DataError
 from connectome.figures import figure1, figure2, figure4, write_figure
 from connectome.graph_figure import (
@@ -439,6 +440,29 @@ def test_figure4_draws_the_trend_that_was_kept_within_the_panel():
         (line,) = [line for line in axes.lines if line.get_label() == "trend kept"]
         np.testing.assert_array_equal(line.get_ydata(), trend[:, column])
         assert axes.get_ylim()[0] < trend.min() < trend.max() < axes.get_ylim()[1]
+
+
+def test_figure4_draws_turns_in_degrees_and_stretches_in_percent():
+    degrees, percent = np.array([0.0, 3.0, -2.0]), np.array([0.0, 0.0, 1.0])
+    matrices = np.array([rotation(np.radians(angle)) for angle in degrees])
+    plain = figure4(np.zeros((3, 2)), (30, 8, 8), matrices=matrices)
+    both = figure4(
+        np.zeros((3, 2)), (30, 8, 8), matrices=(1 + percent / 100)[:, None, None] * matrices
+    )
+    for figure, drawn in ((plain, [degrees]), (both, [degrees, percent])):
+        (turns,) = [axes for axes in figure.axes if "clockwise" in axes.get_ylabel()]
+        beside = [axes for axes in figure.axes if axes.get_ylabel() == "% larger"]
+        assert len(beside) == len(drawn) - 1
+        for axes, values in zip([turns, *beside], drawn, strict=True):
+            np.testing.assert_allclose(axes.lines[-1].get_ydata(), values, atol=1e-9)
+        assert_fit_to_print(figure)
+
+
+def test_a_turn_that_is_drawn_as_counterclockwise_is_one():
+    section = np.zeros((41, 41), np.float32)
+    section[35, 20] = 1  # below the middle
+    turned = warped(section, mapping(rotation(np.radians(90)), np.zeros(2)), 1, 0.0)
+    assert np.unravel_index(turned.argmax(), turned.shape) == (20, 35)  # right of it
 
 
 def test_figure4_says_nothing_of_a_trend_where_there_is_none():

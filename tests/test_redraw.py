@@ -127,6 +127,7 @@ def rewrite(name, **changed):
         (rewrite(layout.SHIFTS, shifts=[[0, 0]]), "shifts is not of 24 sections"),
         (rewrite(layout.SHIFTS, shifts="far"), "shifts is not of 24 sections"),
         (rewrite(layout.SHIFTS, true_shifts=24 * [[None, 0]]), "true_shifts is not of"),
+        (rewrite(layout.SHIFTS, matrices=[[1, 0]]), "matrices is not of 24 sections"),
         (rewrite(layout.SHIFTS, confidence=[1]), "confidence is not of 24 sections"),
         (rewrite(layout.SHIFTS, damaged_sections=[99]), r"damaged_sections is \[99\]"),
         (rewrite(layout.SHIFTS, damaged_sections="all"), "damaged_sections is all"),
