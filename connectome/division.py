@@ -16,7 +16,7 @@ REFINED = 2**20  # voxels of the boxes around cuts that are flooded again
 
 def divided(
     inside: np.ndarray, places: np.ndarray, groups: np.ndarray, probability: np.ndarray
-) -> np.ndarray:
+) -> tuple[int, np.ndarray]:
     """Divide a neurite between seeds, by watershed on the neurite probability.
 
     A neurite larger than a watershed can flood while a person waits is flooded in blocks of a few
@@ -40,32 +40,38 @@ def divided(
 
     Returns
     -------
-    ndarray of unsigned int, shape (Z, Y, X)
-        The group that each voxel of the neurite goes to; 0 where no seed leads, and outside.
+    kept : int
+        The group of the largest part.
+    leaving : ndarray of unsigned int, shape (Z, Y, X)
+        The group that each voxel of the other parts goes to; 0 in the largest, where no seed
+        leads, and outside.
     """
     side = _block_side(inside, places, groups)
+    fine = _put(places, groups, inside.shape)
     if side == 1:
-        return _flooded(inside, _put(places, groups, inside.shape), probability)
+        parts = _flooded(inside, fine, probability)
+        kept = _largest(parts)
+        return kept, np.where(parts == kept, 0, parts)
     blocks = _any(inside, side)
     seeds = _put(places // (1, side, side), groups, blocks.shape)
     evidence = _sampled(probability, side)
     evidence[seeds > 0] = np.inf  # whoever put a seed did not mean the membrane beside it
     coarse = _flooded(blocks, seeds, evidence)
-    parts = np.empty(inside.shape, coarse.dtype)
-    for part, thick, here in zip(parts, coarse, inside, strict=True):
-        # Section by section, what is needed on the way stays in the cache.
-        np.multiply(_spread(thick, side, here.shape), here, out=part)
-    fine = _put(places, groups, inside.shape)
+    kept = _largest(coarse)
+    leaving = _leaving(coarse, kept, inside, side)
     left = REFINED
     for again, box in _doubtful(coarse, seeds):
         voxels = _in_voxels(box, side)
-        left -= parts[voxels].size
+        left -= inside[voxels].size
         if left < 0:
             break
-        here = _spread(again, side, parts[voxels].shape) & inside[voxels]
-        known = np.where(here, fine[voxels], parts[voxels])
-        parts[voxels] = _flooded(inside[voxels], known, probability[voxels])
-    return parts
+        here = _spread(again, side, inside[voxels].shape) & inside[voxels]
+        rest = _spread(coarse[box], side, here.shape) * inside[voxels]
+        known = np.where(here, fine[voxels], rest)
+        within = inside[voxels] & _with_neighbours(here)  # what is farther off is settled
+        parts = _flooded(within, known, probability[voxels])
+        leaving[voxels][here] = np.where(parts == kept, 0, parts)[here]
+    return kept, leaving
 
 
 def _block_side(inside, places, groups) -> int:
@@ -76,6 +82,24 @@ def _block_side(inside, places, groups) -> int:
             break
         side *= 2
     return side
+
+
+def _largest(parts: np.ndarray) -> int:
+    """Return which of the parts, counted from 1, has most voxels; the first of those alike."""
+    sizes = [np.count_nonzero(parts == part) for part in range(1, int(parts.max()) + 1)]
+    return 1 + int(np.argmax(sizes))
+
+
+def _leaving(coarse: np.ndarray, kept: int, inside: np.ndarray, side: int) -> np.ndarray:
+    """Give the voxels of all parts but one what their blocks have."""
+    leaving = np.zeros(inside.shape, coarse.dtype)
+    others = np.where(coarse == kept, 0, coarse)
+    for around in ndimage.find_objects(others):
+        if around:
+            voxels = _in_voxels(around, side)
+            here = inside[voxels]
+            leaving[voxels] = _spread(others[around], side, here.shape) * here
+    return leaving
 
 
 def _apart(places: np.ndarray, groups: np.ndarray) -> bool:
@@ -113,10 +137,16 @@ def _sampled(probability: np.ndarray, side: int) -> np.ndarray:
     """Return the mean of four voxels of every block: a membrane half as wide shows in it."""
     quarters = (side // 4, side - 1 - side // 4)
     rows, columns = (
-        [np.minimum(np.arange(0, n, side) + at, n - 1) for at in quarters]
+        # Steps are quicker than places, but only places stay within a last block that is cut.
+        [slice(at, None, side) if n % side == 0 else _places(n, side, at) for at in quarters]
         for n in probability.shape[1:]
     )
-    return sum(probability[:, y[:, None], x].astype(np.float32) for y in rows for x in columns) / 4
+    samples = (probability[:, y][:, :, x].astype(np.float32) for y in rows for x in columns)
+    return sum(samples) / 4
+
+
+def _places(n: int, side: int, at: int) -> np.ndarray:
+    return np.minimum(np.arange(0, n, side) + at, n - 1)
 
 
 def _spread(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -163,11 +163,9 @@ class Proofreading:
                 "nothing was divided",
                 "paint one stroke into each of its parts",
             )
-        parts = divided(inside, places, groups, self.probability[box])
-        kept = _largest(parts, n_groups)
+        kept, leaving = divided(inside, places, groups, self.probability[box])
         new = range(self.new_id(), self.new_id() + n_groups - 1)
         ids = [*new[: kept - 1], neurite, *new[kept - 1 :]]
-        leaving = (part * (part != kept) for part in parts)
         runs = part_runs(leaving, neurite, ids, box, self.labels.shape)
         made = self._made("split", (neurite, *new), place, runs.n_voxels, runs.packed())
         return self._do(_Relabelling(runs), made)
@@ -592,15 +590,6 @@ def _groups(seeds: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarr
         strokes[tuple((places - low).T)] = True
         which = ndimage.label(strokes, np.ones((3, 3, 3)))[0][tuple((places - low).T)] - 1
     return places, which + 1
-
-
-def _largest(parts: np.ndarray, n_parts: int) -> int:
-    """Return which of the parts, counted from 1, has most voxels; the first of those alike."""
-    sizes = [
-        sum(np.count_nonzero(section == part) for section in parts)
-        for part in range(1, n_parts + 1)
-    ]
-    return int(np.argmax(sizes)) + 1
 
 
 def _boxes(labels: np.ndarray) -> dict[int, Box]:

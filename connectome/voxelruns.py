@@ -127,8 +127,10 @@ def part_runs(
     _, ny, nx = (along.stop - along.start for along in box)
     fenced = np.zeros((ny, nx + 2), kind)
     corners = _in_stack(np.indices((box[0].stop - box[0].start, ny, 1))[..., 0], box, shape)
-    pieces = []
+    pieces = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.int32))]
     for part, corner in zip(parts, corners, strict=True):
+        if not part.any():
+            continue
         fenced[:, 1:-1] = part
         # At an edge one run ends, and the next begins unless there is nothing to change.
         edges = np.flatnonzero(fenced[:, 1:] != fenced[:, :-1])
