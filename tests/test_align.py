@@ -566,8 +566,9 @@ def test_turned_serial_sections_are_brought_back(real):
     assert apart_at_corners(found @ maps, own, raw.shape[1:]) < 2
 
 
-@pytest.mark.parametrize(("name", "n"), [("fib25_dev.npz", 24), ("isbi_dev.npz", 12)])
-@pytest.mark.parametrize("degrees", [4.0, -12.0])
+@pytest.mark.parametrize(
+    ("name", "n", "degrees"), [("fib25_dev.npz", 12, -15.0), ("isbi_dev.npz", 12, 4.0)]
+)
 def test_a_section_that_lies_askew_is_turned_and_not_taken_for_damaged(real, name, n, degrees):
     raw, size = real(name, np.s_[:n])
     maps = np.tile(np.eye(3), (n, 1, 1))
