@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from connectome import layout, pipeline, runlog
 from connectome.align import apply_shifts, carry_points
@@ -97,6 +98,16 @@ def from_file(tmp_path, raw, **changes):
     config = RunConfig(source, str(outdir), fall_back=False, **changes)
     pipeline.run(config, Console(quiet=True))
     return outdir
+
+
+def test_who_has_a_section_that_lies_askew_is_told_what_turns_it(tmp_path, capsys):
+    raw = make_phantom((6, 128, 128), seed=3).volume.data.copy()
+    raw[3] = ndimage.rotate(raw[3], 14, reshape=False, mode="reflect")
+    from_file(tmp_path, raw)
+    assert "section 3: blank, or unlike" in (told := capsys.readouterr().err)
+    assert "--align-model auto" in told
+    from_file(tmp_path, raw, align_params=AlignParams(model="auto"))
+    assert "section 3" not in capsys.readouterr().err
 
 
 def test_nothing_is_left_where_nothing_was_imaged(tmp_path):
