@@ -69,16 +69,16 @@ def _refine(args, command: Sequence[str]) -> None:
     unet.use_threads(args.threads)
     config = RefineConfig("unet", str(outdir), args.ground_truth, args.seed, args.threads, params)
 
-    def learn(material, config, console):
-        if args.apply is not None:
-            return _apply(Path(args.apply), material, config, console)
+    def train(material, config, console):
         asked = material.proofread or args.minutes or args.epochs
         told = params if asked else replace(params, rounds=0)
         return _train(material, replace(config, params=told), console, checkpoint, args.restart)
 
-    checks = {} if args.apply is not None else {"check": _check_proofread}
+    check, learn = _check_proofread, train
+    if args.apply is not None:
+        check, learn = _applying(Path(args.apply))
     try:
-        refine(config, learn, Console(args.quiet), command, **checks)
+        refine(config, learn, Console(args.quiet), command, check)
     except KeyboardInterrupt:
         if args.apply is not None or not checkpoint.exists():
             raise
@@ -124,6 +124,21 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
     return learned
 
 
+def _applying(path: Path):
+    """Return what checks, and what does it, to judge a stack with a model of another one."""
+    from connectome import models, selftrain, unet
+
+    model = models.read_model(path, unet.KIND)
+
+    def check(draft, proofread):
+        models.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, path.name)
+
+    def learn(material, config, console):
+        return selftrain.applied(material, model, config.params.device, console.bar)
+
+    return check, learn
+
+
 def _check_proofread(draft, proofread) -> None:
     """Refuse proofread sections if there is nothing in any of them to learn from."""
     from connectome import layout
@@ -153,15 +168,6 @@ def _kept(checkpoint: Path):
             "training cannot go on from it",
             "--restart to begin anew",
         ) from error
-
-
-def _apply(path: Path, material, config, console):
-    """Judge a stack with a model of another one."""
-    from connectome import models, selftrain, unet
-
-    model = models.read_model(path, config.kind)
-    models.check_model(model[0], unet.CHANNELS, material.voxel_size, path.name)
-    return selftrain.applied(material, model, config.params.device, console.bar)
 
 
 def _parser() -> commandline.Parser:

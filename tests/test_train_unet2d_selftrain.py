@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="the U-Net needs PyTorch, which is not insta
 
 import run_pipeline
 import train_unet2d_selftrain
-from connectome import layout, models
+from connectome import layout, models, runlog
 from connectome.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -74,8 +74,10 @@ def test_a_model_judges_again_as_it_did(finished):
 def test_a_model_of_another_voxel_size_is_refused(finished, tmp_path):
     meta, arrays = models.read_model(model_of(finished), "unet")
     models.write_model(tmp_path / "coarse.npz", meta | {"voxel_size_nm": [30, 16, 16]}, arrays)
+    n_runs = len(runlog.history(finished))
     with pytest.raises(DataError, match="16 nm"):
         train(finished, "--apply", str(tmp_path / "coarse.npz"))
+    assert len(runlog.history(finished)) == n_runs, "nothing slow must come before"
 
 
 def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
