@@ -12,6 +12,7 @@ import operator
 import os
 import platform
 import secrets
+import shutil
 import sqlite3
 import sys
 import time
@@ -286,6 +287,7 @@ def record(
         "software": _software(),
     }
     run._begin(document, dataset_uri, cutout_xyz, created_at)
+    _clear_up(outdir)
     try:
         layout.write_json(_config_path(outdir, run.run_id), document)
         yield run
@@ -475,6 +477,17 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
             "check its permissions and the free disk space; if it is damaged, move it away"
             " and a new one is begun",
         ) from error
+
+
+def _clear_up(outdir: Path) -> None:
+    """Remove what runs that were killed had made and not published."""
+    for run_id, folder in layout.unpublished(outdir).items():
+        with _connected(outdir / layout.RUN_LOG) as log:
+            row = log.execute(
+                "SELECT status, pid, host FROM run_status WHERE run_id = ?", (run_id,)
+            ).fetchone()
+        if row and _status(*row) == "died":
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _status(status: str | None, pid: int, host: str) -> str:

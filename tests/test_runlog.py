@@ -46,13 +46,13 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def start(outdir, body):
+def start(outdir, body, *arguments):
     """Run Python in another process that records a run, for tests of how processes end."""
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom connectome import runlog\n"
         f"outdir = Path(sys.argv[1])\n{body}"
     )
-    return subprocess.Popen([sys.executable, "-c", code, str(outdir)], cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-c", code, str(outdir), *arguments], cwd=ROOT)
 
 
 WAITING = (
@@ -158,6 +158,31 @@ def test_a_killed_run_is_shown_as_died(tmp_path):
     process.wait(timeout=10)
     assert query(tmp_path, "SELECT status, pid FROM run_status") == [("running", process.pid)]
     assert [run.status for run in runlog.history(tmp_path)] == ["died"]
+
+
+def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
+    body = (
+        "from connectome import layout\n"
+        "with runlog.record(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
+        "    with layout.staged(outdir, run.run_id) as folder:\n"
+        "        (folder / 'half').write_text('half')\n"
+        "        (outdir / sys.argv[2]).touch()\n"
+        "        time.sleep(60)\n"
+    )
+    killed, living = (start(tmp_path, body, name) for name in ("one", "other"))
+    try:
+        wait_for((tmp_path / "one").exists)
+        wait_for((tmp_path / "other").exists)
+        killed.kill()
+        killed.wait(timeout=10)
+        assert len(layout.unpublished(tmp_path)) == 2
+        with record(tmp_path):
+            pass
+        (left,) = layout.unpublished(tmp_path)
+        assert [run.status for run in runlog.history(tmp_path) if run.run_id == left] == ["running"]
+    finally:
+        living.kill()
+        living.wait(timeout=10)
 
 
 def test_a_run_on_another_machine_is_not_declared_dead(tmp_path):
