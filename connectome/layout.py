@@ -59,7 +59,7 @@ FIGURES = {
 }
 REPORT = "report.html"
 RUN_LOG = "runs/pipeline_runs.sqlite"
-PARTIAL = ".partial"  # ends the name of the folder of a run that has published nothing yet
+_PARTIAL = ".partial"  # ends the name of the folder of a run that has published nothing yet
 MODELS = "runs/models"
 
 # A person's work.
@@ -251,8 +251,8 @@ def sha256(path: Path) -> str:
 
 def unpublished(outdir: Path) -> dict[str, Path]:
     """Return the private folders there are, by the ids of their runs (see `staged`)."""
-    found = (outdir / "runs").glob(f".*{PARTIAL}")
-    return {path.name.removeprefix(".").removesuffix(PARTIAL): path for path in found}
+    found = (outdir / "runs").glob(f".*{_PARTIAL}")
+    return {path.name.removeprefix(".").removesuffix(_PARTIAL): path for path in found}
 
 
 @contextmanager
@@ -275,7 +275,7 @@ def staged(outdir: Path, run_id: str, owned: Collection[str] = PUBLISHED) -> Ite
         well its files replace those under ``outdir`` and stale ones of ``owned`` go; when it does
         not, ``outdir`` stays as it was.
     """
-    stage = outdir / "runs" / f".{run_id}{PARTIAL}"
+    stage = outdir / "runs" / f".{run_id}{_PARTIAL}"
     stage.mkdir(parents=True)
     try:
         yield stage
