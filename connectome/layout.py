@@ -59,7 +59,6 @@ FIGURES = {
 }
 REPORT = "report.html"
 RUN_LOG = "runs/pipeline_runs.sqlite"
-_PARTIAL = ".partial"  # ends the name of the folder of a run that has published nothing yet
 MODELS = "runs/models"
 
 # A person's work.
@@ -251,8 +250,12 @@ def sha256(path: Path) -> str:
 
 def unpublished(outdir: Path) -> dict[str, Path]:
     """Return the private folders there are, by the ids of their runs (see `staged`)."""
-    found = (outdir / "runs").glob(f".*{_PARTIAL}")
-    return {path.name.removeprefix(".").removesuffix(_PARTIAL): path for path in found}
+    any_run = _private(outdir, "*")
+    return {path.stem.removeprefix("."): path for path in any_run.parent.glob(any_run.name)}
+
+
+def _private(outdir: Path, run_id: str) -> Path:
+    return outdir / "runs" / f".{run_id}.partial"
 
 
 @contextmanager
@@ -275,7 +278,7 @@ def staged(outdir: Path, run_id: str, owned: Collection[str] = PUBLISHED) -> Ite
         well its files replace those under ``outdir`` and stale ones of ``owned`` go; when it does
         not, ``outdir`` stays as it was.
     """
-    stage = outdir / "runs" / f".{run_id}{_PARTIAL}"
+    stage = _private(outdir, run_id)
     stage.mkdir(parents=True)
     try:
         yield stage
