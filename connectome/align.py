@@ -89,6 +89,8 @@ class Alignment:
     matrices : ndarray of float, shape (Z, 2, 2), optional
         What turns and stretches each section about the middle of the image, on (y, x), before it
         is shifted. None where sections are only shifted.
+    askew : tuple of int
+        Those of the damaged sections that were not to be turned, and would fit if they were.
     """
 
     shifts: np.ndarray
@@ -96,6 +98,7 @@ class Alignment:
     damaged: tuple[int, ...]
     trend: np.ndarray
     matrices: np.ndarray | None = None
+    askew: tuple[int, ...] = ()
 
 
 def estimate_alignment(
@@ -154,7 +157,9 @@ def estimate_alignment(
     sound, links = _sound_sections(smooth, usable, threads, progress)
     path, fits = _refined(smooth, sound, links, threads)
     found = _placed(len(sections), sound, path, fits)
-    if params.model != "translation":
+    if params.model == "translation":
+        found = replace(found, askew=_askew(smooth, usable, sound, found.confidence))
+    else:
         found = _deformed(smooth, usable, found, params.model, threads)
     if params.straighten:
         found = replace(found, shifts=found.shifts + found.trend, trend=np.zeros_like(found.trend))
@@ -504,6 +509,18 @@ def _placed(n_sections: int, sound: list[int], path, fits) -> Alignment:
     confidence[sound] = np.maximum(np.append(fits, 0), np.append(0, fits))
     trend = slow_trend(shifts, sound)
     return Alignment(shifts - trend, confidence, damaged, trend)
+
+
+def _askew(smooth, usable, sound, confidence) -> tuple[int, ...]:
+    """Find sections that fit the nearest sound one about as well as is usual, but turned."""
+
+    def fits_turned(z):
+        nearest = min(sound, key=lambda other: abs(other - z))
+        link = register_turned(smooth[nearest], smooth[z])
+        return link.turn != 0 and link.fit >= SIMILARITY * np.median(confidence[sound])
+
+    left_out = [z for z in usable if z not in set(sound)] if sound else []
+    return tuple(z for z in left_out if fits_turned(z))
 
 
 def _deformed(smooth, usable, shifted: Alignment, model: str, threads) -> Alignment:

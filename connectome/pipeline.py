@@ -454,11 +454,14 @@ class _Job:
         self.console.say(f"aligned     {said}")
         if found.damaged:
             listed = ", ".join(map(str, found.damaged))
-            shifted_only = self.config.align and self.config.align_params.model == "translation"
-            askew = "; if they lie askew: --align-model auto" if shifted_only else ""
             self.console.warn(
                 f"section {listed}: blank, or unlike the sections around; bridged, not followed"
-                + askew
+            )
+        if found.askew and self.config.align:
+            listed = ", ".join(map(str, found.askew))
+            self.console.warn(
+                f"section {listed}: fits the sections around once it is turned; --align-model auto"
+                " turns sections back"
             )
         fits = found.confidence >= align.LEAST_FIT
         lost = [z for z in np.flatnonzero(~fits) if z not in set(found.damaged)]
