@@ -287,8 +287,8 @@ def record(
         "software": _software(),
     }
     run._begin(document, dataset_uri, cutout_xyz, created_at)
-    _clear_up(outdir)
     try:
+        _clear_up(outdir)
         layout.write_json(_config_path(outdir, run.run_id), document)
         yield run
     except BaseException as error:
@@ -337,7 +337,10 @@ def history(outdir: Path) -> list[PastRun]:
         )
         stages = [(of, Stage(*stage, _parsed(counts, dict))) for of, *stage, counts in stages]
         # What the proof of concept put down of its runs is its own affair.
-        documents = [_parsed(row[-1], dict) if row[2] else {} for row in rows]
+        rows = [
+            (*row, _parsed(document, dict).get("config", {}) if row[2] else {})
+            for *row, document in rows
+        ]
     return [
         PastRun(
             run_id,
@@ -349,21 +352,10 @@ def history(outdir: Path) -> list[PastRun]:
             error or "",
             tuple(stage for of, stage in stages if of == run_id),
             {name: value for of, name, value in metrics if of == run_id},
-            document.get("config", {}),
+            config,
             n_corrections.get(run_id, 0),
         )
-        for document, (
-            run_id,
-            created_at,
-            status,
-            pid,
-            host,
-            source,
-            *cutout,
-            seconds,
-            error,
-            _,
-        ) in zip(documents, rows, strict=True)
+        for run_id, created_at, status, pid, host, source, *cutout, seconds, error, config in rows
     ]
 
 

@@ -603,12 +603,16 @@ def test_a_stack_in_register_is_hardly_turned(real, model):
     assert np.sqrt((moved**2).sum(axis=1).mean()) < 0.5
 
 
-@pytest.mark.parametrize(("name", "n"), [("fib25_dev.npz", 8), ("isbi_dev.npz", 16)])
-def test_a_few_sections_are_not_twisted_along_the_stack(real, name, n):
+@pytest.mark.parametrize(
+    ("name", "n", "most"), [("fib25_dev.npz", 8, 0.2), ("isbi_dev.npz", 16, 2.0)]
+)
+def test_a_few_sections_are_not_twisted_along_the_stack(real, name, n, most):
     raw, size = real(name, np.s_[:n])
     matrices = aligned_by("rigid", raw, size).matrices
-    degrees = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
-    assert np.abs(degrees).max() < 2.5  # their turns add up to more than 20
+    degrees = np.abs(np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])))
+    # From section to section isbi turns by more than 20 in all; single sections lie askew by 1.8.
+    assert degrees.max() < most
+    assert np.median(degrees) < 0.7
 
 
 def test_damaged_sections_are_turned_as_their_neighbours_are(real):
