@@ -158,7 +158,7 @@ def estimate_alignment(
     path, fits = _refined(smooth, sound, links, threads)
     found = _placed(len(sections), sound, path, fits)
     if params.model == "translation":
-        found = replace(found, askew=_askew(smooth, usable, sound, found.confidence))
+        found = replace(found, askew=_askew(smooth, usable, sound, found.confidence, threads))
     else:
         found = _deformed(smooth, usable, found, params.model, threads)
     if params.straighten:
@@ -511,16 +511,13 @@ def _placed(n_sections: int, sound: list[int], path, fits) -> Alignment:
     return Alignment(shifts - trend, confidence, damaged, trend)
 
 
-def _askew(smooth, usable, sound, confidence) -> tuple[int, ...]:
+def _askew(smooth, usable, sound, confidence, threads) -> tuple[int, ...]:
     """Find sections that fit the nearest sound one about as well as is usual, but turned."""
-
-    def fits_turned(z):
-        nearest = min(sound, key=lambda other: abs(other - z))
-        link = register_turned(smooth[nearest], smooth[z])
-        return link.turn != 0 and link.fit >= SIMILARITY * np.median(confidence[sound])
-
     left_out = [z for z in usable if z not in set(sound)] if sound else []
-    return tuple(z for z in left_out if fits_turned(z))
+    pairs = [(min(sound, key=lambda other: abs(other - z)), z) for z in left_out]
+    links = _registered(register_turned, smooth, pairs, threads)
+    least = SIMILARITY * np.median(confidence[sound]) if sound else 0.0
+    return tuple(z for (_, z), link in links.items() if link.turn and link.fit >= least)
 
 
 def _deformed(smooth, usable, shifted: Alignment, model: str, threads) -> Alignment:

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
+from hypothesis import settings
 
 from connectome.errors import ConnectomeError
 from connectome.screen import require_window
+
+# How long an example takes says more of the machine than of the program.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SLOW = ("test_stitch", "test_phantom", "test_bossdb", "test_figures", "test_pipeline")
 SLOWEST = "test_run_pipeline"

@@ -79,7 +79,7 @@ def test_a_damaged_section_that_was_proofread_is_not_bridged():
 @given(
     st.integers(1, 5), st.integers(2, 7), st.sampled_from([THICK, THIN]), st.integers(0, 2**32 - 1)
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_piece_is_connected_and_keeps_to_its_side(sections, size, voxel_size, seed):
     rng = np.random.default_rng(seed)
     pieces = label(rng.integers(0, 3, (sections, size, size)), connectivity=1).astype(np.int32)

@@ -44,7 +44,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 1, 2)])
 @given(stack=stacks())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_touching_regions_are_those_of_neighbouring_voxels(axes, stack):
     labels, probability = stack
     steps = [tuple(int(i == axis) for i in range(3)) for axis in axes]
@@ -59,7 +59,7 @@ def test_touching_regions_are_those_of_neighbouring_voxels(axes, stack):
 
 
 @given(stack=stacks(), data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_overlapping_regions_are_those_on_top_of_each_other(stack, data):
     labels, probability = stack
     below, above = data.draw(st.tuples(*[st.integers(0, len(labels) - 1)] * 2))

@@ -1,7 +1,7 @@
 """Joining the regions of a graph, against the obvious way to do it."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectome.contraction import contract
@@ -49,7 +49,6 @@ def contracted(n_regions, edges):
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_joins_are_those_of_the_obvious_method(graph):
     found = contracted(*graph)
     groups, joins = slow_contract(*graph)
@@ -62,7 +61,6 @@ def test_joins_are_those_of_the_obvious_method(graph):
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_pairs_came_together_at_the_join_that_first_united_them(graph):
     n_regions, _ = graph
     found = contracted(*graph)
@@ -121,7 +119,6 @@ def test_joins_decided_otherwise_come_last():
 
 
 @given(graphs(), st.data())
-@settings(deadline=None)
 def test_what_is_known_of_regions_holds(graph, data):
     n_regions, edges = graph
     known = data.draw(st.lists(st.integers(0, 3), min_size=n_regions, max_size=n_regions))

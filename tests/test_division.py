@@ -92,7 +92,7 @@ def test_a_merge_of_many_thin_neurites_is_cut_between_two_of_them(coarse):
     assert (parts == exact).mean() > 0.97
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
 def test_every_seed_stays_in_its_part_and_a_part_reaches_only_what_is_inside(seed, n_groups):
     rng = np.random.default_rng(seed)

@@ -92,7 +92,7 @@ def test_lines_are_membranes_and_what_lies_between_them_is_not():
 
 @pytest.mark.parametrize("voxel_size", SHAPES)
 @given(gain=st.floats(0.05, 1), offset=st.floats(0, 1))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_it_does_not_depend_on_brightness_or_contrast(voxel_size, gain, offset, tissue_like):
     even = tissue_like[voxel_size][0][:12, :40, :40]
     other = (offset + gain * even).astype(np.float32)

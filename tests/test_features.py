@@ -53,7 +53,7 @@ def symmetric(triangles, n_axes):
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_eigenvalues_are_those_of_linear_algebra(n_axes, data):
     values = st.floats(-100, 100, width=32) | st.sampled_from([0.0, 1.0, -1.0])
     triangles = data.draw(arrays(np.float32, (N_ELEMENTS[n_axes], 20), elements=values))

@@ -85,7 +85,7 @@ def test_the_source_makes_the_phantom_again():
     np.testing.assert_array_equal(again.volume.data, first.volume.data)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     shape=st.tuples(st.integers(2, 9), st.integers(16, 50), st.integers(16, 50)),
     pixel_nm=st.sampled_from([2.0, 5.0, 8.0, 16.0, 40.0]),

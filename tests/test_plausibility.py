@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -95,7 +95,6 @@ def test_a_clear_synapse_in_hardly_any_tissue_remains_one():
     assert no_denser(np.array([0.97]), 0.3)[0] > 0.5
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(float, st.integers(1, 40), elements=st.floats(1e-13, 1 - 1e-13)),
     st.floats(1e-3, 1e3),

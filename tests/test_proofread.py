@@ -422,7 +422,7 @@ def textured():
     return np.random.default_rng(0).random(SHAPE).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(EDITS, max_size=25))
 def test_any_edits_can_all_be_taken_back_and_done_again(edits):
     state, _ = proofread(probability=textured())
@@ -439,7 +439,7 @@ def test_any_edits_can_all_be_taken_back_and_done_again(edits):
     assert everything(state) == after
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(EDITS, max_size=25))
 def test_the_log_of_any_edits_gives_the_same_again(edits):
     state, told = proofread(probability=textured())

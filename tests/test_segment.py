@@ -112,7 +112,7 @@ def landscapes(draw):
 
 @BOTH
 @given(case=landscapes(), least_prominence=st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pieces_are_those_of_the_obvious_method(voxel_size, case, least_prominence):
     landscape, tissue = case
     axes = (0, 1, 2) if voxel_size == THIN else (1, 2)
@@ -125,7 +125,7 @@ def test_pieces_are_those_of_the_obvious_method(voxel_size, case, least_prominen
 
 @BOTH
 @given(case=landscapes(), levels=st.integers(1, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pieces_hang_together_on_level_ground_too(voxel_size, case, levels):
     landscape, tissue = case
     landscape = np.floor(landscape * levels) / levels
@@ -135,7 +135,7 @@ def test_pieces_hang_together_on_level_ground_too(voxel_size, case, levels):
 
 @BOTH
 @given(case=landscapes(), small=st.floats(0, 0.5), more=st.floats(0, 0.5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_must_stand_out_more_is_made_of_what_must_less(voxel_size, case, small, more):
     fine, coarse = (segment_stack(*case, voxel_size, as_it_is(h)) for h in (small, small + more))
     pairs = set(zip(fine.ravel().tolist(), coarse.ravel().tolist(), strict=True))

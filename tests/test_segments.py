@@ -120,7 +120,7 @@ def random_stack(seed, *shape):
     return pieces, rng.random(shape, np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stacks, st.sampled_from([THIN, THICK]))
 def test_going_through_the_joins_again_gives_the_neurites(stack, voxel_size):
     pieces, probability = random_stack(*stack)
@@ -163,7 +163,7 @@ def test_the_end_of_the_tissue_is_a_border():
     assert table["touches_border"].to_dict() == {1: True, 2: False, 3: False}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stacks)
 def test_measures_are_those_of_the_voxels(stack):
     pieces, _ = random_stack(*stack)

@@ -332,7 +332,7 @@ def test_a_lower_demand_on_probability_joins_more(voxel_size, pieces_of_noise):
     assert few < many
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
     st.tuples(st.integers(1, 5), st.integers(1, 12), st.integers(1, 12)),
@@ -467,7 +467,7 @@ def bad_stacks(draw):
 
 
 @given(bad_stacks())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_no_stack_is_too_bad_for_a_result(case):
     sections, tissue, voxel_size, damaged = case
     with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from collections import Counter
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from networkx.algorithms.triads import TRIAD_NAMES
 
@@ -36,7 +36,6 @@ def measured(graph, n_random=0, column="value"):
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_measures_are_those_of_networkx(graph):
     found = topology(graph, 0)
     value = found.table.set_index(["group", "measure"]).value
@@ -57,7 +56,6 @@ def test_measures_are_those_of_networkx(graph):
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_without_direction_measures_are_those_of_networkx(graph):
     plain = graph.to_undirected()
     found = topology(plain, 2)
@@ -87,7 +85,6 @@ def test_without_direction_nothing_is_said_that_asks_for_it():
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_degrees_and_weights_are_those_of_networkx(graph):
     found = topology(graph, 0).distributions
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
@@ -116,7 +113,6 @@ def test_a_hub_with_fifty_thousand_partners_costs_no_more_than_its_connections()
 
 
 @given(graphs(), st.booleans(), st.integers(0, 99))
-@settings(deadline=None)
 def test_random_graphs_keep_what_they_promise(graph, keep_reciprocal, seed):
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     pre, post = np.array([(int(a), int(b)) for a, b in graph.edges], int).reshape(-1, 2).T

@@ -19,7 +19,7 @@ def whole(mask, old, new):
     return find_runs(places, old.flat[places], new.flat[places], EVERYWHERE, SHAPE)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(MASKS, IDS, IDS)
 def test_runs_write_new_ids_and_old_ones_back(mask, old, new):
     runs = whole(mask, old, new)
@@ -31,7 +31,7 @@ def test_runs_write_new_ids_and_old_ones_back(mask, old, new):
     assert runs.n_voxels == mask.sum()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(MASKS, IDS, IDS)
 def test_what_is_packed_tells_which_voxels_change_to_what(mask, old, new):
     again = unpacked(whole(mask, old, new).packed(), old)
@@ -41,7 +41,7 @@ def test_what_is_packed_tells_which_voxels_change_to_what(mask, old, new):
     assert again.n_voxels == (mask & (old != new)).sum()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 2)))
 def test_the_fast_way_finds_the_same_runs_within_a_box(parts):
     box = (slice(1, 3), slice(0, 3), slice(2, 6))

@@ -160,7 +160,7 @@ def obvious_join(profiles, least_px):
     return joined
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays(np.int32, st.tuples(*map(st.integers, (1, 1, 1), (4, 6, 6))), elements=st.integers(0, 3))
 )
@@ -181,7 +181,7 @@ def test_joins_are_those_of_an_obvious_reference(profiles):
 # --- whatever comes -----------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 33), st.integers(1, 33)),
     anisotropy=st.floats(1, 20),
