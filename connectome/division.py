@@ -1,17 +1,102 @@
-"""A neurite divided between seeds, however large it is, while the person who asked waits."""
+"""A neurite divided between seeds, however large it is, before the person who asks has to wait."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from connectome.voxelruns import Box
+from connectome.voxelruns import Box, VoxelRuns, part_runs
 
 FLOODED = 2**19  # voxels a watershed floods in about a sixth of a second
 WIDEST_PX = 8  # blocks larger than this lose thin membranes, and with them where to cut
 REFINED = 2**20  # voxels of the boxes around cuts that are flooded again
+
+
+class Task(NamedTuple):
+    """What is to be divided.
+
+    Parameters
+    ----------
+    neurite : int
+        Its id.
+    box : tuple of slice
+        The part of the stack, (z, y, x), in which it is.
+    places, groups
+        Seeds within that part, as `divided` takes them.
+    """
+
+    neurite: int
+    box: Box
+    places: np.ndarray
+    groups: np.ndarray
+
+    def same_as(self, other: Task) -> bool:
+        """Tell whether another task has the same to divide between the same."""
+        same_seeds = all(map(np.array_equal, self[2:], other[2:]))
+        return self[:2] == other[:2] and same_seeds
+
+
+class Divider:
+    """Divides on a thread of its own, so that it can begin before anybody asks for it.
+
+    Whoever has painted the last seed needs a moment to press the key: the neurite is divided
+    meanwhile.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite ids; others edit them in place.
+    evidence : callable
+        Returns the neurite probability, (Z, Y, X); called on that thread.
+    """
+
+    def __init__(self, labels: np.ndarray, evidence: Callable[[], np.ndarray]):
+        self._labels = labels
+        self._evidence = evidence
+        self._thread = ThreadPoolExecutor(1, "division")
+        self._begun: tuple[Task, np.ndarray, Future] | None = None
+
+    def begin(self, task: Task) -> Future:
+        """Begin with what will probably be asked for, and forget what was begun before it."""
+        if self._begun:
+            before, inside, future = self._begun
+            if before.same_as(task) and self._is_still(inside, task):
+                return future
+            future.cancel()
+        inside = self._labels[task.box] == task.neurite
+        future = self._thread.submit(self._divided, task, inside)
+        self._begun = task, inside, future
+        return future
+
+    def divided(self, task: Task) -> tuple[int, VoxelRuns]:
+        """Divide a neurite: without a delay if that was begun a moment ago.
+
+        Returns
+        -------
+        kept : int
+            The group of the largest part.
+        leaving : VoxelRuns
+            Voxels of the other parts; their new ids are the groups.
+        """
+        future = self.begin(task)
+        self._begun = None  # should it have failed, it is not to fail for ever
+        return future.result()
+
+    def _is_still(self, inside: np.ndarray, task: Task) -> bool:
+        """Tell whether a neurite is where it was."""
+        # Section by section: what is needed on the way stays in the cache.
+        pairs = zip(self._labels[task.box], inside, strict=True)
+        return all(np.array_equal(now == task.neurite, was) for now, was in pairs)
+
+    def _divided(self, task: Task, inside: np.ndarray) -> tuple[int, VoxelRuns]:
+        evidence = self._evidence()[task.box]
+        kept, leaving = divided(inside, task.places, task.groups, evidence)
+        groups = range(1, int(task.groups.max()) + 1)
+        return kept, part_runs(leaving, task.neurite, groups, task.box, self._labels.shape)
 
 
 def divided(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ import pandas as pd
 from scipy import ndimage
 
 from connectome.correction import Correction, now
-from connectome.division import divided
+from connectome.division import Divider, Task
 from connectome.errors import ConnectomeError, DataError
-from connectome.voxelruns import Box, VoxelRuns, find_runs, marked, part_runs, unpacked
+from connectome.voxelruns import Box, VoxelRuns, find_runs, marked, unpacked
 
 PAINTING = ("paint", "fill", "erase", "new")
 VERDICTS = {"accept": "accepted", "reject": "rejected", "unreview": ""}
@@ -52,7 +52,8 @@ class Proofreading:
     labels : ndarray of int32, shape (Z, Y, X)
         Neurite ids, edited in place.
     probability : ndarray of float, shape (Z, Y, X), or callable
-        Neurite probability, or what computes it when it is first needed: by a split.
+        Neurite probability, or what computes it when it is first needed, by a split; on a thread
+        of its own.
     tissue : ndarray of bool, shape (Z, Y, X)
         Where there is something to fill.
     synapses : DataFrame, optional
@@ -89,6 +90,7 @@ class Proofreading:
         self.user = user
         self.tell = tell
         self._evidence = probability
+        self._divider = Divider(self.labels, lambda: self.probability)
         self._tissue = tissue
         self._boxes = _boxes(self.labels)
         self._highest = max(self._boxes, default=0)
@@ -150,25 +152,40 @@ class Proofreading:
         ConnectomeError
             If there are fewer than two groups in the neurite.
         """
+        task = self._division(neurite, seeds, section)
+        kept, leaving = self._divider.divided(task)
+        first = self.new_id()
+        new = range(first, first + int(task.groups.max()) - 1)
+        ids = np.array([0, *new[: kept - 1], neurite, *new[kept - 1 :]], np.int32)
+        runs = replace(leaving, new=ids[leaving.new])
+        made = self._made("split", (neurite, *new), place, runs.n_voxels, runs.packed())
+        return self._do(_Relabelling(runs), made)
+
+    def foresee_split(self, neurite: int, seeds: np.ndarray, section: int | None = None) -> None:
+        """Begin to divide a neurite, and return at once; nothing is changed.
+
+        A `split` of the same neurite between the same seeds finds it done, or begun. Takes what
+        that takes; where it would be refused, nothing is begun.
+        """
+        try:
+            self._divider.begin(self._division(neurite, seeds, section))
+        except ConnectomeError:
+            return  # whoever asks for it is told
+
+    def _division(self, neurite: int, seeds: np.ndarray, section: int | None) -> Task:
+        """Gather what a split is about."""
         box = self._box_of(neurite)
         if section is not None:
             self._check_section(section)
             box = (slice(section, section + 1), *box[1:])
-        inside = self.labels[box] == neurite
-        places, groups = _groups(np.asarray(seeds)[box], inside)
-        n_groups = groups.max(initial=0)
-        if n_groups < 2:
+        places, groups = _groups(np.asarray(seeds)[box], self.labels[box], neurite)
+        if (n_groups := groups.max(initial=0)) < 2:
             raise ConnectomeError(
                 f"neurite {neurite} has {n_groups} of the two seeds a split needs",
                 "nothing was divided",
                 "paint one stroke into each of its parts",
             )
-        kept, leaving = divided(inside, places, groups, self.probability[box])
-        new = range(self.new_id(), self.new_id() + n_groups - 1)
-        ids = [*new[: kept - 1], neurite, *new[kept - 1 :]]
-        runs = part_runs(leaving, neurite, ids, box, self.labels.shape)
-        made = self._made("split", (neurite, *new), place, runs.n_voxels, runs.packed())
-        return self._do(_Relabelling(runs), made)
+        return Task(neurite, box, places, groups)
 
     def paint(
         self,
@@ -575,13 +592,13 @@ def _does_not_fit(correction: Correction, why: str) -> DataError:
     )
 
 
-def _groups(seeds: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where seeds are, (z, y, x), and their groups, counted from 1.
+def _groups(seeds, labels, neurite: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a neurite has seeds, (z, y, x), and their groups, counted from 1.
 
     Groups go by marks, or by strokes where all marks are alike.
     """
     where = marked(seeds)
-    places = np.column_stack(where)[inside[where]]
+    places = np.column_stack(where)[labels[where] == neurite]
     marks = seeds[tuple(places.T)]
     values, which = np.unique(marks, return_inverse=True)
     if values.size == 1:

@@ -298,15 +298,12 @@ class Window:
 
     def split(self) -> str:
         """Cut the neurite that was seeded apart."""
-        seeds = self.picture.seeds.data
-        ids = self._work.labels[marked(seeds)]
-        if not ids.any():
+        neurite = self._seeded()
+        if neurite is None:
             raise ConnectomeError(
                 "there is no seed on a neurite", remedy="S, then a stroke into each of its parts"
             )
-        neurite = int(np.bincount(ids[ids > 0]).argmax())
-        section = None if self._through else self.picture.section
-        change = self._work.split(neurite, seeds, section, self._here())
+        change = self._work.split(*self._splitting(neurite), self._here())
         self._changed(change)
         self.picture.clear_seeds()
         self.put_down()
@@ -317,6 +314,7 @@ class Window:
     def turn_2d(self) -> str:
         """Let splits go through all sections, or only this one."""
         self._through = not self._through
+        self._foresee_split()
         self._tell_seeds()
         return "a split goes " + (
             "through all sections" if self._through else "through this section"
@@ -384,6 +382,7 @@ class Window:
         """Take the last edit back; while seeds are painted, the last stroke of them."""
         if self._seeding():
             self.picture.seeds.undo()
+            self._foresee_split()
             return "took back a seed"
         return self._turned(self._work.undo(), "nothing to undo")
 
@@ -391,6 +390,7 @@ class Window:
         """Do again what was taken back."""
         if self._seeding():
             self.picture.seeds.redo()
+            self._foresee_split()
             return "painted a seed again"
         return self._turned(self._work.redo(), "nothing to redo")
 
@@ -425,6 +425,10 @@ class Window:
         self.picture.labels.undo = lambda: self.perform(self.action("Undo"))
         self.picture.labels.redo = lambda: self.perform(self.action("Redo"))
         self.picture.labels.events.paint.connect(lambda event: self._note_painting())
+        # Not at once: napari tells of some strokes before it writes them.
+        self._seeds_at_rest = QTimer(singleShot=True, interval=0)
+        self._seeds_at_rest.timeout.connect(self._foresee_split)
+        self.picture.seeds.events.paint.connect(lambda event: self._seeds_at_rest.start())
         for layer in (self.picture.labels, self.picture.seeds):
             layer.events.mode.connect(lambda event: self._tell_tool())
         self.viewer.dims.events.current_step.connect(lambda event: self._on_step())
@@ -622,6 +626,21 @@ class Window:
         self._note_painting()
         self._keep_plane()
         self._tell_sections()
+
+    def _seeded(self) -> int | None:
+        """Return the neurite that most of the seeds lie on, if any."""
+        ids = self._work.labels[marked(self.picture.seeds.data)]
+        neurites, sizes = np.unique(ids[ids > 0], return_counts=True)
+        return int(neurites[sizes.argmax()]) if neurites.size else None
+
+    def _splitting(self, neurite: int) -> tuple[int, np.ndarray, int | None]:
+        """Return what a split of a neurite, as it is set now, takes."""
+        return neurite, self.picture.seeds.data, None if self._through else self.picture.section
+
+    def _foresee_split(self) -> None:
+        """Begin with a split as soon as seeds are there: nobody has to wait for it then."""
+        if neurite := self._seeded():
+            self._work.foresee_split(*self._splitting(neurite))
 
     def _seeding(self) -> bool:
         seeds = self.picture.seeds

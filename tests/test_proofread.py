@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectome import division
 from connectome.correction import Correction
 from connectome.errors import ConnectomeError, DataError
 from connectome.proofread import Proofreading
@@ -166,6 +167,49 @@ def test_evidence_is_computed_at_the_first_split_and_only_once():
     seeds[1, 2, 10] = 3
     state.split(1, seeds * (seeds != 2))
     assert len(asked) == 1
+
+
+def test_a_neurite_is_divided_once_when_foreseen_and_anew_when_asked_again(monkeypatch):
+    labels, probability = dumbbell()
+    state, _ = proofread(labels, probability)
+    calls = []
+    divide = division.divided
+    monkeypatch.setattr(division, "divided", lambda *what: calls.append(1) or divide(*what))
+    seeds = np.zeros(labels.shape, np.uint8)
+    seeds[1, 2, 0], seeds[1, 2, 20] = 1, 2
+    state.foresee_split(1, seeds)
+    state.foresee_split(1, seeds)
+    assert (labels == 1).all()
+    state.split(1, seeds)
+    assert len(calls) == 1
+    assert (labels[..., 13:] == 2).all()
+    state.undo()
+    state.split(1, seeds)
+    assert len(calls) == 2
+
+
+def test_what_could_not_be_foreseen_fails_when_it_is_asked_for_and_may_work_later():
+    labels, probability = dumbbell()
+    there = []
+
+    def read():
+        if not there:
+            raise DataError("the probability is not there")
+        return probability
+
+    state, told = proofread(labels, read)
+    seeds = np.zeros(labels.shape, np.uint8)
+    seeds[1, 2, 0] = 1
+    state.foresee_split(1, seeds)
+    state.foresee_split(9, seeds)  # nothing that a split would not refuse
+    seeds[1, 2, 20] = 2
+    state.foresee_split(1, seeds)
+    with pytest.raises(DataError, match="not there"):
+        state.split(1, seeds)
+    assert not told
+    there.append(True)
+    state.split(1, seeds)
+    assert (labels[..., 13:] == 2).all()
 
 
 def test_painting_changes_only_what_had_another_id():
@@ -437,6 +481,33 @@ def test_any_edits_can_all_be_taken_back_and_done_again(edits):
     for _ in range(n_undone):
         state.redo()
     assert everything(state) == after
+
+
+SPLITS = st.sampled_from([(1, 7), (1, 2), (2, 7)])  # between which columns
+FORESEEN = st.one_of(
+    st.tuples(st.just("foresee"), SPLITS),
+    st.tuples(st.just("split"), SPLITS),
+    st.tuples(st.just("paint"), st.lists(PLACES, min_size=1, max_size=20), st.just(1)),
+    st.tuples(st.just("merge"), st.just(1), IDS),
+    st.just(("undo",)),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(FORESEEN, max_size=12))
+def test_whatever_was_foreseen_a_split_is_what_it_would_have_been(edits):
+    state, plain = (proofread(np.ones(SHAPE, np.int32), textured())[0] for _ in range(2))
+    for tool, *what in edits:
+        if tool == "foresee":
+            seeds = np.zeros(SHAPE, int)
+            seeds[1, 2, list(what[0])] = 1, 2
+            state.foresee_split(1, seeds)
+            continue
+        if tool == "split":
+            what = [1, [(1, 2, x) for x in what[0]]]
+        for each in (state, plain):
+            perform(each, (tool, *what))
+    assert everything(state) == everything(plain)
 
 
 @settings(max_examples=60)

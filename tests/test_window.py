@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectome import layout, runlog
+from connectome import division, layout, runlog
 from connectome.guide import make_guide
 from connectome.proofreading import open_session, replay, unsaved
 from connectome.segments import MERGE_COLUMNS
@@ -357,6 +357,26 @@ def test_seeds_split_a_neurite_through_all_sections_or_in_one(window, through):
     assert (labels[3, 60, 100] == new) == through
     assert not window.picture.seeds.data.any()
     assert window.panel.said == f"split 2: now 2 and {new}"
+
+
+def test_a_split_is_under_way_before_it_is_asked_for(window, monkeypatch):
+    asked = []
+    divide = division.divided
+    monkeypatch.setattr(division, "divided", lambda *what: asked.append(1) or divide(*what))
+    press(window, "S")
+    drag(window, (50, 60), (60, 60))
+    assert not asked
+    press(window, "S")
+    drag(window, (50, 100), (60, 100))
+    until = time.monotonic() + 10
+    while not asked and time.monotonic() < until:
+        settle(1)
+    assert len(asked) == 1
+    press(window, "Z", "ctrl")  # the last stroke
+    press(window, "Z", "ctrl+shift")
+    press(window, "C")
+    assert len(asked) == 1
+    assert logged(window) == ["split"]
 
 
 def test_while_seeds_are_painted_undo_takes_a_seed_back(window):
