@@ -73,9 +73,11 @@ def open_faces(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np
     faces = np.zeros((3, 2, n_regions))
     for axis in range(3):
         low, high = both_sides(axis)
-        for side, (end, here, beyond) in enumerate([(0, high, low), (-1, low, high)]):
+        before = (slice(None),) * axis
+        sides = [(slice(None, 1), high, low), (slice(-1, None), low, high)]
+        for side, (end, here, beyond) in enumerate(sides):
             open_here = labels[here][labels[beyond] == 0]
-            for found in (np.take(labels, end, axis).ravel(), open_here):
+            for found in (labels[(*before, end)].ravel(), open_here):
                 faces[axis, side] += np.bincount(found, minlength=n_regions)
     faces[..., 0] = 0
     return faces * np.asarray(face_areas)[:, None, None]

@@ -124,7 +124,8 @@ def stitch_pieces(
         pull = _voted(pulled, contacts, seen.probability, across, anchors)
     joined = contract(size.size, contacts.first, contacts.second, pull, anchors)
     free = np.bincount(joined.root, anchors, minlength=size.size) == 0
-    joined = _with_enclosed(joined, kept, size, contacts, across, free, voxel_size, params)
+    sound = kept[kept.any(axis=(1, 2))]
+    joined = _with_enclosed(joined, sound, size, contacts, across, free, voxel_size, params)
     labels, neurite = _in_order(kept, joined.root)
     return Stitched(
         bridge_sections(labels, pieces > 0, [z for z in skipped if z in damaged]),

@@ -126,18 +126,28 @@ def test_a_single_section_is_stitched_within(voxel_size):
     assert stitch_pieces(*slabs(1), voxel_size).labels.max() == 2
 
 
-@BOTH
-def test_an_organelle_is_part_of_the_neurite_it_lies_in(voxel_size):
-    # A bright ball with a membrane of its own: within the left slab, or across the border of both.
+def with_organelle(place, voxel_size):
+    """Return slabs with a bright ball that has a membrane of its own; it lies at x = place."""
     pieces, probability = slabs(15)
     z, y, x = np.indices(pieces.shape)
-    for place, n_neurites in ((9, 2), (19.5, 3)):
-        off = np.multiply(voxel_size, np.stack([z - 7, y - 9.5, x - place], axis=-1)) / 10
-        distance = np.hypot.reduce(off, axis=-1)
-        changed = np.where(distance < 4, 1 + pieces.max(), 1 + x // 20).astype(np.int32)
-        within = np.where(abs(distance - 4) < 1.5, 0, probability).astype(np.float32)
-        labels = stitch_pieces(changed, within, voxel_size).labels
-        assert labels.max() == n_neurites
+    off = np.multiply(voxel_size, np.stack([z - 7, y - 9.5, x - place], axis=-1)) / 10
+    distance = np.hypot.reduce(off, axis=-1)
+    changed = np.where(distance < 4, 1 + pieces.max(), 1 + x // 20).astype(np.int32)
+    return changed, np.where(abs(distance - 4) < 1.5, 0, probability).astype(np.float32)
+
+
+@BOTH
+@pytest.mark.parametrize(("place", "n_neurites"), [(9, 2), (19.5, 3)])
+def test_an_organelle_is_part_of_the_neurite_it_lies_in(place, n_neurites, voxel_size):
+    # Within the left slab, or across the border of both.
+    labels = stitch_pieces(*with_organelle(place, voxel_size), voxel_size).labels
+    assert labels.max() == n_neurites
+
+
+def test_an_organelle_cut_by_a_damaged_section_does_not_pass_for_an_axon():
+    pieces, probability = with_organelle(9, THICK)
+    pieces[7] = 0
+    assert stitch_pieces(pieces, probability, THICK, damaged=[7]).labels.max() == 2
 
 
 @pytest.mark.parametrize(("voxel_size", "height"), [(THICK, 12), (THICK, 48), (THIN, 64)])
