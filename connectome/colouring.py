@@ -10,6 +10,33 @@ from scipy import sparse
 NEIGHBOUR_NM = 60.0  # profiles nearer than this, membrane and all, get different colours
 
 
+def planes_in_colour(
+    labels: np.ndarray, z: int, voxel_size: tuple[float, float, float], count: int
+) -> list[np.ndarray]:
+    """Colour the three planes through a section's middle, alike for all figures that show them.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (Z, Y, X)
+        Neurite ids.
+    z : int
+        The section.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    count : int
+        Colours there are.
+
+    Returns
+    -------
+    list of three ndarray of int
+        As `neurite_colours` returns: the section (Y, X), then the planes (Z, X) and (Z, Y) through
+        the middle.
+    """
+    _, ny, nx = labels.shape
+    planes = [labels[z], labels[:, ny // 2], labels[:, :, nx // 2]]
+    return neurite_colours(planes, voxel_size, count)
+
+
 def neurite_colours(
     planes: Sequence[np.ndarray], voxel_size: tuple[float, float, float], count: int
 ) -> list[np.ndarray]:

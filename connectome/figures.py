@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from connectome import style
-from connectome.colouring import neurite_colours
+from connectome.colouring import planes_in_colour
 from connectome.figure_parts import (
     check_shapes,
     edges_of,
@@ -81,12 +81,12 @@ def figure1(
     check_shapes(raw.shape, preprocessed, aligned, labels)
     z = _section_with_image(raw.data) if section is None else section
     views = _views(raw, z, raw.shape[1] // 2)
-    planes = [labels[view.where] for view in views]
-    colours = neurite_colours(planes, raw.voxel_size, len(style.NEURITE_COLOURS))
+    colours = planes_in_colour(labels, z, raw.voxel_size, len(style.NEURITE_COLOURS))
 
     figure = style.page(8.0 + sum(view.height + 8.0 for view in views))
     top = 6.0
     for view, colour, letters in zip(views, colours, ("abcd", "efgh"), strict=False):
+        colour = colour[view.sections]
         pictures = [grey(stack[view.where]) for stack in (raw.data, preprocessed, aligned)]
         pictures.append(tinted(pictures[-1], colour))
         _draw_view(figure, top, view, pictures, letters)
@@ -100,6 +100,7 @@ class _View:
     """A plane through the stack as printed: its voxels, size in mm, and where others cut it."""
 
     where: tuple[slice | int, ...]
+    sections: slice  # those of the plane that are shown
     axis: str
     titles: Sequence[str]
     mark: int | None
@@ -120,6 +121,7 @@ def _views(volume: Volume, z: int, y: int) -> list[_View]:
     part = f", sections {first} to {first + shown - 1} of {depth}" if shown < depth else ""
     xy = _View(
         where=np.s_[z, :, :],
+        sections=np.s_[:],
         axis="y",
         titles=("Raw", "Preprocessed", "Aligned", "Neurites"),
         mark=y if depth > 1 else None,
@@ -131,6 +133,7 @@ def _views(volume: Volume, z: int, y: int) -> list[_View]:
     xz = replace(
         xy,
         where=np.s_[first : first + shown, y, :],
+        sections=np.s_[first : first + shown],
         axis="z",
         titles=4 * ("",),
         mark=z - first,

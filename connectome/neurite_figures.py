@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from connectome import style
-from connectome.colouring import neurite_colours
+from connectome.colouring import planes_in_colour
 from connectome.figure_parts import check_shapes, extent, grey, number, tinted
 from connectome.volume import Volume
 
@@ -56,9 +56,9 @@ def figure5(aligned: Volume, labels: np.ndarray) -> Figure:
     scale = min((BLOCK_MM[0] - GAP_MM) / (wide + deep), (BLOCK_MM[1] - GAP_MM) / (tall + deep))
     sections = slice(first, first + shown)
     where = (np.s_[z], np.s_[sections, y], np.s_[sections, :, x])
-    colours = neurite_colours(
-        [labels[plane] for plane in where], aligned.voxel_size, len(style.NEURITE_COLOURS)
-    )
+    n_colours = len(style.NEURITE_COLOURS)
+    xy, xz, yz = planes_in_colour(labels, z, aligned.voxel_size, n_colours)
+    colours = xy, xz[sections], yz[sections]
     shades = [grey(aligned.data[plane]) for plane in where]
     wide, tall, deep = (side * scale for side in (wide, tall, deep))
     figure = style.page(tall + deep + GAP_MM + 18.0)

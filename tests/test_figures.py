@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from connectome.graph_figure import (
     _weight_norm,
     figure3,
 )
+from connectome.neurite_figures import figure5
 from connectome.volume import Volume
 
 SOURCE = "phantom://neuropil?seed=7"
@@ -123,6 +125,15 @@ def test_figure1_avoids_a_blank_section():
     raw.data[3] = 0
     shown = pictures(figure1(raw, preprocessed, aligned, labels))[0]
     np.testing.assert_array_equal(shown, raw.data[2])
+
+
+def test_a_neurite_has_one_colour_in_figures_1_and_5():
+    raw, preprocessed, aligned, _ = stacks()
+    labels = np.random.default_rng(3).integers(1, 60, (6, 6, 8)).repeat(8, axis=1).repeat(8, axis=2)
+    first = pictures(figure1(raw, preprocessed, aligned, labels))
+    fifth = pictures(figure5(replace(raw, data=aligned), labels))
+    for one, other in ((first[3], fifth[3]), (first[7], fifth[4])):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_figure1_is_to_one_physical_scale_with_a_bar_of_a_round_length():
