@@ -9,31 +9,35 @@ from connectome.contacts import both_sides
 
 def enclosed(
     volume: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
+    pairs: np.ndarray,
     contact: np.ndarray,
+    probability: np.ndarray,
     open_area: np.ndarray,
-    least_share: float,
+    ends: np.ndarray,
+    least: float,
 ) -> np.ndarray:
-    """Find regions most of whose surface is contact with one larger region.
+    """Find regions that one larger region surrounds for the most part.
 
-    A mitochondrion or a vacuole has membranes of its own, so no boundary speaks for joining it
-    to its cell. But nothing else surrounds it. An axon that its neighbour wraps is surrounded,
-    too; it is told apart by going on beyond the stack at both ends. O(E log E) time for E
-    contacts.
+    A mitochondrion or a vacuole has membranes of its own, so its boundary hardly speaks for joining
+    it to its cell. But little else surrounds it. The more the boundary looks like cytoplasm, the
+    less need be surrounded: what counts is the share of the surface plus half the probability. An
+    axon that its neighbour wraps is surrounded, too; it is told apart by going on beyond the stack
+    at both ends. O(E log E) time for E contacts.
 
     Parameters
     ----------
     volume : ndarray, shape (N,)
         Volume of every region; 0 where there is none.
-    first, second : ndarray of int, shape (E,)
+    pairs : ndarray of int, shape (2, E)
         Regions in contact; pairs may repeat and then add up.
-    contact : ndarray of float, shape (E,)
-        Area of every contact.
-    open_area : ndarray of float, shape (3, 2, N)
-        Area towards what was not imaged, below and above along each axis.
-    least_share : float
-        Share of the surface, the open one included, that one neighbour must have.
+    contact, probability : ndarray of float, shape (E,)
+        Area of every contact, and mean neurite probability there.
+    open_area : ndarray of float, shape (N,)
+        Area towards what was not imaged, as `open_surface` returns.
+    ends : ndarray of bool, shape (3, 2, N)
+        Ends of the stack that regions reach, as `ends_reached` returns.
+    least : float
+        What share (of the surface, the open one included) and half the probability must add up to.
 
     Returns
     -------
@@ -41,20 +45,24 @@ def enclosed(
         The outer and the inner region of each join, the smallest inner region first.
     """
     n = volume.size
-    inner, outer = np.concatenate([first, second]), np.concatenate([second, first])
+    inner, outer = np.concatenate([pairs, pairs[::-1]], axis=1)
     keys, which = np.unique(inner.astype(np.int64) * n + outer, return_inverse=True)
     area = np.bincount(which, np.tile(contact, 2), minlength=keys.size)
+    bright = np.bincount(which, np.tile(contact * probability, 2), minlength=keys.size)
     inner, outer = np.divmod(keys, n)
-    surface = np.bincount(inner, area, minlength=n) + open_area.sum(axis=(0, 1))
-    passes_through = (open_area > 0).all(axis=1).any(axis=0)
-    within = (area >= least_share * surface[inner]) & (volume[inner] < volume[outer])
-    within &= ~passes_through[inner]
-    order = np.argsort(volume[inner[within]], kind="stable")
-    return np.column_stack([outer[within], inner[within]])[order]
+    surface = np.bincount(inner, area, minlength=n) + open_area
+    speaks = area / surface[inner] + bright / area / 2
+    through = ends.all(axis=1).any(axis=0)
+    within = (speaks >= least) & (volume[inner] < volume[outer]) & ~through[inner]
+    inner, outer, speaks = inner[within], outer[within], speaks[within]
+    best = np.lexsort((-speaks, inner))
+    best = best[np.diff(inner[best], prepend=-1) > 0]
+    best = best[np.argsort(volume[inner[best]], kind="stable")]
+    return np.column_stack([outer[best], inner[best]])
 
 
-def open_faces(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
-    """Sum up the surface of regions towards no region and towards the ends of the stack.
+def open_surface(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
+    """Sum up the surface of regions towards no region and the ends of the stack. O(V) time.
 
     Parameters
     ----------
@@ -67,17 +75,46 @@ def open_faces(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np
 
     Returns
     -------
-    ndarray of float, shape (3, 2, n_regions)
-        Below and above along each axis.
+    ndarray of float, shape (n_regions,)
     """
-    faces = np.zeros((3, 2, n_regions))
+    surface = np.zeros(n_regions)
+    for axis, face in enumerate(face_areas):
+        for at_end, towards_none in _open_faces(labels, axis):
+            for found in (at_end, towards_none):
+                surface += face * np.bincount(found.ravel(), minlength=n_regions)
+    surface[0] = 0
+    return surface
+
+
+def ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
+    """Tell which regions reach which ends of the stack. O(V) time.
+
+    Within sections a stack ends where nothing was imaged any more. From section to section that
+    border moves with the alignment: what lies at it goes on nowhere for that.
+
+    Parameters
+    ----------
+    labels, n_regions
+        As `open_surface` takes them.
+
+    Returns
+    -------
+    ndarray of bool, shape (3, 2, n_regions)
+        Along each axis, the lower and the upper end.
+    """
+    reached = np.zeros((3, 2, n_regions), bool)
     for axis in range(3):
-        low, high = both_sides(axis)
-        before = (slice(None),) * axis
-        sides = [(slice(None, 1), high, low), (slice(-1, None), low, high)]
-        for side, (end, here, beyond) in enumerate(sides):
-            open_here = labels[here][labels[beyond] == 0]
-            for found in (labels[(*before, end)].ravel(), open_here):
-                faces[axis, side] += np.bincount(found, minlength=n_regions)
-    faces[..., 0] = 0
-    return faces * np.asarray(face_areas)[:, None, None]
+        for side, (at_end, towards_none) in enumerate(_open_faces(labels, axis)):
+            reached[axis, side, at_end.ravel()] = True
+            if axis > 0:
+                reached[axis, side, towards_none] = True
+    reached[..., 0] = False
+    return reached
+
+
+def _open_faces(labels: np.ndarray, axis: int):
+    """Yield, below and above, regions of the voxels at the end and of those beside none."""
+    low, high = both_sides(axis)
+    before = (slice(None),) * axis
+    for end, here, beyond in ((slice(None, 1), high, low), (slice(-1, None), low, high)):
+        yield labels[(*before, end)], labels[here][labels[beyond] == 0]

@@ -138,15 +138,16 @@ class StitchParams:
     overlap_weight : float
         Weight of that share against the probability in the overlap.
     least_enclosure : float
-        Share of its surface from which a neurite that touches one other is a part of it.
+        Share of its surface that a neurite shares with a larger one, plus half the probability
+        there, from which it is a part of that.
     """
 
     least_probability: tuple[float, float] = (0.35, 0.24)
-    least_width: float = 0.2
+    least_width: float = 0.3
     window_penalty: float = 0.2
     least_share: float = 0.3
     overlap_weight: float = 1.5
-    least_enclosure: float = 0.75
+    least_enclosure: float = 0.7
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from connectome.contacts import Contacts, overlapping, touching
 from connectome.contraction import Contraction, contract
-from connectome.enclosure import enclosed, open_faces
+from connectome.enclosure import enclosed, ends_reached, open_surface
 from connectome.params import StitchParams
 from connectome.volume import sound_around, thin_sections
 
@@ -242,28 +242,35 @@ def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params, lean
 def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, params) -> Contraction:
     """Join what lies within one neurite to it, whatever its boundary looks like.
 
-    Unless a person has said what it is: then it is not ``free``.
+    Unless a person has said what it is: then it is not ``free``. What was joined may complete what
+    lies around another, so they are looked for until there are none.
     """
     z, y, x = voxel_size
     faces = np.array([y * x, z * x, z * y])
     in_section = faces.mean() if thin_sections(voxel_size) else faces[1]
-    root = joined.root
-    apart = root[contacts.first] != root[contacts.second]
-    first, second = root[contacts.first[apart]], root[contacts.second[apart]]
+    area = contacts.size * np.where(across, faces[0], in_section)
+    of_pieces = open_surface(pieces, faces, size.size), ends_reached(pieces, size.size)
+    while True:
+        root = joined.root
+        pairs = root[np.stack([contacts.first, contacts.second])]
+        apart = pairs[0] != pairs[1]
 
-    def together(of_pieces):
-        return np.bincount(root, of_pieces, minlength=root.size)
+        def together(numbers, root=root):
+            return np.bincount(root, numbers, minlength=root.size)
 
-    joins = enclosed(
-        together(size),
-        first,
-        second,
-        (contacts.size * np.where(across, faces[0], in_section))[apart],
-        np.apply_along_axis(together, 2, open_faces(pieces, faces, root.size)),
-        params.least_enclosure,
-    )
-    joins = joins[free[joins[:, 1]]]
-    return joined.extended(joins, np.zeros(len(joins)))
+        joins = enclosed(
+            together(size),
+            pairs[:, apart],
+            area[apart],
+            contacts.probability[apart],
+            together(of_pieces[0]),
+            np.apply_along_axis(together, 2, of_pieces[1]) > 0,
+            params.least_enclosure,
+        )
+        joins = joins[free[joins[:, 1]]]
+        if not len(joins):
+            return joined
+        joined = joined.extended(joins, np.zeros(len(joins)))
 
 
 def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,22 +3,24 @@
 import numpy as np
 
 from connectome.contacts import touching
-from connectome.enclosure import enclosed, open_faces
+from connectome.enclosure import enclosed, ends_reached, open_surface
 
 FACES = np.array([64.0, 240.0, 240.0])  # of voxels of 30 x 8 x 8 nm
 
 
-def joins(labels, least_share=0.75):
+def joins(labels, least=0.75, probability=0.0):
     """Return (outer, inner) of all that is enclosed in a stack of regions."""
     n = labels.max() + 1
     found = [touching(labels, np.ones(labels.shape), (axis,), n) for axis in range(3)]
+    pairs = np.concatenate([(each.first, each.second) for each in found], axis=1)
     return enclosed(
         np.bincount(labels.ravel()) * (np.arange(n) > 0),
-        np.concatenate([each.first for each in found]),
-        np.concatenate([each.second for each in found]),
+        pairs,
         np.concatenate([each.size * area for each, area in zip(found, FACES, strict=True)]),
-        open_faces(labels, FACES, n),
-        least_share,
+        np.full(pairs.shape[1], probability),
+        open_surface(labels, FACES, n),
+        ends_reached(labels, n),
+        least,
     ).tolist()
 
 
@@ -40,7 +42,21 @@ def test_what_the_stack_cuts_off_at_one_end_is_enclosed_if_enough_of_it_shows():
 
 def test_what_passes_through_the_stack_is_a_neurite_of_its_own():
     for through in (np.s_[:, 8:12, 8:12], np.s_[3:6, :, 8:12], np.s_[3:6, 8:12, :]):
-        assert joins(within(through), least_share=0.1) == []
+        assert joins(within(through), least=0.1) == []
+
+
+def test_a_border_that_moves_from_section_to_section_is_no_end_to_pass_through():
+    labels = within(np.s_[2:7, 8:12, :5])
+    labels[::2, :, :1] = 0
+    assert joins(labels, least=0.7) == [[1, 2]]
+    labels[:, 8:12, 5:] = 2  # from border to border
+    assert joins(labels, least=0.1) == []
+
+
+def test_a_boundary_that_looks_like_cytoplasm_need_surround_less():
+    labels = within(np.s_[:1, 2:18, 2:18])  # a third of it shows at the end of the stack
+    assert joins(labels, least=0.7) == []
+    assert joins(labels, least=0.7, probability=0.5) == [[1, 2]]
 
 
 def test_what_touches_two_neurites_alike_is_not_enclosed():
@@ -52,7 +68,7 @@ def test_what_touches_two_neurites_alike_is_not_enclosed():
 def test_what_is_not_imaged_counts_as_not_enclosing():
     labels = within(np.s_[3:6, 8:12, 8:12])
     labels[:, 12:] = 0
-    assert joins(labels, least_share=0.9) == []
+    assert joins(labels, least=0.9) == []
 
 
 def test_nested_regions_are_joined_from_the_innermost_out():
@@ -61,10 +77,23 @@ def test_nested_regions_are_joined_from_the_innermost_out():
     assert joins(labels) == [[2, 3], [1, 2]]
 
 
-def test_open_faces_are_all_those_of_a_block_that_is_all_there_is():
+def test_of_two_that_share_what_is_left_the_larger_share_counts():
+    labels = within(np.s_[3:6, 8:12, 8:12])
+    labels[:, :, 11:][labels[:, :, 11:] == 1] = 3
+    assert joins(labels, least=0.2) == [[1, 2]]
+
+
+def test_the_open_surface_is_all_of_a_block_that_is_all_there_is():
     labels = np.zeros((4, 5, 6), np.int32)
     labels[:2, 1:3, 2:6] = 1
-    faces = open_faces(labels, FACES, 2)
-    assert (faces[..., 0] == 0).all()
-    expected = np.array([[2 * 4, 2 * 4], [2 * 4, 2 * 4], [2 * 2, 2 * 2]]) * FACES[:, None]
-    assert np.array_equal(faces[..., 1], expected)
+    expected = 2 * (2 * 4 * FACES[0] + 2 * 4 * FACES[1] + 2 * 2 * FACES[2])
+    assert np.array_equal(open_surface(labels, FACES, 2), [0, expected])
+
+
+def test_ends_are_those_of_the_stack_and_within_sections_of_what_was_imaged():
+    labels = np.zeros((4, 5, 6), np.int32)
+    labels[:2, 1:3, :2], labels[:2, 1:3, 2:4] = 1, 2
+    reached = ends_reached(labels, 3)
+    assert reached[..., 1].tolist() == [[True, False], [True, True], [True, False]]
+    assert reached[..., 2].tolist() == [[True, False], [True, True], [False, True]]
+    assert not reached[..., 0].any()
