@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -54,22 +55,29 @@ class Measured:
 # --- stacks -------------------------------------------------------------------------------------
 
 
-def prepared(path: Path, scratch: Path, first: int = 0, end: int | None = None) -> Case | None:
+def prepared(
+    path: Path, scratch: Path, first: int = 0, end: int | None = None, step: int = 1
+) -> Case | None:
     """Bring some sections of a real stack to where both programs can read it."""
     if not path.exists():
         print(f"\n{path.name} is not in {path.parent}: skipped", flush=True)
         return None
-    return aside(prepare_stack, path, scratch, first, end)
+    return aside(prepare_stack, path, scratch, first, end, step)
 
 
-def prepare_stack(path: Path, scratch: Path, first: int = 0, end: int | None = None) -> Case:
-    """Take some sections of a stack, and whatever truth it has."""
+def prepare_stack(
+    path: Path, scratch: Path, first: int = 0, end: int | None = None, step: int = 1
+) -> Case:
+    """Take some sections of a stack, all or every ``step``-th, and whatever truth it has."""
     import numpy as np
 
     with np.load(path) as archive:
-        arrays = {name: archive[name][first:end] for name in TRUTHS if name in archive}
+        some = slice(first, end, step)
+        arrays = {name: archive[name][some] for name in TRUTHS if name in archive}
         name = f"{path.stem} from section {first}" if first else path.stem
-        return _kept(name, scratch, archive["raw"][first:end], archive["voxel_size_nm_zyx"], arrays)
+        name += f", one in {step}" if step > 1 else ""
+        voxel_size = archive["voxel_size_nm_zyx"] * (step, 1, 1)
+        return _kept(name, scratch, archive["raw"][some], voxel_size, arrays)
 
 
 def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
@@ -206,7 +214,7 @@ def applied(outdir: Path, with_trend: bool = False):
     return np.asarray(table["shifts"]) + (np.asarray(table["trend"]) if with_trend else 0)
 
 
-def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
+def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str = layout.LABELS):
     """Read a program's labels, and the true ones moved as it moved the sections."""
     import numpy as np
 
@@ -217,7 +225,32 @@ def found_and_true(case: Case, outdir: Path, truth: str = "labels"):
         true = apply_shifts(
             archive[truth], moves["shifts"], order=0, matrices=moves.get("matrices")
         )
-    return np.load(outdir / layout.LABELS), true
+    return np.load(outdir / labels), true
+
+
+def scores_per_section(
+    case: Case,
+    outdir: Path,
+    truth: str = "labels",
+    profiles: bool = False,
+    labels: str = layout.LABELS,
+) -> tuple[float, float]:
+    """Score each section by itself; unconnected ``profiles`` of an id as different ones if so."""
+    from connectome.evaluate import segmentation_scores
+
+    each = []
+    for found, true in zip(*found_and_true(case, outdir, truth, labels), strict=True):
+        if true.any():
+            found = as_profiles(found) if profiles else found
+            each.append(segmentation_scores(found[None], true[None]))
+    return tuple(statistics.mean(score[name] for score in each) for name in ("are", "voi"))
+
+
+def as_profiles(section):
+    """Give unconnected parts of an id ids of their own; (Y, X) to (Y, X)."""
+    from skimage.measure import label
+
+    return label(section, connectivity=1)
 
 
 def left_over(original: Path, moved: Path, folder: Path, with_trend: bool = False) -> float:

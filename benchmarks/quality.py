@@ -40,6 +40,7 @@ from cases import (
     print_table,
     run_ours,
     run_reference_to_neurites,
+    scores_per_section,
 )
 
 from connectome import commandline
@@ -89,9 +90,9 @@ class Bench:
         self.data, self.scratch, self.with_reference = data, scratch, with_reference
         self.measured: dict[Case, Measured] = {}
 
-    def stack(self, name: str, first: int = 0, end: int | None = None) -> Case | None:
+    def stack(self, name: str, *sections: int | None) -> Case | None:
         """Run the pipeline, and the reference if it is wanted, on sections of a real stack."""
-        case = prepared(self.data / f"{name}.npz", self.scratch, first, end)
+        case = prepared(self.data / f"{name}.npz", self.scratch, *sections)
         return self.run(case) if case else None
 
     def run(self, case: Case) -> Case:
@@ -133,13 +134,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def fib25(bench: Bench) -> list[Row]:
-    """Measure isotropic FIB-SEM, in register as it is, in two halves."""
-    if not (case := bench.stack("fib25_dev", end=64)):
+    """Measure isotropic FIB-SEM, in register as it is, in two halves; and as if cut thick."""
+    if not (case := bench.stack("fib25_dev", 0, 64)):
         return []
-    other = bench.stack("fib25_dev", first=64)
+    other = bench.stack("fib25_dev", 64, None)
+    thick = bench.stack("fib25_dev", 0, None, 3)
     return [
         bench.row("fib25_dev, sections 0-63: ARE / VOI", (0.20, 1.9), case, scores),
         bench.row("fib25_dev, sections 64-124: ARE / VOI", (), other, scores),
+        bench.row("fib25_dev, one section in three (30 nm): ARE / VOI", (), thick, scores),
         bench.row("fib25_dev, sections 0-63: RMS px moved", (0.5,), case, moved),
         *jitter(bench, case, "fib25_dev"),
         turned(bench, case, "fib25_dev"),
@@ -254,27 +257,6 @@ def scores(case: Case, outdir: Path) -> tuple[float, float]:
 
     found = segmentation_scores(*found_and_true(case, outdir))
     return found["are"], found["voi"]
-
-
-def scores_per_section(
-    case: Case, outdir: Path, truth: str = "labels", profiles: bool = False
-) -> tuple[float, float]:
-    """Score each section by itself; unconnected ``profiles`` of an id as different ones if so."""
-    from connectome.evaluate import segmentation_scores
-
-    each = []
-    for found, true in zip(*found_and_true(case, outdir, truth), strict=True):
-        if true.any():
-            found = as_profiles(found) if profiles else found
-            each.append(segmentation_scores(found[None], true[None]))
-    return tuple(statistics.mean(score[name] for score in each) for name in ("are", "voi"))
-
-
-def as_profiles(section):
-    """Give unconnected parts of an id ids of their own; (Y, X) to (Y, X)."""
-    from skimage.measure import label
-
-    return label(section, connectivity=1)
 
 
 def moved(_case: Case, outdir: Path) -> tuple[float]:
