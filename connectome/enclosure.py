@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from connectome.contacts import both_sides
@@ -89,8 +91,8 @@ def open_surface(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> 
 def ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
     """Tell which regions reach which ends of the stack. O(V) time.
 
-    Within sections a stack ends where nothing was imaged any more. From section to section that
-    border moves with the alignment: what lies at it goes on nowhere for that.
+    Within sections a stack ends where nothing was imaged any more. That border moves with the
+    alignment from section to section; what it cuts short between two of them reaches no end.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
     return reached
 
 
-def _open_faces(labels: np.ndarray, axis: int):
+def _open_faces(labels: np.ndarray, axis: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield, below and above, regions of the voxels at the end and of those beside none."""
     low, high = both_sides(axis)
     before = (slice(None),) * axis
