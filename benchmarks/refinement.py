@@ -9,10 +9,9 @@ users run them, one process at a time. Scores are adapted Rand error (ARE) and V
 sections nobody has proofread: the defaults without any correction there, the corrections alone on
 the untrained evidence, and what a refiner makes of them. Truth is carried through the shifts of
 the alignment. Without proofread sections, where the U-Net is adapted and not trained, its VOI is
-compared with that of the untrained default on each volume; in the mean, halves and phantoms count
-together, so that every volume counts once. True profiles of `vnc` are known within each section
-only, and scored section by section. Phantoms are of other seeds than those that weights were
-learned on.
+compared with that of the untrained default on each volume. True profiles of `vnc` are known within
+each section only, and scored section by section. Phantoms are of other seeds than those that
+weights were learned on.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     flags = {"rf": (), "unet": ("--minutes", f"{args.minutes:g}")}
-    rows, ratios = [], defaultdict(list)
+    rows, ratios = [], []
     with tempfile.TemporaryDirectory() as folder:
         drafts = Drafts(args.data, Path(folder))
         for task in TASKS:
@@ -101,12 +99,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 say(f"{task.volume}: {NAMES[task.kind]}, {task.sections} sections")
                 row, found = done(task, case, flags[task.kind])
                 rows += row
-                if not task.sections:
-                    ratio = found["after"]["voi"] / found["before"]["voi"]
-                    ratios[task.volume.split("_")[0].split()[0]].append(ratio)
+                ratios += [found["after"]["voi"] / found["before"]["voi"]] * (not task.sections)
     if ratios:
-        mean = statistics.mean(map(statistics.mean, ratios.values()))
-        title = "U-Net, no section: VOI / untrained, mean of volumes"
+        mean = statistics.mean(ratios)
+        title = "U-Net, no section: VOI / untrained, mean"
         rows.append(
             (title, f"{LARGEST_RATIO}", "", "", f"{mean:.2f}", met([mean], [LARGEST_RATIO]))
         )

@@ -21,10 +21,8 @@ def planes_in_colour(
         Neurite ids.
     z : int
         The section.
-    voxel_size : tuple of float
-        (z, y, x) in nm.
-    count : int
-        Colours there are.
+    voxel_size, count
+        As `neurite_colours` takes them.
 
     Returns
     -------
