@@ -87,7 +87,7 @@ def read_draft(outdir: Path) -> Draft:
     aligned = layout.read_volume(stored[0])
     aligned = aligned.with_data(aligned.data.astype(np.float32))
     path = outdir / layout.LABELS
-    labels = _ids(_fitting(layout.read_volume(path).data, aligned, layout.LABELS), path)
+    labels = _ids(fitting(layout.read_volume(path).data, aligned, layout.LABELS), path)
     table = outdir / layout.SHIFTS
     shifts = _read_json(table, "it is unknown which sections are damaged", "run_pipeline.py")
     # Preprocessing leaves nothing but the outside at 0, next to a stray voxel of the tissue.
@@ -172,7 +172,7 @@ def read_labels(path: Path, aligned: Volume) -> np.ndarray:
     if not path.exists():
         raise DataError(f"there is no {path}", "its neurite ids are needed", remedy)
     labels = layout.read_array(path, "its neurite ids are needed", f"{remedy}, or save it again")
-    _fitting(labels, aligned, path)
+    fitting(labels, aligned, path)
     _check_place(path, aligned)
     return _ids(labels, path)
 
@@ -183,7 +183,7 @@ def read_probability(draft: Draft) -> np.ndarray | None:
     if not path.exists():
         return None
     stored = layout.read_volume(path).data
-    return _fitting(stored, draft.aligned, path).astype(np.float32)
+    return fitting(stored, draft.aligned, path).astype(np.float32)
 
 
 def _read_truth(outdir: Path, aligned: Volume) -> Truth:
@@ -215,7 +215,14 @@ def _whole_numbers(content: object) -> bool:
     return isinstance(content, list) and all(type(item) is int for item in content)
 
 
-def _fitting(array: np.ndarray, aligned: Volume, name: str | Path) -> np.ndarray:
+def fitting(array: np.ndarray, aligned: Volume, name: str | Path) -> np.ndarray:
+    """Refuse an array of another shape than the aligned stack; return it.
+
+    Raises
+    ------
+    DataError
+        If its shape differs.
+    """
     if array.shape != aligned.shape:
         raise DataError(
             f"{name} has shape {array.shape}, and the aligned stack {aligned.shape}",
