@@ -36,7 +36,7 @@ class Material:
     to_labels : callable
         Takes a neurite probability, returns neurite ids of shape (Z, Y, X), by the road that all
         probability maps take, with proofread sections as they are. The second argument, sections
-        to hold back, leaves some of these out. With ``voted=True`` pieces are those of the
+        to hold back, leaves some of these out. With ``voted=True`` pieces are mainly those of the
         evidence, and it and the probability vote on which are joined.
     """
 
