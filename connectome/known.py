@@ -10,8 +10,8 @@ import pandas as pd
 from connectome import align, evidence, layout, reviews, stackfiles
 from connectome.draft import Draft, fitting, read_labels, read_probability
 from connectome.errors import DataError, UsageError
+from connectome.road import rated_membranes
 from connectome.tablefiles import check_columns, check_partners, check_places, read_table
-from connectome.volume import thin_sections
 
 REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
 TEXTS = ("verdict", "reviewer", "time")
@@ -53,37 +53,6 @@ def true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
     return align.apply_shifts(stack.read(corner, shape), shifts, order=0, matrices=matrices)
 
 
-def sharp_sections(draft: Draft) -> np.ndarray:
-    """Return the EM of a draft for what judges every voxel of it.
-
-    The splines of alignment blur a section that they move by parts of a pixel. Between thin
-    sections there is no help for it; thick ones, which are judged one by one, are moved by whole
-    pixels here, as truth is. Where sections were turned, too, or the stack from before alignment
-    was not kept, it is the aligned one.
-
-    Parameters
-    ----------
-    draft : Draft
-        What a run left.
-
-    Returns
-    -------
-    ndarray of float32, shape (Z, Y, X)
-        In the aligned frame.
-
-    Raises
-    ------
-    DataError
-        If the stack from before alignment, or the table of shifts, is damaged or another's.
-    """
-    shifts, matrices = layout.read_shifts(draft.outdir)
-    path = draft.outdir / layout.PREPROCESSED
-    if thin_sections(draft.aligned.voxel_size) or matrices is not None or not path.exists():
-        return draft.aligned.data
-    imaged = fitting(layout.read_volume(path).data, draft.aligned, path)
-    return align.apply_shifts(imaged, shifts, order=0)
-
-
 def untrained_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     """Return the neurite probability that a draft was, or could have been, made from.
 
@@ -101,8 +70,14 @@ def untrained_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     stored = read_probability(draft)
     if stored is not None:
         return stored
-    place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
-    found = evidence.neurite_probability(sharp_sections(draft), *place, threads)
+    aligned, path = draft.aligned, draft.outdir / layout.PREPROCESSED
+    seen = (aligned.data, draft.tissue, aligned.voxel_size)
+    if path.exists():
+        preprocessed = fitting(layout.read_volume(path).data, aligned, path)
+        moves = layout.read_shifts(draft.outdir)
+        found = rated_membranes(preprocessed, *seen, moves, draft.damaged, threads)
+    else:
+        found = evidence.neurite_probability(*seen, draft.damaged, threads)
     return found.astype(np.float16).astype(np.float32)
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 from connectome import (
     align,
     evaluate,
-    evidence,
     fetch,
     layout,
     preprocess,
@@ -31,9 +30,9 @@ from connectome.params import DEFAULT_CUTOUT, RunConfig
 from connectome.progress import Progress, silent
 from connectome.report import write_report
 from connectome.results import Results
-from connectome.road import to_neurites
+from connectome.road import rated_membranes, to_neurites
 from connectome.truth import Truth
-from connectome.volume import Volume, thin_sections
+from connectome.volume import Volume
 from connectome.wiring import Wiring, flat, score, wire
 
 PHANTOM = "phantom://neuropil"
@@ -52,8 +51,8 @@ class Prepared:
         EM as imaged.
     preprocessed, aligned : ndarray of float32, shape (Z, Y, X)
         EM before and after alignment, in [0, 1].
-    imaged, tissue : ndarray of bool, shape (Z, Y, X)
-        Where ``preprocessed`` and ``aligned`` show tissue.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        Where ``aligned`` shows tissue.
     alignment : Alignment
         Shifts applied, confidence, damaged sections.
     truth : Truth
@@ -63,15 +62,9 @@ class Prepared:
     cutout: Volume
     preprocessed: np.ndarray
     aligned: np.ndarray
-    imaged: np.ndarray
     tissue: np.ndarray
     alignment: align.Alignment
     truth: Truth
-
-    @property
-    def moves(self) -> dict[str, np.ndarray | None]:
-        """How every section was moved, as `connectome.align.apply_shifts` takes it."""
-        return {"shifts": self.alignment.shifts, "matrices": self.alignment.matrices}
 
 
 def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.CutoutPlan]:
@@ -252,8 +245,8 @@ class _Job:
         cutout, truth = self.fetch(plan)
         threads = self.config.threads
         with self.log.stage("preprocess") as counts, self.bar("preprocess", cutout) as tell:
-            imaged, blank, preprocessed = self.preprocess(cutout, tell)
-            counts |= {"sections": len(imaged), "blank": len(blank)}
+            tissue, blank, preprocessed = self.preprocess(cutout, tell)
+            counts |= {"sections": len(tissue), "blank": len(blank)}
         with self.log.stage("align") as counts, self.bar("align", cutout) as tell:
             found = self.estimate(preprocessed, cutout, blank, tell)
             if not self.config.align:
@@ -262,12 +255,12 @@ class _Job:
             aligned = align.apply_shifts(preprocessed, **moves, threads=threads)
             # All that follows can then be done again from the file, and comes out the same.
             aligned = aligned.astype(self.config.aligned_dtype).astype(np.float32)
-            tissue = align.apply_shifts(imaged.astype(np.uint8), **moves, order=0) > 0
+            tissue = align.apply_shifts(tissue.astype(np.uint8), **moves, order=0) > 0
             aligned[~tissue] = 0  # splines ring beyond its edge
             truth = _carried(truth, **moves, shape=tissue.shape[1:])
             counts["damaged"] = len(found.damaged)
         self.tell_alignment(found, tissue.shape[1:])
-        return Prepared(cutout, preprocessed, aligned, imaged, tissue, found, truth)
+        return Prepared(cutout, preprocessed, aligned, tissue, found, truth)
 
     def preprocess(self, cutout: Volume, tell: Progress = silent):
         """Return tissue, blank sections and even EM."""
@@ -341,7 +334,16 @@ class _Job:
         """Rate membranes, and join small pieces by how their boundaries look and overlap."""
         voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
-            probability = self.rate(prepared, tell)
+            probability = rated_membranes(
+                prepared.preprocessed,
+                prepared.aligned,
+                prepared.tissue,
+                voxel_size,
+                (prepared.alignment.shifts, prepared.alignment.matrices),
+                damaged,
+                self.config.threads,
+                tell,
+            )
             # As it is saved, so that refiners and proofreaders see what made the draft.
             probability = probability.astype(np.float16).astype(np.float32)
         found = to_neurites(
@@ -359,25 +361,6 @@ class _Job:
         self.console.say(f"neurites    {n_neurites} ids from {n_pieces} pieces")
         arrays = {layout.LABELS: found.labels, layout.PROBABILITY: probability.astype(np.float16)}
         return arrays, {layout.SEGMENTS: table, layout.MERGE_LOG: log}
-
-    def rate(self, prepared: Prepared, tell: Progress = silent) -> np.ndarray:
-        """Rate membranes: in register between thin sections, and else in sections as imaged.
-
-        Splines that move a section by parts of a pixel blur it. What is judged section by section
-        need not wait for them: its rating is moved afterwards, pixel by pixel, as truth is.
-        """
-        cutout = prepared.cutout
-        stacks = (prepared.aligned, prepared.tissue)
-        if not (thin := thin_sections(cutout.voxel_size)):
-            stacks = (prepared.preprocessed, prepared.imaged)
-        probability = evidence.neurite_probability(
-            *stacks,
-            cutout.voxel_size,
-            prepared.alignment.damaged,
-            threads=self.config.threads,
-            progress=tell,
-        )
-        return probability if thin else align.apply_shifts(probability, **prepared.moves, order=0)
 
     def wire(self, prepared: Prepared, labels: np.ndarray) -> Wiring:
         """Find synapse candidates and sum them into the wiring graph."""

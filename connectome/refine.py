@@ -11,7 +11,7 @@ import numpy as np
 from connectome import evaluate, layout, models, runlog
 from connectome.console import Console
 from connectome.draft import Draft, Proofread, read_draft, read_proofread
-from connectome.known import sharp_sections, true_labels, untrained_probability
+from connectome.known import true_labels, untrained_probability
 from connectome.road import to_neurites, unlogged
 from connectome.training import Learned, Material
 
@@ -112,7 +112,7 @@ def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Materi
         return _labels(draft, _without(proofread, held_back), *_maps(rated, probability, voted))
 
     return Material(
-        sharp_sections(draft),
+        draft.aligned.data,
         draft.tissue,
         voxel_size,
         draft.damaged,

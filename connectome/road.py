@@ -1,4 +1,4 @@
-"""The one road from a probability map to neurites, whoever made the map."""
+"""The one road from aligned EM to neurites, whoever makes the probability map on the way."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connectome import anchors, segment, stitch
+from connectome import align, anchors, evidence, segment, stitch
 from connectome.draft import Proofread
 from connectome.params import SegmentParams, StitchParams
+from connectome.progress import Progress, silent
 from connectome.volume import thin_sections
 
 OTHERS_SAY = 1 / 3  # of a second map, in where pieces of thick sections end
@@ -40,6 +41,49 @@ class Neurites:
     labels: np.ndarray
     pieces: np.ndarray
     stitched: stitch.Stitched
+
+
+def rated_membranes(
+    preprocessed: np.ndarray,
+    aligned: np.ndarray,
+    tissue: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    moves: tuple[np.ndarray, np.ndarray | None],
+    damaged: Sequence[int] = (),
+    threads: int = 1,
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Make a probability map from the image alone: thin sections in register, thick ones before.
+
+    The splines of alignment blur a section that they move by parts of a pixel. Thin sections are
+    judged together, and there is no help for it. Thick ones are judged one by one, so they are
+    judged as they were imaged, and the map is moved, pixel by pixel, as truth is.
+
+    Parameters
+    ----------
+    preprocessed, aligned : ndarray of float, shape (Z, Y, X)
+        EM before and after alignment, in [0, 1]; 0 outside the tissue.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        Where ``aligned`` shows tissue.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    moves : tuple of ndarray
+        Shifts and matrices that lead from one to the other, as `connectome.align.apply_shifts`
+        takes them.
+    damaged, threads, progress
+        As `connectome.evidence.neurite_probability` takes them.
+
+    Returns
+    -------
+    ndarray of float32, shape (Z, Y, X)
+        Neurite probability in the aligned frame.
+    """
+    told = (voxel_size, damaged, threads, progress)
+    if thin_sections(voxel_size):
+        return evidence.neurite_probability(aligned, tissue, *told)
+    probability = evidence.neurite_probability(preprocessed, preprocessed > 0, *told)
+    shifts, matrices = moves
+    return align.apply_shifts(probability, shifts, order=0, matrices=matrices) * tissue
 
 
 def to_neurites(
