@@ -14,8 +14,9 @@ from connectome.align import apply_shifts, estimate_alignment
 from connectome.evaluate import segmentation_scores
 from connectome.evidence import neurite_probability
 from connectome.params import StitchParams
-from connectome.phantom import make_phantom
+from connectome.phantom import PhantomParams, make_phantom
 from connectome.preprocess import blank_sections, find_tissue, preprocess
+from connectome.road import rated_membranes, to_neurites
 from connectome.segment import segment_stack
 from connectome.stitch import bridge_sections, stitch_pieces
 
@@ -379,14 +380,16 @@ def reconstructed(sections, truth, voxel_size, threads=2):
     found = estimate_alignment(even, voxel_size, blank, threads=threads)
     aligned = apply_shifts(even, found.shifts)
     tissue = apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
-    probability = neurite_probability(aligned, tissue, voxel_size, found.damaged, threads)
+    moves = (found.shifts, found.matrices)
+    stacks = (even, aligned, tissue, voxel_size, moves)
+    probability = rated_membranes(*stacks, found.damaged, threads)
     labels = joined(probability, tissue, voxel_size, found.damaged)
     return labels, tissue, apply_shifts(truth, found.shifts, order=0)
 
 
 @pytest.mark.parametrize(
     ("shape", "voxel_size", "seed", "are", "voi"),
-    [((24, 128, 128), THICK, 11, 0.15, 1.1), ((24, 96, 96), THIN, 7, 0.12, 0.95)],
+    [((24, 128, 128), THICK, 11, 0.10, 0.80), ((24, 96, 96), THIN, 7, 0.12, 0.95)],
 )
 def test_a_phantom_comes_out_nearly_right(shape, voxel_size, seed, are, voi):
     phantom = make_phantom(shape, seed, voxel_size)
@@ -397,11 +400,26 @@ def test_a_phantom_comes_out_nearly_right(shape, voxel_size, seed, are, voi):
     assert n_apart(labels) == 0
 
 
+def test_moving_thick_sections_by_half_pixels_costs_no_border():
+    phantom = make_phantom((8, 128, 128), 11, THICK, PhantomParams(jitter_nm=0, drift_nm=0))
+    even = preprocess(phantom.volume.data, everything(phantom.volume.data), THICK)
+
+    def voi(shift):
+        shifts = np.full((len(even), 2), shift) * (-1) ** np.arange(len(even))[:, None]
+        tissue = apply_shifts(np.ones(even.shape, np.uint8), shifts, order=0) > 0
+        aligned = apply_shifts(even, shifts)
+        found = rated_membranes(even, aligned, tissue, THICK, (shifts, None))
+        truth = apply_shifts(phantom.truth.labels, shifts, order=0)
+        return segmentation_scores(to_neurites(found, tissue, THICK, ()).labels, truth)["voi"]
+
+    assert voi(0.45) < 1.1 * voi(0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "box", "are", "voi"),
     [
         ("fib25_dev", np.s_[:48, :160, :160], 0.20, 1.5),
-        ("isbi_dev", np.s_[:12, :256, :256], 0.12, 0.70),
+        ("isbi_dev", np.s_[:12, :256, :256], 0.05, 0.50),
     ],
 )
 def test_real_tissue_comes_out_far_better_than_published(name, box, are, voi):
