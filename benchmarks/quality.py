@@ -30,6 +30,7 @@ from cases import (
     applied,
     aside,
     found_and_true,
+    left_between_neighbours,
     left_over,
     left_over_by_reference,
     left_turned,
@@ -214,6 +215,8 @@ def jitter(bench: Bench, case: Case, name: str) -> list[Row]:
             reference = (aside(left_over_by_reference, case.folder, displaced.folder),)
         title = f"{name}, added jitter of {sigma:g} px: RMS px left"
         rows.append(Row(title, (most,), reference, (aside(left_over, *folders),)))
+        between = aside(left_between_neighbours, *folders)
+        rows.append(Row(f"{name}, the same between neighbouring sections", (), (), (between,)))
         # Part of the jitter is taken for trend where one is kept; with --straighten none is.
         registered = aside(left_over, *folders, True)
         rows.append(Row(f"{name}, the same with --straighten", (), (), (registered,)))

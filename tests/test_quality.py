@@ -104,6 +104,20 @@ def test_known_shifts_are_added_to_a_stack(tmp_path):
         assert cases._left_over(np.zeros((4, 2)), np.zeros((4, 2)), moved.folder) > 2
 
 
+def test_a_lean_is_left_over_and_next_to_no_jitter_between_neighbours(leave, tmp_path):
+    outdir = leave(np.ones((60, 5, 5), int))
+
+    def left(shifts):
+        np.savez(tmp_path / "stack.npz", shifts=shifts)
+        measures = (cases.left_over, cases.left_between_neighbours)
+        return [measure(outdir, outdir, tmp_path) for measure in measures]
+
+    whole, between = left(np.linspace((-3, 0), (3, 0), 60))
+    assert whole > 1.7 and between < 0.08
+    jitter = np.random.default_rng(0).normal(0, 1, (60, 2))
+    assert left(jitter) == pytest.approx([2**0.5, 2**0.5], rel=0.15)
+
+
 def test_stacks_that_are_not_there_are_skipped_with_a_word(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks/quality.py"), "--data", str(tmp_path)]
     command += ["--only", "fib25", "isbi", "vnc", "--without-reference"]
