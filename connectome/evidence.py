@@ -22,7 +22,7 @@ EVERY = 3  # rows and columns between the voxels that features are averaged over
 
 
 def neurite_probability(
-    aligned: np.ndarray,
+    em: np.ndarray,
     tissue: np.ndarray,
     voxel_size: tuple[float, float, float],
     damaged: Sequence[int] = (),
@@ -40,10 +40,10 @@ def neurite_probability(
 
     Parameters
     ----------
-    aligned : ndarray of float, shape (Z, Y, X)
-        Preprocessed and aligned EM in [0, 1].
+    em : ndarray of float, shape (Z, Y, X)
+        Preprocessed EM in [0, 1], in register where sections are thin.
     tissue : ndarray of bool, shape (Z, Y, X)
-        Where ``aligned`` shows tissue.
+        Where it shows tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
     damaged : sequence of int
@@ -59,7 +59,7 @@ def neurite_probability(
         1 well inside a neurite, 0 on a membrane and outside the tissue.
     """
     n_axes = 3 if thin_sections(voxel_size) else 2
-    image = standardised(aligned, tissue)
+    image = standardised(em, tissue)
     if n_axes == 3:
         stand_in(image, damaged)
     probability = _rated(image, tissue, voxel_size, n_axes, threads, progress)

@@ -66,6 +66,12 @@ def untrained_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (Z, Y, X)
+        Where the run kept no preprocessed stack either, thick sections are judged aligned.
+
+    Raises
+    ------
+    DataError
+        If what it is made from is damaged, or belongs to another cutout.
     """
     stored = read_probability(draft)
     if stored is not None:

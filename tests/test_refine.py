@@ -9,7 +9,9 @@ import pytest
 
 from connectome import layout, models, pipeline, refine, runlog
 from connectome.console import Console
+from connectome.draft import read_draft
 from connectome.errors import DataError
+from connectome.known import untrained_probability
 from connectome.params import RunConfig, Source
 from connectome.training import Learned, hold_out, neurite_target
 
@@ -52,6 +54,17 @@ def test_without_corrections_or_learning_the_draft_comes_out_again(outdir):
     metrics = run(outdir, untrained)
     assert np.array_equal(*(np.load(outdir / n) for n in (layout.LABELS, refined("LABELS"))))
     assert metrics["scores"]["before"] == metrics["scores"]["after"]
+
+
+def test_a_probability_that_was_not_kept_is_found_again(outdir):
+    draft = read_draft(outdir)
+    kept = untrained_probability(draft)
+    (outdir / layout.PROBABILITY).unlink()
+    assert np.array_equal(untrained_probability(draft), kept)
+    # Without the sections as imaged it is made of those that alignment blurred.
+    (outdir / layout.PREPROCESSED).unlink()
+    again = untrained_probability(draft)
+    assert 0 < abs(again - kept).mean() < 0.05
 
 
 def refined(what):
