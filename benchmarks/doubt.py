@@ -24,8 +24,9 @@ from cases import DATA, PHANTOM_SHAPE, print_table
 from scipy import stats
 from scipy.cluster.hierarchy import DisjointSet
 
-from connectome import align, commandline, evidence, preprocess, segment, segments, stitch
+from connectome import align, commandline, preprocess, segments
 from connectome.phantom import make_phantom
+from connectome.road import rated_membranes, to_neurites
 
 SEEDS = (101, 102, 103)
 FIRST = 20
@@ -71,15 +72,16 @@ def reconstructed(raw, truth, voxel_size):
     blank = preprocess.blank_sections(raw, tissue)
     even = preprocess.preprocess(raw, tissue, voxel_size, threads=2)
     found = align.estimate_alignment(even, voxel_size, blank, threads=2)
-    even = align.apply_shifts(even, found.shifts)
+    aligned = align.apply_shifts(even, found.shifts)
     tissue = align.apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
     truth = align.apply_shifts(truth, found.shifts, order=0)
-    probability = evidence.neurite_probability(even, tissue, voxel_size, found.damaged, threads=2)
-    pieces = segment.segment_stack(probability, tissue, voxel_size)
-    stitched = stitch.stitch_pieces(pieces, probability, voxel_size, found.damaged)
-    log = segments.merge_log(stitched, pieces, voxel_size)
-    table = segments.segment_table(stitched.labels, voxel_size, stitched, log)
-    return log, table, (stitched.labels, pieces, truth)
+    moves = (found.shifts, found.matrices)
+    stacks = (even, aligned, tissue, voxel_size, moves)
+    probability = rated_membranes(*stacks, found.damaged, threads=2)
+    made = to_neurites(probability, tissue, voxel_size, found.damaged)
+    log = segments.merge_log(made.stitched, made.pieces, voxel_size)
+    table = segments.segment_table(made.labels, voxel_size, made.stitched, log)
+    return log, table, (made.labels, made.pieces, truth)
 
 
 def shares(labels: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
