@@ -1,4 +1,4 @@
-"""The one road from aligned EM to neurites, whoever makes the probability map on the way."""
+"""The one road to neurites: EM, a probability map, whoever makes it, pieces, and their joins."""
 
 from __future__ import annotations
 
