@@ -1,6 +1,7 @@
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from connectome.screen import require_window
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A script that starts the tests in the background has them, and all they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = ("test_stitch", "test_phantom", "test_bossdb", "test_figures", "test_pipeline")
 SLOWEST = "test_run_pipeline"
