@@ -78,7 +78,7 @@ def reconstructed(raw, truth, voxel_size):
     moves = (found.shifts, found.matrices)
     stacks = (even, aligned, tissue, voxel_size, moves)
     probability = rated_membranes(*stacks, found.damaged, threads=2)
-    made = to_neurites(probability, tissue, voxel_size, found.damaged)
+    made = to_neurites(probability, aligned, tissue, voxel_size, found.damaged)
     log = segments.merge_log(made.stitched, made.pieces, voxel_size)
     table = segments.segment_table(made.labels, voxel_size, made.stitched, log)
     return log, table, (made.labels, made.pieces, truth)

@@ -178,7 +178,7 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
     np.save(outdir / layout.CORRECTED, truth)
     layout.write_json(outdir / layout.PROOFREAD, {"slices": chosen})
-    place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
+    place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
     found = to_neurites(read_probability(draft), *place, proofread=read_proofread(draft)).labels
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     scores = segmentation_scores(found[rest], truth[rest])

@@ -231,6 +231,7 @@ def _why_joined(row) -> str:
         "boundary": f"through a boundary of {row.probability:.2f}",
         "overlap": "from section to section",
         "enclosure": "because one lies within the other",
+        "organelle": "as a mitochondrion",
     }.get(row.reason, f"by {row.reason}")
     return f"may hold two neurites, joined here {how} (doubt {row.doubt:.2f})"
 

@@ -137,16 +137,29 @@ class StitchParams:
         them together.
     overlap_weight : float
         Weight of that share against the probability in the overlap.
+    free_difference, difference_weight : float
+        How far two pieces may differ in brightness, from 0 for membranes to 1 for cytoplasm, and
+        the probability that is taken off for each unit beyond that.
+    most_dark, least_dark_nm : float
+        Brightness up to which, and width in nm from which, a piece is a mitochondrion.
+    least_host : float
+        Share of all that speaks for any neighbour of a mitochondrion that must speak for one
+        neurite for it to lie in that.
     least_enclosure : float
         Share of its surface that a neurite shares with a larger one, plus half the probability
         there, from which it is a part of that.
     """
 
-    least_probability: tuple[float, float] = (0.35, 0.24)
+    least_probability: tuple[float, float] = (0.35, 0.3)
     least_width: float = 0.3
-    window_penalty: float = 0.2
+    window_penalty: float = 0.1
     least_share: float = 0.3
     overlap_weight: float = 1.5
+    free_difference: float = 0.3
+    difference_weight: float = 0.2
+    most_dark: float = 0.3
+    least_dark_nm: float = 100.0
+    least_host: float = 0.3
     least_enclosure: float = 0.7
 
 

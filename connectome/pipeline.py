@@ -348,6 +348,7 @@ class _Job:
             probability = probability.astype(np.float16).astype(np.float32)
         found = to_neurites(
             probability,
+            prepared.aligned,
             prepared.tissue,
             voxel_size,
             damaged,

@@ -136,7 +136,7 @@ def _maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | 
 
 def _labels(draft: Draft, proofread, probability, other=None, stage=unlogged) -> np.ndarray:
     """Take a probability map, and another that has a say in joins, the road to neurites."""
-    place = (draft.tissue, draft.aligned.voxel_size, draft.damaged)
+    place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
     return to_neurites(probability, *place, stage, proofread, other=other).labels
 
 

@@ -88,6 +88,7 @@ def rated_membranes(
 
 def to_neurites(
     probability: np.ndarray,
+    em: np.ndarray,
     tissue: np.ndarray,
     voxel_size: tuple[float, float, float],
     damaged: Sequence[int],
@@ -102,6 +103,8 @@ def to_neurites(
     ----------
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
+    em : ndarray of float, shape (Z, Y, X)
+        Preprocessed EM, aligned.
     tissue : ndarray of bool, shape (Z, Y, X)
         What is to be divided up.
     voxel_size : tuple of float
@@ -133,7 +136,7 @@ def to_neurites(
             damaged = [z for z in damaged if z not in proofread.sections]
         counts["pieces"] = int(pieces.max())
     with stage("stitch") as counts:
-        judged = (voxel_size, damaged, params[1], known, other)
+        judged = (voxel_size, damaged, params[1], known, other, em)
         stitched = stitch.stitch_pieces(pieces, probability, *judged)
         labels = anchors.named_as(stitched.labels, *said) if proofread else stitched.labels
         counts["neurites"] = int(stitched.labels.max())

@@ -26,7 +26,7 @@ SEGMENT_COLUMNS = [
 # Where doubt is even. Set such that over all stacks the mean doubt, of joins and of pairs left
 # apart, is about the share of wrong ones.
 EVEN_WIDTH = 30.0  # width of what is joined, in widths of its contact in a section
-EVEN_NM = 8.0  # width per shared section of a pair that nothing speaks for or against
+EVEN_NM = 4.0  # width per shared section of a pair that nothing speaks for or against
 SCORE_UNIT = 0.08  # difference in score that makes a pair e times likelier to belong together
 ENCLOSED_DOUBT = 0.4  # share of wrong ones among joins of what lies within a neurite
 LEAST_DOUBT = 0.05  # pairs left apart are listed from here on
@@ -122,29 +122,32 @@ def _joins(stitched, volume, sections, voxel_size) -> pd.DataFrame:
     together = np.flatnonzero(stitched.step >= 0)
     table = _summed(stitched, together, stitched.step[together], favour=1)
     smaller, shared = _sides(table["piece_a"], table["piece_b"], volume, sections)
-    enclosed = stitched.strength <= 0
+    within = stitched.strength <= 0
+    dark = ~np.isnan(stitched.share)
     # The width of what was joined, in widths of the contact as it is in each shared section.
     pixel = np.sqrt(voxel_size[1] * voxel_size[2])
-    contact = np.where(enclosed, np.inf, stitched.strength) * pixel / (1 + shared)
+    contact = np.where(within, np.inf, stitched.strength) * pixel / (1 + shared)
     doubt = _share(np.cbrt(smaller) / contact / EVEN_WIDTH)
     return table.assign(
         step=pd.array(np.arange(len(table)), "Int64"),
         joined=True,
         neurite=stitched.neurite[table["piece_a"]],
         other=pd.array([pd.NA] * len(table), "Int64"),
-        reason=np.where(enclosed, "enclosure", table["reason"]),
+        reason=np.select([dark, within], ["organelle", "enclosure"], table["reason"]),
         strength=stitched.strength,
+        score=np.where(dark, stitched.share, table["score"]),
         shared_sections=shared,
         volume_um3=smaller / NM3_PER_UM3,
-        doubt=np.where(enclosed, ENCLOSED_DOUBT, doubt),
+        doubt=np.select([dark, within], [(1 - stitched.share) ** 2, ENCLOSED_DOUBT], doubt),
     )
 
 
 def _apart(stitched, volume, sections) -> pd.DataFrame:
-    """Describe all pairs of neurites that touch, by the contacts between them."""
-    neurite = stitched.neurite
-    first, second = neurite[stitched.contacts.first], neurite[stitched.contacts.second]
-    between = np.flatnonzero(first != second)
+    """Describe all pairs of neurites that touch, by the contacts between them that tell."""
+    contacts, neurite = stitched.contacts, stitched.neurite
+    first, second = neurite[contacts.first], neurite[contacts.second]
+    telling = ~stitched.dark[contacts.first] & ~stitched.dark[contacts.second]
+    between = np.flatnonzero((first != second) & telling)
     n = int(neurite.max(initial=0)) + 1
     keys, pair = np.unique(pair_keys(first[between], second[between], n), return_inverse=True)
     one, other = np.divmod(keys, n)

@@ -11,6 +11,7 @@ import numpy as np
 from connectome.contacts import Contacts, overlapping, touching
 from connectome.contraction import Contraction, contract
 from connectome.enclosure import enclosed, ends_reached, open_surface
+from connectome.organelles import Brightness, hosts, inner_brightness
 from connectome.params import StitchParams
 from connectome.volume import sound_around, thin_sections
 
@@ -42,8 +43,14 @@ class Stitched:
     strength : ndarray of float, shape (J,)
         What spoke for each join, all contacts between its two sides together; 0 for joins of
         what lies within a neurite.
+    share : ndarray of float, shape (J,)
+        For each join of a dark piece, which share of what speaks for any neighbour of that spoke
+        for this one; NaN for other joins.
     neurite : ndarray of int32, shape (P,)
         The neurite of every piece number.
+    dark : ndarray of bool, shape (P,)
+        Pieces that were given to a neurite as mitochondria: what they touch says nothing of
+        other joins.
     """
 
     labels: np.ndarray
@@ -52,7 +59,9 @@ class Stitched:
     pull: np.ndarray
     step: np.ndarray
     strength: np.ndarray
+    share: np.ndarray
     neurite: np.ndarray
+    dark: np.ndarray
 
 
 def stitch_pieces(
@@ -63,6 +72,7 @@ def stitch_pieces(
     params: StitchParams | None = None,
     anchors: np.ndarray | None = None,
     other: np.ndarray | None = None,
+    em: np.ndarray | None = None,
 ) -> Stitched:
     """Join pieces into neurites.
 
@@ -72,10 +82,14 @@ def stitch_pieces(
     each that the other covers, more so where both show cytoplasm there. Shares, unlike the 200
     pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
     then happen in one global order (see `connectome.contraction.contract`), so pieces that
-    overlap across sections stay apart where membranes say so. What then still lies within a
-    single neurite is an organelle, and joined to it. Damaged thick sections, and blank ones, are
-    skipped and filled from their neighbours afterwards; if all are damaged, all are used.
-    O(V + E log E) time for V voxels and E touching pairs.
+    overlap across sections stay apart where membranes say so. Damaged thick sections, and blank
+    ones, are skipped and filled from their neighbours afterwards; if all are damaged, all are
+    used. O(V + E log E) time for V voxels and E touching pairs.
+
+    Pieces that differ in brightness inside are pulled together less: cytoplasm is much the same
+    all along a neurite. Large pieces as dark as membranes are mitochondria. They take no part in
+    all that, but are each given to a neurite afterwards (see `connectome.organelles.hosts`). What
+    then still lies within a single neurite is a part of it, too.
 
     A second map of the same can have a say. Each contact is then judged by either map and by
     their means, a little more and a little less strictly; all joins happen under each of these,
@@ -100,6 +114,8 @@ def stitch_pieces(
         joined, wherever they are, and those of two never.
     other : ndarray of float, shape (Z, Y, X), optional
         Neurite probability by another judge.
+    em : ndarray of float, shape (Z, Y, X), optional
+        Preprocessed EM, aligned, that shows how bright pieces are inside.
 
     Returns
     -------
@@ -116,13 +132,24 @@ def stitch_pieces(
     kept = pieces.copy()
     kept[skipped] = 0
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
-    contacts, across, pulled = _weighed(kept, probability, size, thin, skipped, params)
+    inner = Brightness.unknown(size.size)
+    if em is not None:
+        inner = inner_brightness(kept, em, probability, size.size)
+    dark = (anchors == 0) & inner.dark(params.most_dark, _least_voxels(voxel_size, params))
+    inner = replace(inner, level=np.where(dark, np.nan, inner.level))
+    contacts, across, pulled = _weighed(kept, probability, size, inner, thin, skipped, params)
+    rated = contacts.probability
     if other is None:
-        pull = pulled(contacts.probability)
+        pull = pulled(rated)
     else:
-        seen = Contacts.joined(_all_contacts(kept, other, thin, skipped)[:2])
-        pull = _voted(pulled, contacts, seen.probability, across, anchors)
-    joined = contract(size.size, contacts.first, contacts.second, pull, anchors)
+        seen = Contacts.joined(_all_contacts(kept, other, thin, skipped)[:2]).probability
+        pull = _voted(pulled, contacts, seen, across, anchors, dark)
+        rated = (rated + seen) / 2
+    joined = _contracted(contacts, pull, anchors, dark)
+    weight = rated * _width(contacts, across)
+    joined, share = _with_dark(joined, contacts, weight, dark, params)
+    given = np.zeros(size.size, bool)
+    given[joined.joins[~np.isnan(share), 1]] = True
     free = np.bincount(joined.root, anchors, minlength=size.size) == 0
     sound = kept[kept.any(axis=(1, 2))]
     joined = _with_enclosed(joined, sound, size, contacts, across, free, voxel_size, params)
@@ -134,7 +161,9 @@ def stitch_pieces(
         pull,
         joined.step(contacts.first, contacts.second),
         joined.pull,
+        np.pad(share, (0, len(joined.joins) - share.size), constant_values=np.nan),
         neurite,
+        given,
     )
 
 
@@ -196,30 +225,62 @@ def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contact
     return touch, Contacts.joined(overlaps), np.concatenate(shares)
 
 
-def _weighed(kept, probability, size, thin, skipped, params) -> tuple[Contacts, np.ndarray, Pull]:
+def _weighed(
+    kept, probability, size, inner, thin, skipped, params
+) -> tuple[Contacts, np.ndarray, Pull]:
     """Find all contacts, which of them are overlaps, and how to tell what speaks for each."""
     touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
     contacts = Contacts.joined([touch, overlap])
     across = np.arange(contacts.size.size) >= touch.size.size
+    differ = inner.difference(contacts.first, contacts.second) - params.free_difference
+    unlike = params.difference_weight * np.maximum(differ, 0) * _width(contacts, across)
 
     def pulled(rated, lean=0.0):
         beside = replace(touch, probability=rated[~across])
         above = replace(overlap, probability=rated[across])
         of_boundaries = _boundary_pull(beside, size, thin, params, lean)
-        return np.concatenate([of_boundaries, _overlap_pull(above, share, thin, params, lean)])
+        of_overlaps = _overlap_pull(above, share, thin, params, lean)
+        return np.concatenate([of_boundaries, of_overlaps]) - unlike
 
     return contacts, across, pulled
 
 
-def _voted(pulled: Pull, contacts: Contacts, other: np.ndarray, across, anchors) -> np.ndarray:
+def _width(contacts: Contacts, across: np.ndarray) -> np.ndarray:
+    """Return how much contacts weigh: the root of an overlap is a length, as a boundary is."""
+    return np.where(across, np.sqrt(contacts.size), contacts.size)
+
+
+def _voted(pulled: Pull, contacts, other: np.ndarray, across, anchors, dark) -> np.ndarray:
     """Let two judges of all contacts vote on joins; a clear majority pulls together."""
     together = np.zeros(contacts.size.size)
     for share, lean in product(SHARES, LEANS):
         pull = pulled(contacts.probability + share * (other - contacts.probability), lean)
-        root = contract(anchors.size, contacts.first, contacts.second, pull, anchors).root
+        root = _contracted(contacts, pull, anchors, dark).root
         together += root[contacts.first] == root[contacts.second]
     majority = together / (len(SHARES) * len(LEANS)) - LEAST_VOTES
-    return majority * np.where(across, np.sqrt(contacts.size), contacts.size)
+    return majority * _width(contacts, across)
+
+
+def _contracted(contacts: Contacts, pull, anchors, dark) -> Contraction:
+    """Join what contacts pull together, but for dark pieces."""
+    light = ~dark[contacts.first] & ~dark[contacts.second]
+    return contract(
+        anchors.size, contacts.first[light], contacts.second[light], pull[light], anchors
+    )
+
+
+def _with_dark(joined, contacts, weight, dark, params) -> tuple[Contraction, np.ndarray]:
+    """Give each dark piece to a neurite; return also what share spoke for each join, or NaN."""
+    pairs = np.stack([contacts.first, contacts.second])
+    joins, share = hosts(dark, joined.root, pairs, weight, params.least_host)
+    share = np.append(np.full(len(joined.joins), np.nan), share)
+    return joined.extended(joins, np.zeros(len(joins))), share
+
+
+def _least_voxels(voxel_size, params) -> float:
+    """Return how many voxels a piece of a mitochondrion has at least."""
+    axes = slice(None) if thin_sections(voxel_size) else slice(1, None)
+    return float(np.prod(params.least_dark_nm / np.array(voxel_size[axes])))
 
 
 def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params, lean) -> np.ndarray:
@@ -235,7 +296,6 @@ def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params, lean
     pull = params.overlap_weight * (share - params.least_share)
     # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
     pull += overlap.probability - params.least_probability[thin] - lean
-    # The root of an area is a length, comparable with that of a boundary in the section.
     return pull * np.sqrt(overlap.size)
 
 

@@ -35,7 +35,7 @@ FLOORS = {
         ["forest", "trees"],
         ["unet", "selftrain", "planes"],
         ["segment"],
-        ["stitch", "anchors", "contraction", "enclosure"],
+        ["stitch", "anchors", "contraction", "enclosure", "organelles"],
         ["watershed"],
         ["segments"],
         ["synapses", "densities"],

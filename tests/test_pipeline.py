@@ -184,7 +184,7 @@ def test_segments_and_the_merge_log_tell_how_the_labels_came_about(outdir):
     joins = log[log["joined"]]
     assert joins["step"].tolist() == list(range(len(joins)))
     assert {*log["neurite"], *log["other"].dropna()} <= set(segments["id"])
-    assert set(log["reason"]) <= {"boundary", "overlap", "enclosure"}
+    assert set(log["reason"]) <= {"boundary", "overlap", "enclosure", "organelle"}
     assert {*log["source"], *segments["source"]} == {URI}
 
 

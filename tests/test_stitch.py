@@ -117,8 +117,9 @@ def test_a_narrow_window_is_a_gap_in_the_membrane_and_a_wide_one_is_none(
     pieces = np.ones((3 if voxel_size == THIN else 1, 20, 41), np.int32)
     pieces[:, :, 20:] = 2
     pieces[:, width:, 20] = 0
-    needed = StitchParams().least_probability[voxel_size == THIN]
-    probability = np.full(pieces.shape, needed + 0.1, np.float32)
+    params = StitchParams()
+    needed = params.least_probability[voxel_size == THIN] + params.window_penalty / 2
+    probability = np.full(pieces.shape, needed, np.float32)
     assert stitch_pieces(pieces, probability, voxel_size).labels.max() == n_neurites
 
 
@@ -383,7 +384,7 @@ def reconstructed(sections, truth, voxel_size, threads=2):
     moves = (found.shifts, found.matrices)
     stacks = (even, aligned, tissue, voxel_size, moves)
     probability = rated_membranes(*stacks, found.damaged, threads)
-    labels = joined(probability, tissue, voxel_size, found.damaged)
+    labels = to_neurites(probability, aligned, tissue, voxel_size, found.damaged).labels
     return labels, tissue, apply_shifts(truth, found.shifts, order=0)
 
 
@@ -411,7 +412,8 @@ def test_moving_thick_sections_by_half_pixels_costs_no_border():
         aligned = apply_shifts(even, shifts)
         found = rated_membranes(even, aligned, tissue, THICK, (shifts, None), damaged)
         truth = apply_shifts(phantom.truth.labels, shifts, order=0)
-        return segmentation_scores(to_neurites(found, tissue, THICK, damaged).labels, truth)["voi"]
+        labels = to_neurites(found, aligned, tissue, THICK, damaged).labels
+        return segmentation_scores(labels, truth)["voi"]
 
     assert voi(0.45) < 1.1 * voi(0.0)
 
