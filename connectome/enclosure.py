@@ -16,7 +16,7 @@ def enclosed(
     probability: np.ndarray,
     open_area: np.ndarray,
     ends: np.ndarray,
-    least: float,
+    least: tuple[float, float],
 ) -> np.ndarray:
     """Find regions that one larger region surrounds for the most part.
 
@@ -24,7 +24,8 @@ def enclosed(
     it to its cell. But little else surrounds it. The more the boundary looks like cytoplasm, the
     less need be surrounded: what counts is the share of the surface plus half the probability. An
     axon that its neighbour wraps is surrounded, too; it is told apart by going on beyond the stack
-    at both ends. O(E log E) time for E contacts.
+    at both ends. What reaches no end at all need be surrounded least: neurites do not end within so
+    few µm. O(E log E) time for E contacts.
 
     Parameters
     ----------
@@ -38,8 +39,9 @@ def enclosed(
         Area towards what was not imaged, as `open_surface` returns.
     ends : ndarray of bool, shape (3, 2, N)
         Ends of the stack that regions reach, as `ends_reached` returns.
-    least : float
-        What share (of the surface, the open one included) and half the probability must add up to.
+    least : tuple of float
+        What share (of the surface, the open one included) and half the probability must add up to:
+        for what reaches an end of the stack, and for what reaches none.
 
     Returns
     -------
@@ -55,7 +57,8 @@ def enclosed(
     surface = np.bincount(inner, area, minlength=n) + open_area
     speaks = area / surface[inner] + bright / area / 2
     through = ends.all(axis=1).any(axis=0)
-    within = (speaks >= least) & (volume[inner] < volume[outer]) & ~through[inner]
+    needed = np.where(ends.any(axis=(0, 1)), *least)[inner]
+    within = (speaks >= needed) & (volume[inner] < volume[outer]) & ~through[inner]
     inner, outer, speaks = inner[within], outer[within], speaks[within]
     best = np.lexsort((-speaks, inner))
     best = best[np.diff(inner[best], prepend=-1) > 0]

@@ -145,9 +145,10 @@ class StitchParams:
     least_host : float
         Share of all that speaks for any neighbour of a mitochondrion that must speak for one
         neurite for it to lie in that.
-    least_enclosure : float
+    least_enclosure : tuple of float
         Share of its surface that a neurite shares with a larger one, plus half the probability
-        there, from which it is a part of that.
+        there, from which it is a part of that: if it reaches an end of the stack, and if it
+        reaches none.
     """
 
     least_probability: tuple[float, float] = (0.35, 0.3)
@@ -160,7 +161,7 @@ class StitchParams:
     most_dark: float = 0.3
     least_dark_nm: float = 100.0
     least_host: float = 0.3
-    least_enclosure: float = 0.7
+    least_enclosure: tuple[float, float] = (0.7, 0.6)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from connectome.enclosure import enclosed, ends_reached, open_surface
 FACES = np.array([64.0, 240.0, 240.0])  # of voxels of 30 x 8 x 8 nm
 
 
-def joins(labels, least=0.75, probability=0.0):
+def joins(labels, least=0.75, probability=0.0, closed=None):
     """Return (outer, inner) of all that is enclosed in a stack of regions."""
     n = labels.max() + 1
     found = [touching(labels, np.ones(labels.shape), (axis,), n) for axis in range(3)]
@@ -20,7 +20,7 @@ def joins(labels, least=0.75, probability=0.0):
         np.full(pairs.shape[1], probability),
         open_surface(labels, FACES, n),
         ends_reached(labels, n),
-        least,
+        (least, least if closed is None else closed),
     ).tolist()
 
 
@@ -51,6 +51,15 @@ def test_a_border_that_moves_from_section_to_section_is_no_end_to_pass_through()
     assert joins(labels, least=0.7) == [[1, 2]]
     labels[:, 8:12, 5:] = 2  # from border to border
     assert joins(labels, least=0.1) == []
+
+
+def test_what_reaches_no_end_of_the_stack_need_be_surrounded_less():
+    labels = within(np.s_[3:6, 8:12, 8:12])
+    labels[:, :, 12:] = 3  # a third of its surface is a third one's
+    assert joins(labels, least=0.9) == []
+    assert joins(labels, least=0.9, closed=0.5) == [[1, 2]]
+    labels[:6, 8:12, 8:12] = 2  # up to the first section
+    assert joins(labels, least=0.9, closed=0.5) == []
 
 
 def test_a_boundary_that_looks_like_cytoplasm_need_surround_less():
