@@ -153,7 +153,7 @@ class StitchParams:
 
     least_probability: tuple[float, float] = (0.35, 0.3)
     least_width: float = 0.3
-    window_penalty: float = 0.1
+    window_penalty: float = 0.15
     least_share: float = 0.3
     overlap_weight: float = 1.5
     free_difference: float = 0.3

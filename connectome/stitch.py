@@ -125,18 +125,11 @@ def stitch_pieces(
     params = params or StitchParams()
     anchors = np.zeros(int(pieces.max()) + 1, int) if anchors is None else anchors
     thin = thin_sections(voxel_size)
-    # Between thin sections neighbours have stood in for damaged ones.
-    skipped = [z for z in range(len(pieces)) if (z in damaged and not thin) or not pieces[z].any()]
-    if len(skipped) == len(pieces):
-        skipped = []  # poor evidence is better than none
+    skipped = _skipped(pieces, damaged, thin)
     kept = pieces.copy()
     kept[skipped] = 0
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
-    inner = Brightness.unknown(size.size)
-    if em is not None:
-        inner = inner_brightness(kept, em, probability, size.size)
-    dark = (anchors == 0) & inner.dark(params.most_dark, _least_voxels(voxel_size, params))
-    inner = replace(inner, level=np.where(dark, np.nan, inner.level))
+    inner, dark = _seen_inside(kept, em, probability, anchors == 0, voxel_size, params)
     contacts, across, pulled = _weighed(kept, probability, size, inner, thin, skipped, params)
     rated = contacts.probability
     if other is None:
@@ -209,6 +202,26 @@ def _between(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> np.nd
     return np.where(inside & (grown == 0), rest, grown)
 
 
+def _skipped(pieces, damaged, thin) -> list[int]:
+    """Tell which sections say nothing of joins."""
+    # Between thin sections neighbours have stood in for damaged ones.
+    skipped = [z for z in range(len(pieces)) if (z in damaged and not thin) or not pieces[z].any()]
+    return skipped if len(skipped) < len(pieces) else []  # poor evidence is better than none
+
+
+def _seen_inside(
+    pieces, em, probability, free, voxel_size, params
+) -> tuple[Brightness, np.ndarray]:
+    """Tell how bright cytoplasm is in each piece, and which pieces are mitochondria."""
+    if em is None:
+        return Brightness.unknown(free.size), np.zeros(free.size, bool)
+    inner = inner_brightness(pieces, em, probability, free.size)
+    axes = slice(None) if thin_sections(voxel_size) else slice(1, None)
+    voxels = float(np.prod(params.least_dark_nm / np.array(voxel_size[axes])))
+    dark = free & inner.dark(params.most_dark, voxels)
+    return replace(inner, level=np.where(dark, np.nan, inner.level)), dark
+
+
 def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts, np.ndarray]:
     """Find what touches within sections, or in 3D, and what overlaps across, by which share."""
     n = int(pieces.max()) + 1
@@ -275,12 +288,6 @@ def _with_dark(joined, contacts, weight, dark, params) -> tuple[Contraction, np.
     joins, share = hosts(dark, joined.root, pairs, weight, params.least_host)
     share = np.append(np.full(len(joined.joins), np.nan), share)
     return joined.extended(joins, np.zeros(len(joins))), share
-
-
-def _least_voxels(voxel_size, params) -> float:
-    """Return how many voxels a piece of a mitochondrion has at least."""
-    axes = slice(None) if thin_sections(voxel_size) else slice(1, None)
-    return float(np.prod(params.least_dark_nm / np.array(voxel_size[axes])))
 
 
 def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params, lean) -> np.ndarray:
