@@ -128,6 +128,9 @@ class StitchParams:
     least_probability : tuple of float
         Mean neurite probability in a contact from which it pulls pieces together: where sections
         are divided one by one, and where in 3D.
+    ease : float
+        What is taken off that where a person has told some neurites apart: what is known of these
+        keeps false joins from spreading.
     least_width : float
         Width of a boundary, in widths of the smaller piece, below which it is a narrow window.
     window_penalty : float
@@ -152,6 +155,7 @@ class StitchParams:
     """
 
     least_probability: tuple[float, float] = (0.35, 0.3)
+    ease: float = 0.07
     least_width: float = 0.3
     window_penalty: float = 0.15
     least_share: float = 0.3

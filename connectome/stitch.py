@@ -130,6 +130,9 @@ def stitch_pieces(
     kept[skipped] = 0
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
     inner, dark = _seen_inside(kept, em, probability, anchors == 0, voxel_size, params)
+    if anchors.any():
+        eased = tuple(least - params.ease for least in params.least_probability)
+        params = replace(params, least_probability=eased)
     contacts, across, pulled = _weighed(kept, probability, size, inner, thin, skipped, params)
     rated = contacts.probability
     if other is None:

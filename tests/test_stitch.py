@@ -298,6 +298,20 @@ def test_what_a_person_said_outweighs_every_vote(voxel_size):
 
 
 @BOTH
+def test_less_is_asked_of_contacts_where_a_person_has_told_some_neurites_apart(voxel_size):
+    pieces, probability = slabs()
+    params = StitchParams()
+    probability[:, :, 18:22] = params.least_probability[voxel_size == THIN] - params.ease / 2
+    pieces[:, :, 36:], probability[:, :, 35:37] = pieces.max() + 1, 0  # somewhere else
+    said = np.zeros(pieces.max() + 1, int)
+    unknown = stitch_pieces(pieces, probability, voxel_size, anchors=said).neurite
+    assert unknown[1] != unknown[3]
+    said[-1] = 5
+    told = stitch_pieces(pieces, probability, voxel_size, anchors=said).neurite
+    assert told[1] == told[3] != told[-1]
+
+
+@BOTH
 def test_every_contact_tells_whether_and_when_its_pieces_came_together(voxel_size, pieces_of_noise):
     given = (*pieces_of_noise[voxel_size], voxel_size)
     middling = np.median(stitch_pieces(*given).contacts.probability)
