@@ -65,6 +65,11 @@ def test_a_join_and_a_pair_left_apart_are_told_in_words():
     assert apart.words((12, 41)).startswith("12 and 41 may be one neurite")
 
 
+def test_the_join_of_a_mitochondrion_is_told_as_one():
+    (place,) = ranked(log=log_of(contact((1, 10, 10), neurite=12, reason="organelle")))
+    assert place.words() == "12 may hold two neurites, joined here as a mitochondrion (doubt 0.50)"
+
+
 def test_no_two_places_are_seen_in_one_look():
     near = contact((5, 50, 74), doubt=0.5)  # 24 pixels of 8 nm away: 192 nm
     far = contact((5, 50, 76), doubt=0.4)  # 208 nm
