@@ -56,28 +56,44 @@ class Measured:
 
 
 def prepared(
-    path: Path, scratch: Path, first: int = 0, end: int | None = None, step: int = 1
+    path: Path,
+    scratch: Path,
+    first: int = 0,
+    end: int | None = None,
+    step: int = 1,
+    axis: int = 0,
 ) -> Case | None:
     """Bring some sections of a real stack to where both programs can read it."""
     if not path.exists():
         print(f"\n{path.name} is not in {path.parent}: skipped", flush=True)
         return None
-    return aside(prepare_stack, path, scratch, first, end, step)
+    return aside(prepare_stack, path, scratch, first, end, step, axis)
 
 
 def prepare_stack(
-    path: Path, scratch: Path, first: int = 0, end: int | None = None, step: int = 1
+    path: Path,
+    scratch: Path,
+    first: int = 0,
+    end: int | None = None,
+    step: int = 1,
+    axis: int = 0,
 ) -> Case:
-    """Take some sections of a stack, all or every ``step``-th, and whatever truth it has."""
+    """Take some sections of a stack, all or every ``step``-th, and whatever truth it has.
+
+    A stack whose voxels are cubes can be cut along another ``axis``, as if imaged from there.
+    """
     import numpy as np
 
+    def cut(stack):
+        return np.ascontiguousarray(np.moveaxis(stack, axis, 0)[first:end:step])
+
     with np.load(path) as archive:
-        some = slice(first, end, step)
-        arrays = {name: archive[name][some] for name in TRUTHS if name in archive}
+        arrays = {name: cut(archive[name]) for name in TRUTHS if name in archive}
         name = f"{path.stem} from section {first}" if first else path.stem
         name += f", one in {step}" if step > 1 else ""
+        name += f" along {'ZYX'[axis]}" if axis else ""
         voxel_size = archive["voxel_size_nm_zyx"] * (step, 1, 1)
-        return _kept(name, scratch, archive["raw"][some], voxel_size, arrays)
+        return _kept(name, scratch, cut(archive["raw"]), voxel_size, arrays)
 
 
 def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
