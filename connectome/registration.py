@@ -154,8 +154,8 @@ def residual(fixed: np.ndarray, placed: np.ndarray, window: np.ndarray) -> Link:
     known = np.isfinite(fixed) & np.isfinite(placed)
     a, b = (standardised(image, known * window) for image in (fixed, placed))
     slopes = [np.stack(np.gradient(image)) for image in (a, b)]
-    # At the edge of what is known no slope is.
-    weight = window * np.isfinite(slopes[0] + slopes[1]).all(axis=0)
+    # At the edge of what is known no slope is; at a gap of one pixel there is a slope, and no more.
+    weight = window * known * np.isfinite(slopes[0] + slopes[1]).all(axis=0)
     a, b, slope_a, slope_b = (np.where(weight > 0, image, 0) for image in (a, b, *slopes))
     if not (a.any() and b.any()):
         return NOTHING

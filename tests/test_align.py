@@ -17,6 +17,7 @@ from connectome.align import (
 from connectome.deformation import carried, mapping, register_turned, rotation, warped
 from connectome.evaluate import alignment_rms
 from connectome.params import AlignParams
+from connectome.registration import residual, tukey
 
 SIZE = (30.0, 8.0, 8.0)
 MARGIN = 64
@@ -129,6 +130,27 @@ def test_black_that_moves_with_the_sections_is_not_registered():
     sections = imaged(np.repeat(texture(6), 4, axis=0), moves)
     sections[:, :20] = sections[:, :, -12:] = 0
     assert left_over(sections, moves) < 0.1
+
+
+@pytest.mark.parametrize("moves", [np.zeros((4, 2)), np.array([(0, 0), (2, 1), (-1, 3), (4, 0)])])
+def test_black_specks_do_no_harm(moves):
+    sections = imaged(np.repeat(texture(6), 4, axis=0), moves)
+    for section in sections[1:3]:
+        section[40:43, 71] = section[41, 70:73] = 0
+    found = estimate_alignment(sections, (10.0, 10.0, 10.0))
+    assert found.confidence.min() > 0.9
+    assert alignment_rms(found.shifts, -moves) < 0.05
+
+
+def test_a_gap_of_one_pixel_does_not_hide_by_how_much_sections_miss():
+    scene = texture(6)[0]
+    whole, missed = imaged([scene, scene], [(0, 0), (0.2, -0.3)])
+    whole, missed = (whole[:, :100], missed[:, :100])
+    expected = residual(whole, missed, tukey(whole.shape, 0.7))
+    whole[50, 50] = np.nan  # its neighbours tell of a slope there, it does not
+    found = residual(whole, missed, tukey(whole.shape, 0.7))
+    assert found.shift == pytest.approx(expected.shift, abs=0.01)
+    assert found.fit == pytest.approx(expected.fit, abs=0.01)
 
 
 def test_pixels_need_not_be_square():
