@@ -55,18 +55,12 @@ class Measured:
 # --- stacks -------------------------------------------------------------------------------------
 
 
-def prepared(
-    path: Path,
-    scratch: Path,
-    first: int = 0,
-    end: int | None = None,
-    step: int = 1,
-    axis: int = 0,
-) -> Case | None:
-    """Bring some sections of a real stack to where both programs can read it."""
+def prepared(path: Path, scratch: Path, *sections: int | None, axis: int = 0) -> Case | None:
+    """Bring sections of a real stack, as `prepare_stack` takes them, to where programs read it."""
     if not path.exists():
         print(f"\n{path.name} is not in {path.parent}: skipped", flush=True)
         return None
+    first, end, step = (*sections, *(0, None, 1)[len(sections) :])
     return aside(prepare_stack, path, scratch, first, end, step, axis)
 
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INSIDE = (
-    0.7  # neurite probability of what lies well inside a piece, or of a membrane if turned round
-)
+INSIDE = 0.7  # neurite probability above which a voxel lies well inside; 1 less it, on a membrane
 FEWEST = 20  # voxels inside a piece that tell how bright it is
 EVERY = 7  # voxels between those that tell how bright membranes and most cytoplasm are
 
@@ -113,17 +111,7 @@ def hosts(
     share : ndarray of float, shape (J,)
         What share spoke for each.
     """
-    speaks = {piece: {} for piece in np.flatnonzero(dark).tolist()}
-    beside = {piece: [] for piece in speaks}
-    either_way = np.concatenate([pairs, pairs[::-1]], axis=1)
-    told = np.tile(weight, 2)
-    placed = dark[either_way[0]] & (told > 0)
-    for piece, other, speaking in zip(*either_way[:, placed].tolist(), told[placed], strict=True):
-        if dark[other]:
-            beside[piece].append((other, speaking))
-        else:
-            neurite = int(root[other])
-            speaks[piece][neurite] = speaks[piece].get(neurite, 0.0) + speaking
+    speaks, beside = _spoken_for(dark, root, pairs, weight)
     all_of_it = {
         piece: sum(speaks[piece].values()) + sum(speaking for _, speaking in beside[piece])
         for piece in speaks
@@ -151,3 +139,19 @@ def hosts(
                 speaks[other][neurite] = speaks[other].get(neurite, 0.0) + speaking
                 look(other)
     return np.array(joins, int).reshape(-1, 2), np.array(shares)
+
+
+def _spoken_for(dark, root, pairs, weight) -> tuple[dict, dict]:
+    """Tell what speaks for which neurite, and for which dark neighbours, of every dark piece."""
+    speaks = {piece: {} for piece in np.flatnonzero(dark).tolist()}
+    beside = {piece: [] for piece in speaks}
+    either_way = np.concatenate([pairs, pairs[::-1]], axis=1)
+    told = np.tile(weight, 2)
+    placed = dark[either_way[0]] & (told > 0)
+    for piece, other, speaking in zip(*either_way[:, placed].tolist(), told[placed], strict=True):
+        if dark[other]:
+            beside[piece].append((other, speaking))
+        else:
+            neurite = int(root[other])
+            speaks[piece][neurite] = speaks[piece].get(neurite, 0.0) + speaking
+    return speaks, beside
