@@ -186,7 +186,13 @@ def _reading(uri: str) -> Iterator[None]:
         *(OSError, ValueError, KeyError, IndexError, TypeError, EOFError, SyntaxError),
         *(zipfile.BadZipFile, zlib.error, struct.error, ElementTree.ParseError),
     ) as error:
-        raise DataError(f"{uri} cannot be read: {error}", "the file may be damaged") from error
+        # numpy's own words tell how to load a pickle all the same.
+        why = "it is a pickle or no array" if "pickle" in str(error) else error
+        raise DataError(
+            f"{uri} cannot be read: {why}",
+            "nothing was read; the file may be damaged",
+            "a fresh copy of it, or export the stack again",
+        ) from error
 
 
 def _check(stack: Stack, kind: Kind) -> None:

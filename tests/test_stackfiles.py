@@ -162,6 +162,15 @@ def test_a_missing_file_is_a_data_error_that_names_the_nearest(tmp_path):
         open_stack(str(tmp_path / "nowhere" / "wrom.npy"))
 
 
+def test_what_is_no_array_is_said_to_be_none_and_nobody_told_to_load_a_pickle(tmp_path):
+    np.save(tmp_path / "pickle.npy", np.array([{}], object), allow_pickle=True)
+    (tmp_path / "text.npy").write_text("x")
+    for name, why in (("pickle.npy", "Python objects"), ("text.npy", "a pickle or no array")):
+        with pytest.raises(DataError, match=rf"{why}(?s:.*)try: ") as error:
+            open_stack(str(tmp_path / name))
+        assert "allow_pickle" not in str(error.value)
+
+
 def test_hdf5_without_a_dataset_lists_those_there_are(tmp_path):
     path = write_h5(tmp_path / "a.h5", volumes__raw=STACK, volumes__ids=STACK[0], flat=[1, 2])
     for uri in (path, f"{path}:/nothing"):
