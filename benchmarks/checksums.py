@@ -124,7 +124,7 @@ def summary(outdir: Path) -> dict:
     checksums = {}
     for path in sorted(outdir.rglob("*")):
         name = str(path.relative_to(outdir))
-        if path.suffix in READERS and not name.startswith("runs/") and not path.name[0] == ".":
+        if path.suffix in READERS and not name.startswith("runs/") and path.name[0] != ".":
             name = name.replace("em_aligned_float32", "em_aligned_float16")
             checksums |= {f"{name}{part}": digest for part, digest in READERS[path.suffix](path)}
     for path in sorted((outdir / "runs/models").glob("*.npz")):
