@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from connectome import commandline
-from connectome.errors import UsageError
+from connectome.cli import arguments
+from connectome.core.errors import UsageError
 
 EXAMPLES = """\
 examples:
@@ -32,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         _proofread(outdir, args, sections, ["napari_proofread.py", *(argv or [])])
 
 
-def _parser() -> commandline.Parser:
-    parser = commandline.Parser(
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
         prog="napari_proofread.py", description=__doc__, epilog=EXAMPLES, add_help=True
     )
-    commandline.add_outdir(parser, "of a run")
+    arguments.add_outdir(parser, "of a run")
     parser.add_argument(
         "--labels",
         default="auto",
@@ -53,7 +53,7 @@ def _parser() -> commandline.Parser:
     )
     parser.add_argument(
         "--n_slices",
-        type=commandline.count,
+        type=arguments.count,
         default=4,
         metavar="N",
         help="how many auto chooses (default: %(default)s)",
@@ -92,13 +92,13 @@ def _sections(words: Sequence[str]) -> list[int] | None:
 
 
 def _proofread(outdir: Path, args, sections: list[int] | None, command: list[str]) -> None:
-    from connectome.draft import read_draft
-    from connectome.screen import require_window
+    from connectome.io.draft import read_draft
+    from connectome.proofread.viewer.display_check import require_window
 
     read_draft(outdir)  # what is missing is said before the slow part
     require_window()
     print("opening the window, which takes a few seconds", flush=True)
-    from connectome.window import proofread
+    from connectome.proofread.viewer.window import proofread
 
     chosen = {"labels": args.labels, "sections": sections, "n_sections": args.n_slices}
     n_unsaved = proofread(outdir, **chosen, user=args.user, recover=args.recover, command=command)
@@ -109,10 +109,10 @@ def _proofread(outdir: Path, args, sections: list[int] | None, command: list[str
 
 
 def _replay(outdir: Path) -> None:
-    from connectome.audit import audit
+    from connectome.proofread.session.replay import audit
 
     print(audit(outdir))
 
 
 if __name__ == "__main__":
-    commandline.run(main, sys.argv[1:])
+    arguments.run(main, sys.argv[1:])

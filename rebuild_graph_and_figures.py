@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from connectome import commandline
+from connectome.cli import arguments
 
 EXAMPLES = """\
 examples:
@@ -20,19 +20,19 @@ reviewed synapses (tables/synapses_reviewed.csv) override detected ones
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and rebuild."""
     args = _parser().parse_args(argv)
-    from connectome.console import Console
-    from connectome.rebuild import RebuildConfig, rebuild
+    from connectome.cli.console import Console
+    from connectome.workflows.rebuild import RebuildConfig, rebuild
 
     told = (args.outdir, args.labels, args.ground_truth, args.threads, args.directed)
     config = RebuildConfig(*told)
     rebuild(config, Console(args.quiet), ["rebuild_graph_and_figures.py", *(argv or [])])
 
 
-def _parser() -> commandline.Parser:
-    parser = commandline.Parser(
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
         prog="rebuild_graph_and_figures.py", description=__doc__, epilog=EXAMPLES
     )
-    commandline.add_outdir(parser, "of the run")
+    arguments.add_outdir(parser, "of the run")
     parser.add_argument(
         "--labels",
         default="auto",
@@ -42,21 +42,21 @@ def _parser() -> commandline.Parser:
     )
     parser.add_argument(
         "--ground_truth",
-        type=commandline.path,
+        type=arguments.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
-    commandline.add_undirected(parser, default=None)
+    arguments.add_undirected(parser, default=None)
     parser.add_argument(
         "--directed",
         action="store_true",
         default=None,
         help="give them their directions back (default: as in the graph that is there)",
     )
-    commandline.add_threads(parser)
+    arguments.add_threads(parser)
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser
 
 
 if __name__ == "__main__":
-    commandline.run(main, sys.argv[1:])
+    arguments.run(main, sys.argv[1:])

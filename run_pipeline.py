@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from connectome import commandline
-from connectome.params import (
+from connectome.cli import arguments
+from connectome.core.params import (
     DEFAULT_CUTOUT,
     DEFAULT_DATASET,
     DEFAULT_SEED,
@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # What is loaded stays for good: looking for garbage among it takes a twentieth of a short run.
     gc.disable()
-    from connectome import pipeline
-    from connectome.console import Console
+    from connectome.cli.console import Console
+    from connectome.workflows import pipeline
 
     gc.freeze()
     gc.enable()
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         pipeline.run(config, console, ["run_pipeline.py", *(argv or [])])
 
 
-def _parser() -> commandline.Parser:
-    parser = commandline.Parser(
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
         prog="run_pipeline.py", description=__doc__, epilog=EXAMPLES, add_help=True
     )
     source = parser.add_argument_group("what to take")
@@ -77,7 +77,7 @@ def _parser() -> commandline.Parser:
     source.add_argument(
         "--cutout",
         nargs=3,
-        type=commandline.count,
+        type=arguments.count,
         metavar=AXES,
         help=f"size in voxels; a preset wins (default: {' '.join(map(str, DEFAULT_CUTOUT))};"
         " a local file is taken whole)",
@@ -85,26 +85,26 @@ def _parser() -> commandline.Parser:
     source.add_argument(
         "--origin",
         nargs=3,
-        type=commandline.index,
+        type=arguments.index,
         metavar=AXES,
         help="exact corner in voxels (default: near the centre, varied by --seed)",
     )
     source.add_argument(
         "--resolution",
-        type=commandline.index,
+        type=arguments.index,
         metavar="MIP",
         help="BossDB mip (default: nearest 8 nm in plane)",
     )
     source.add_argument(
         "--voxel_size",
         nargs=3,
-        type=commandline.length,
+        type=arguments.length,
         metavar=("Z", "Y", "X"),
         help="in nm, for files that carry none",
     )
     source.add_argument(
         "--seed",
-        type=commandline.seed,
+        type=arguments.seed,
         default=DEFAULT_SEED,
         help="of every random choice (default: %(default)s)",
     )
@@ -119,7 +119,7 @@ def _parser() -> commandline.Parser:
     work.add_argument(
         "--simulate_misalignment",
         nargs="?",
-        type=commandline.length,
+        type=arguments.length,
         const=DEFAULT_SIGMA_PX,
         default=0.0,
         metavar="SIGMA_PX",
@@ -157,16 +157,16 @@ def _parser() -> commandline.Parser:
     )
     work.add_argument(
         "--ground_truth",
-        type=commandline.path,
+        type=arguments.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
-    commandline.add_undirected(work)
-    commandline.add_threads(work)
+    arguments.add_undirected(work)
+    arguments.add_threads(work)
     work.add_argument("--dry_run", action="store_true", help="print the plan; fetch no voxels")
 
     out = parser.add_argument_group("what to leave")
-    commandline.add_outdir(out)
+    arguments.add_outdir(out)
     out.add_argument(
         "--save_minimal",
         action="store_true",
@@ -212,4 +212,4 @@ def _config(args) -> RunConfig:
 
 
 if __name__ == "__main__":
-    commandline.run(main, sys.argv[1:])
+    arguments.run(main, sys.argv[1:])

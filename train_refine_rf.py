@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from connectome import commandline
-from connectome.params import DEFAULT_SEED
+from connectome.cli import arguments
+from connectome.core.params import DEFAULT_SEED
 
 EXAMPLES = """\
 examples:
@@ -26,13 +26,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from functools import partial
     from pathlib import Path
 
-    from connectome import forest, models
-    from connectome.console import Console
-    from connectome.refine import RefineConfig, refine
+    from connectome.cli.console import Console
+    from connectome.io import model_files
+    from connectome.refine import forest
+    from connectome.workflows.refine import RefineConfig, refine
 
     learn = forest.train
     if args.apply is not None:
-        learn = partial(forest.apply, models.read_model(Path(args.apply), forest.KIND))
+        learn = partial(forest.apply, model_files.read_model(Path(args.apply), forest.KIND))
     params = forest.ForestParams(args.n_estimators, args.max_pixels, args.apply)
     config = RefineConfig(
         forest.KIND, args.outdir, args.ground_truth, args.seed, args.threads, params
@@ -40,45 +41,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     refine(config, learn, Console(args.quiet), ["train_refine_rf.py", *(argv or [])])
 
 
-def _parser() -> commandline.Parser:
-    parser = commandline.Parser(prog="train_refine_rf.py", description=__doc__, epilog=EXAMPLES)
-    commandline.add_outdir(parser, "of the run")
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(prog="train_refine_rf.py", description=__doc__, epilog=EXAMPLES)
+    arguments.add_outdir(parser, "of the run")
     parser.add_argument(
         "--n_estimators",
-        type=commandline.count,
+        type=arguments.count,
         default=N_ESTIMATORS,
         metavar="N",
         help="trees (default: %(default)s)",
     )
     parser.add_argument(
         "--max_pixels",
-        type=commandline.count,
+        type=arguments.count,
         default=MAX_PIXELS,
         metavar="N",
         help="voxels to learn from, half of them on membranes (default: %(default)s)",
     )
     parser.add_argument(
         "--apply",
-        type=commandline.path,
+        type=arguments.path,
         metavar="MODEL",
         help="learn nothing; apply a model of runs/models/ of this or another cutout",
     )
     parser.add_argument(
         "--ground_truth",
-        type=commandline.path,
+        type=arguments.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against",
     )
     parser.add_argument(
         "--seed",
-        type=commandline.seed,
+        type=arguments.seed,
         default=DEFAULT_SEED,
         help="of every random choice (default: %(default)s)",
     )
-    commandline.add_threads(parser)
+    arguments.add_threads(parser)
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser
 
 
 if __name__ == "__main__":
-    commandline.run(main, sys.argv[1:])
+    arguments.run(main, sys.argv[1:])

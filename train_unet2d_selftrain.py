@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from connectome import commandline
+from connectome.cli import arguments
 
 EXAMPLES = """\
 examples:
@@ -22,7 +22,7 @@ examples:
 interrupted training goes on from its last checkpoint when the same command is given again
 """
 # Weights learned on phantoms (benchmarks/learn_unet.py) of thick sections, and of thin ones.
-STARTS = {False: "connectome/unet_thick.npz", True: "connectome/unet_thin.npz"}
+STARTS = {False: "unet_thick.npz", True: "unet_thin.npz"}
 CHECKPOINT = "unet_checkpoint.npz"
 EMPTY = "are damaged or without any id"
 GOES_ON = "earlier results are as they were; the same command{} goes on from the last checkpoint"
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Threads that wait for others in a spin starve whatever else the machine does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if find_spec("torch") is None:
-        from connectome.errors import UsageError
+        from connectome.core.errors import UsageError
 
         raise UsageError(
             "PyTorch is not installed", "there is no U-Net without it", "pip install torch"
@@ -56,15 +56,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _refine(args, command: Sequence[str]) -> None:
     """Train as told, and take what comes of it to neurites."""
-    from connectome import layout, unet
-    from connectome.console import Console
-    from connectome.refine import RefineConfig, refine
-    from connectome.selftrain import DEFAULT_MINUTES, UnetParams
+    from connectome.cli.console import Console
+    from connectome.io import paths
+    from connectome.refine import unet
+    from connectome.refine.selftrain import DEFAULT_MINUTES, UnetParams
+    from connectome.workflows.refine import RefineConfig, refine
 
     minutes = None if args.epochs else args.minutes or DEFAULT_MINUTES
     params = UnetParams(minutes, args.epochs, args.rounds, args.device)
     outdir = Path(args.outdir)
-    checkpoint = outdir / layout.MODELS / CHECKPOINT
+    checkpoint = outdir / paths.MODELS / CHECKPOINT
     unet.chosen_device(args.device)  # say at once if there is none
     unet.use_threads(args.threads)
     config = RefineConfig("unet", str(outdir), args.ground_truth, args.seed, args.threads, params)
@@ -93,15 +94,18 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
 
     Training that begins anew leaves an old checkpoint where it is until it has one of its own.
     """
-    from connectome import evaluate, models, selftrain
-    from connectome.training import usable
-    from connectome.volume import thin_sections
+    from connectome import evaluate
+    from connectome.core.volume import thin_sections
+    from connectome.io import model_files
+    from connectome.refine import selftrain
+    from connectome.refine.data import usable
+    from connectome.weights import weights_path
 
     def voi(found, reference):
         return evaluate.segmentation_scores(found, reference)["voi"]
 
     def keep(meta, arrays):
-        models.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)
+        model_files.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)
 
     if material.proofread is None:
         console.say(EXPECT)
@@ -114,8 +118,8 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
             console.say(f"nothing is learned from proofread sections that {EMPTY}: {which}")
     going_on = checkpoint.exists() and not anew
     kept = _kept(checkpoint) if going_on else None
-    start = Path(__file__).parent / STARTS[thin_sections(material.voxel_size)]
-    weights = models.read_model(start, config.kind)[1]
+    start = weights_path(STARTS[thin_sections(material.voxel_size)])
+    weights = model_files.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
     training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
     learned = training.run()
@@ -126,12 +130,13 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
 
 def _applying(path: Path):
     """Return what checks, and what does it, to judge a stack with a model of another one."""
-    from connectome import models, selftrain, unet
+    from connectome.io import model_files
+    from connectome.refine import selftrain, unet
 
-    model = models.read_model(path, unet.KIND)
+    model = model_files.read_model(path, unet.KIND)
 
     def check(draft, proofread):
-        models.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, path.name)
+        model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, path.name)
 
     def learn(material, config, console):
         return selftrain.applied(material, model, config.params.device, console.bar)
@@ -141,27 +146,27 @@ def _applying(path: Path):
 
 def _check_proofread(draft, proofread) -> None:
     """Refuse proofread sections if there is nothing in any of them to learn from."""
-    from connectome import layout
-    from connectome.errors import DataError
-    from connectome.training import usable
+    from connectome.core.errors import DataError
+    from connectome.io import paths
+    from connectome.refine.data import usable
 
     if proofread and not usable(proofread, draft.damaged):
         which = " ".join(map(str, proofread.sections))
         raise DataError(
-            f"all proofread sections {EMPTY}: {which} of {draft.outdir / layout.CORRECTED}",
+            f"all proofread sections {EMPTY}: {which} of {draft.outdir / paths.CORRECTED}",
             "the U-Net cannot learn from them, nor be judged by them",
             f"napari_proofread.py, and mark another section as proofread; or take these out of"
-            f" {draft.outdir / layout.PROOFREAD}",
+            f" {draft.outdir / paths.PROOFREAD}",
         )
 
 
 def _kept(checkpoint: Path):
     """Read where training was left."""
-    from connectome import models
-    from connectome.errors import DataError
+    from connectome.core.errors import DataError
+    from connectome.io import model_files
 
     try:
-        return models.read_model(checkpoint, CHECKPOINT)
+        return model_files.read_model(checkpoint, CHECKPOINT)
     except DataError as error:
         raise DataError(
             f"the checkpoint {checkpoint} cannot be read: it is damaged, or none",
@@ -170,14 +175,14 @@ def _kept(checkpoint: Path):
         ) from error
 
 
-def _parser() -> commandline.Parser:
-    parser = commandline.Parser(
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
         prog="train_unet2d_selftrain.py", description=__doc__, epilog=EXAMPLES
     )
-    commandline.add_outdir(parser, "a run to refine")
+    arguments.add_outdir(parser, "a run to refine")
     parser.add_argument(
         "--ground_truth",
-        type=commandline.path,
+        type=arguments.path,
         metavar="PATH",
         help="labels of the source or the cutout, to score against; nothing is learned from them",
     )
@@ -185,21 +190,21 @@ def _parser() -> commandline.Parser:
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--minutes",
-        type=commandline.length,
+        type=arguments.length,
         metavar="N",
         help="wall time of training, all rounds together (default: 5, and 0 where no section is"
         " proofread); what follows takes about half a minute more",
     )
     length.add_argument(
         "--epochs",
-        type=commandline.count,
+        type=arguments.count,
         metavar="N",
         help="times each round goes through the stack at most: the same seed then gives the same"
         " result",
     )
     train.add_argument(
         "--rounds",
-        type=commandline.count,
+        type=arguments.count,
         default=2,
         metavar="N",
         help="of self-training; each is kept only if it does no harm (default: %(default)s)",
@@ -212,17 +217,17 @@ def _parser() -> commandline.Parser:
     )
     train.add_argument(
         "--seed",
-        type=commandline.seed,
+        type=arguments.seed,
         default=0,
         help="of every random choice (default: %(default)s)",
     )
-    commandline.add_threads(train)
+    arguments.add_threads(train)
     train.add_argument(
         "--restart", action="store_true", help="begin anew, whatever checkpoint there is"
     )
     train.add_argument(
         "--apply",
-        type=commandline.path,
+        type=arguments.path,
         metavar="MODEL",
         help="train nothing: use a model of runs/models/",
     )
@@ -231,4 +236,4 @@ def _parser() -> commandline.Parser:
 
 
 if __name__ == "__main__":
-    commandline.run(main, sys.argv[1:])
+    arguments.run(main, sys.argv[1:])

@@ -22,8 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from connectome import layout, runlog  # noqa: E402
-from connectome.errors import ConnectomeError  # noqa: E402
+from connectome import runlog
+from connectome.core.errors import ConnectomeError
+from connectome.io import paths
 
 DATA = ROOT / "../shared/data"
 PHANTOM_SHAPE = (48, 192, 192)
@@ -92,7 +93,7 @@ def prepare_stack(
 
 def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
     """Make the phantom; the pipeline makes its own, as its users do, from the same seed."""
-    from connectome.phantom import make_phantom
+    from connectome.phantom.neuropil import make_phantom
 
     phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
     truth = phantom.truth
@@ -126,7 +127,7 @@ def prepare_turned(case: Case, sigma_degrees: float) -> Case:
     """Turn every section of a stack about its middle by a known, random angle."""
     import numpy as np
 
-    from connectome.deformation import mapping, rotation, warped
+    from connectome.align.affine import mapping, rotation, warped
 
     with np.load(case.folder / "stack.npz") as archive:
         raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
@@ -178,10 +179,10 @@ def run_reference_to_neurites(case: Case, outdir: Path) -> None:
     even = poc_reference.preprocess(np.load(case.folder / "source.npy"))
     aligned, shifts = poc_reference.align(even)
     labels = poc_reference.stitch(poc_reference.segment(aligned))
-    for name in (layout.LABELS, layout.SHIFTS):
+    for name in (paths.LABELS, paths.SHIFTS):
         (outdir / name).parent.mkdir(parents=True, exist_ok=True)
-    np.save(outdir / layout.LABELS, labels)
-    layout.write_json(outdir / layout.SHIFTS, {"shifts": shifts.tolist()})
+    np.save(outdir / paths.LABELS, labels)
+    paths.write_json(outdir / paths.SHIFTS, {"shifts": shifts.tolist()})
 
 
 def run_ours(case: Case, outdir: Path, *flags: str) -> Measured:
@@ -220,17 +221,17 @@ def applied(outdir: Path, with_trend: bool = False):
     """Read the (Z, 2) shifts that a program applied, or would have with the trend it left alone."""
     import numpy as np
 
-    table = json.loads((outdir / layout.SHIFTS).read_text())
+    table = json.loads((outdir / paths.SHIFTS).read_text())
     return np.asarray(table["shifts"]) + (np.asarray(table["trend"]) if with_trend else 0)
 
 
-def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str = layout.LABELS):
+def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str = paths.LABELS):
     """Read a program's labels, and the true ones moved as it moved the sections."""
     import numpy as np
 
-    from connectome.align import apply_shifts
+    from connectome.align.estimate import apply_shifts
 
-    moves = json.loads((outdir / layout.SHIFTS).read_text())
+    moves = json.loads((outdir / paths.SHIFTS).read_text())
     with np.load(case.folder / "stack.npz") as archive:
         true = apply_shifts(
             archive[truth], moves["shifts"], order=0, matrices=moves.get("matrices")
@@ -243,7 +244,7 @@ def scores_per_section(
     outdir: Path,
     truth: str = "labels",
     profiles: bool = False,
-    labels: str = layout.LABELS,
+    labels: str = paths.LABELS,
 ) -> tuple[float, float]:
     """Score each section by itself; unconnected ``profiles`` of an id as different ones if so."""
     from connectome.evaluate import segmentation_scores
@@ -286,7 +287,7 @@ def left_turned(original: Path, turned: Path, folder: Path) -> float:
     import numpy as np
 
     def angles(outdir):
-        matrices = json.loads((outdir / layout.SHIFTS).read_text()).get("matrices")
+        matrices = json.loads((outdir / paths.SHIFTS).read_text()).get("matrices")
         matrices = np.eye(2)[None] if matrices is None else np.asarray(matrices)
         return np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
 

@@ -34,7 +34,8 @@ from cases import (
     run_reference,
 )
 
-from connectome import commandline, layout
+from connectome.cli import arguments
+from connectome.io import paths
 
 REFERENCE, OURS = "reference", "this pipeline"
 SIGMA_PX = 1.0
@@ -42,7 +43,7 @@ SIGMA_PX = 1.0
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare the stacks, run both programs on each in turn, and print one table per stack."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the phantom alone")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs of each program")
@@ -133,7 +134,7 @@ def scored(case: Case, outdir: Path) -> dict[str, float]:
         synapses = pd.read_csv(case.folder / "synapses.csv")
         section = synapses["z"].round().astype(int)
         synapses[["y", "x"]] += shifts[section]
-        found = pd.read_csv(outdir / layout.SYNAPSES)
+        found = pd.read_csv(outdir / paths.SYNAPSES)
         for limit, score in evaluate.synapse_scores(found, synapses, voxel_size).items():
             scores[f"synapse F1 within {limit} nm"] = score["f1"]
     if true_shifts is not None:
@@ -142,4 +143,4 @@ def scored(case: Case, outdir: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -24,9 +24,11 @@ from cases import DATA, PHANTOM_SHAPE, print_table
 from scipy import stats
 from scipy.cluster.hierarchy import DisjointSet
 
-from connectome import align, commandline, preprocess, segments
-from connectome.phantom import make_phantom
-from connectome.road import rated_membranes, to_neurites
+from connectome import align, preprocess
+from connectome.cli import arguments
+from connectome.phantom.neuropil import make_phantom
+from connectome.triage import uncertainty
+from connectome.workflows.neurites import rated_membranes, to_neurites
 
 SEEDS = (101, 102, 103)
 FIRST = 20
@@ -41,7 +43,7 @@ TITLES = ("by doubt, and in the obvious order", "wrong", "AUC", "of first 20", "
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one table for all stacks."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     args = parser.parse_args(argv)
     rows = []
@@ -79,8 +81,8 @@ def reconstructed(raw, truth, voxel_size):
     stacks = (even, aligned, tissue, voxel_size, moves)
     probability = rated_membranes(*stacks, found.damaged, threads=2)
     made = to_neurites(probability, aligned, tissue, voxel_size, found.damaged)
-    log = segments.merge_log(made.stitched, made.pieces, voxel_size)
-    table = segments.segment_table(made.labels, voxel_size, made.stitched, log)
+    log = uncertainty.merge_log(made.stitched, made.pieces, voxel_size)
+    table = uncertainty.segment_table(made.labels, voxel_size, made.stitched, log)
     return log, table, (made.labels, made.pieces, truth)
 
 
@@ -150,4 +152,4 @@ def scores(order, wrong, volume) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -1,9 +1,9 @@
 """Learn on phantoms what a membrane looks like, and write the two networks that ship.
 
-Usage: python benchmarks/learn_membranes.py [--out connectome/membrane_networks.json]
+Usage: python benchmarks/learn_membranes.py [--out connectome/weights/membrane_networks.json]
 
 Phantoms of many voxel sizes, blurs, noises and contrasts are imaged, and a small network learns
-to tell membrane from the rest by the features of `connectome.features`: one network for features
+to tell membrane from the rest by the features of `connectome.membranes.features`: one network for features
 within sections, one for features in 3D. No real tissue is used, so every real volume is a test.
 The same seeds give the same networks; it takes a minute or two, and scikit-learn, which comes with
 `requirements-dev.txt`.
@@ -20,11 +20,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from connectome import commandline, evidence, features, network, preprocess  # noqa: E402
-from connectome.layout import write_json  # noqa: E402
-from connectome.phantom import make_phantom  # noqa: E402
-from connectome.phantom_tissue import PhantomParams  # noqa: E402
-from connectome.resolution import halved  # noqa: E402
+from connectome import preprocess
+from connectome.cli import arguments
+from connectome.core.pyramid import halved
+from connectome.io.paths import write_json
+from connectome.membranes import features, mlp, predict
+from connectome.phantom.neuropil import make_phantom
+from connectome.phantom.tissue import PhantomParams
 
 # Voxel sizes (z, y, x) in nm; a seed each, far from those that anything is scored on.
 VOXEL_SIZES = {
@@ -48,8 +50,8 @@ STARTS = 2  # networks whose verdicts are averaged: where one strays, the other 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Learn both networks and write them."""
-    parser = commandline.Parser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=network.NETWORKS, help="where to write them")
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=mlp.NETWORKS, help="where to write them")
     args = parser.parse_args(argv)
     write_json(args.out, {str(n_axes): learned(n_axes) for n_axes in VOXEL_SIZES})
     print(f"wrote {args.out}")
@@ -96,7 +98,7 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     tissue = preprocess.find_tissue(em)
     even = preprocess.preprocess(em, tissue, voxel_size)
     image = features.standardised(even, tissue)
-    if evidence.fine_pixels(voxel_size):
+    if predict.fine_pixels(voxel_size):
         image, tissue, labels = halved(image, (1, 2)), tissue[:, ::2, ::2], labels[:, ::2, ::2]
         voxel_size = (voxel_size[0], 2 * voxel_size[1], 2 * voxel_size[2])
     described = features.voxel_features(image, voxel_size, n_axes)[:, tissue]
@@ -110,7 +112,7 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
             for kind, n in ((True, n_membrane), (False, SAMPLES - n_membrane))
         ]
     )
-    return described[:, chosen].T.clip(-evidence.OUTLIER, evidence.OUTLIER), membrane[chosen]
+    return described[:, chosen].T.clip(-predict.OUTLIER, predict.OUTLIER), membrane[chosen]
 
 
 def imaged(
@@ -147,4 +149,4 @@ def borders(labels: np.ndarray, n_axes: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -1,6 +1,6 @@
 """Learn on phantoms what tells a synapse and its presynaptic side; write the weights that ship.
 
-Usage: python benchmarks/learn_synapses.py [--out connectome/synapse_weights.json]
+Usage: python benchmarks/learn_synapses.py [--out connectome/weights/synapse_weights.json]
 
 The main job is run on phantoms of several voxel sizes. Their candidates, matched with the true
 synapses within 200 nm, teach a logistic model; which neighbour is the true presynaptic neurite
@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 from cases import Case, aside, run_ours
 
-from connectome import commandline, layout, plausibility
-from connectome.matching import match_points, named_elsewhere
+from connectome.cli import arguments
+from connectome.core.point_matching import match_points, named_elsewhere
+from connectome.io import paths
+from connectome.synapses import scoring
 
 # Voxel size (z, y, x), shape (X, Y, Z), how many, and how much larger they are also taken to be.
 PHANTOMS = (
@@ -38,10 +40,8 @@ TYPICAL = (0.25, 0.6)  # chances of candidates that verdicts turn about
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Learn both models and write them."""
-    parser = commandline.Parser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=plausibility.WEIGHTS, help="where to write them"
-    )
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=scoring.WEIGHTS, help="where to write them")
     args = parser.parse_args(argv)
     values, verdicts, choices, true_size = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -54,21 +54,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     values, verdicts, true_size = map(np.array, (values, verdicts, true_size))
     spread = values.std(axis=0)
     nothing = np.zeros(len(spread))
-    weights, bias = plausibility.fitted(values, verdicts, (nothing, 0.0), (1 / spread, BIAS_SPREAD))
+    weights, bias = scoring.fitted(values, verdicts, (nothing, 0.0), (1 / spread, BIAS_SPREAD))
     slope, shift = calibrated((values @ weights + bias)[true_size], verdicts[true_size])
     weights, bias = slope * weights, slope * bias + shift
     chances = 1 / (1 + np.exp(-(values @ weights + bias)))
     typical = (chances > TYPICAL[0]) & (chances < TYPICAL[1]) & true_size
     direction = chosen_by(choices)
-    layout.write_json(
+    paths.write_json(
         args.out,
         {
-            "evidence": list(plausibility.SIGNS),
+            "evidence": list(scoring.SIGNS),
             "weights": weights.round(4).tolist(),
             "bias": round(bias, 4),
             "centre": values[typical].mean(axis=0).round(4).tolist(),
             "spread": spread.round(4).tolist(),
-            "directions": list(plausibility.DIRECTION),
+            "directions": list(scoring.DIRECTION),
             "direction": direction.round(4).tolist(),
         },
     )
@@ -100,15 +100,16 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     """
     import pandas as pd
 
-    from connectome import densities, synapses
-    from connectome.draft import read_draft
-    from connectome.params import SynapseParams
+    from connectome import synapses
+    from connectome.core.params import SynapseParams
+    from connectome.io.draft import read_draft
+    from connectome.synapses import densities
 
     draft = read_draft(outdir)
     size = tuple(scale * length for length in draft.aligned.voxel_size)
     params = SynapseParams(least_score=0.0)
     sight = densities.look(draft.aligned.data, draft.labels, size, draft.damaged, params)
-    true = pd.read_csv(outdir / layout.TRUE_SYNAPSES)
+    true = pd.read_csv(outdir / paths.TRUE_SYNAPSES)
     places = true[["z", "y", "x"]].to_numpy(float) * size
     judge = even_handed()
     rows, near = [], []
@@ -128,16 +129,14 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
         names = named_elsewhere(ids, place, draft.labels, draft.truth.labels, size)
         right = np.equal(names, true["pre_id"][synapse])
         if np.count_nonzero(right) == 1:  # neither lost nor split
-            choices.append((plausibility.pulls(near[found]), int(np.argmax(right))))
-    return list(plausibility.evidence(table)), verdicts.tolist(), choices
+            choices.append((scoring.pulls(near[found]), int(np.argmax(right))))
+    return list(scoring.evidence(table)), verdicts.tolist(), choices
 
 
-def even_handed() -> plausibility.Judge:
+def even_handed() -> scoring.Judge:
     """Return a judge who knows nothing yet: what lies most in a neurite is its own."""
-    n = len(plausibility.SIGNS)
-    return plausibility.Judge(
-        np.zeros(n), 0.0, np.zeros(n), np.ones(n), np.array([1.0, 0.0, 0.0, 0.0])
-    )
+    n = len(scoring.SIGNS)
+    return scoring.Judge(np.zeros(n), 0.0, np.zeros(n), np.ones(n), np.array([1.0, 0.0, 0.0, 0.0]))
 
 
 def calibrated(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:
@@ -171,8 +170,8 @@ def chosen_by(choices: list) -> np.ndarray:
             slope = slope + odds @ pulls - pulls[right]
         return total, slope
 
-    return minimize(cost, np.zeros(len(plausibility.DIRECTION)), jac=True, method="L-BFGS-B").x
+    return minimize(cost, np.zeros(len(scoring.DIRECTION)), jac=True, method="L-BFGS-B").x
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

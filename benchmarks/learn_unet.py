@@ -1,7 +1,7 @@
 """Learn on phantoms what the U-Net of `train_unet2d_selftrain.py` starts from, and write it.
 
-    python benchmarks/learn_unet.py thick          # connectome/unet_thick.npz
-    python benchmarks/learn_unet.py thin           # connectome/unet_thin.npz
+    python benchmarks/learn_unet.py thick          # connectome/weights/unet_thick.npz
+    python benchmarks/learn_unet.py thin           # connectome/weights/unet_thin.npz
 
 Phantoms of many voxel sizes, blurs, noises and contrasts (as for `learn_membranes.py`, of other
 seeds) are imaged in thick or in thin sections, and a U-Net learns to correct the evidence there. No
@@ -25,10 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import learn_membranes  # noqa: E402
+import learn_membranes
 
-from connectome import commandline, evidence, models, preprocess, selftrain, unet  # noqa: E402
-from connectome.training import Material  # noqa: E402
+from connectome import preprocess
+from connectome.cli import arguments
+from connectome.io import model_files
+from connectome.membranes import predict
+from connectome.refine import selftrain, unet
+from connectome.refine.data import Material
 
 LEARNING_RATE = 3e-3
 MEMBRANE_WEIGHT = 2.0  # against 1 of the rest: a gap costs more than a blot
@@ -86,18 +90,18 @@ COURSES = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Learn a network and write it."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("course", choices=COURSES, help="thickness of the sections to learn from")
     parser.add_argument("--out", type=Path, help="where to write it")
-    parser.add_argument("--steps", type=commandline.count, help="of training")
-    parser.add_argument("--threads", type=commandline.count, default=2, help="cores to use")
+    parser.add_argument("--steps", type=arguments.count, help="of training")
+    parser.add_argument("--threads", type=arguments.count, default=2, help="cores to use")
     args = parser.parse_args(argv)
     unet.use_threads(args.threads)
     course = COURSES[args.course]
     weights = learned(course, args.steps or course.steps, args.threads)
     meta = {"kind": unet.KIND, "features": unet.CHANNELS, "learned_on": "phantoms"}
-    out = args.out or ROOT / f"connectome/unet_{args.course}.npz"
-    models.write_model(out, meta, {name: half(array) for name, array in weights.items()})
+    out = args.out or ROOT / f"connectome/weights/unet_{args.course}.npz"
+    model_files.write_model(out, meta, {name: half(array) for name, array in weights.items()})
     print(f"wrote {out}")
 
 
@@ -157,7 +161,7 @@ def stack(course: Course, seed: int, voxel_size, threads: int) -> tuple[unet.Sig
     em, labels = learn_membranes.imaged(rng, seed, voxel_size, n_sections, course.width_nm)
     tissue = preprocess.find_tissue(em)
     image = preprocess.preprocess(em, tissue, voxel_size)
-    rated = evidence.neurite_probability(image, tissue, voxel_size, (), threads)
+    rated = predict.neurite_probability(image, tissue, voxel_size, (), threads)
     if course.harder:
         image, rated = (half(array).astype(np.float32) for array in (image, rated))
     material = Material(image, tissue, voxel_size, (), rated, labels, None, lambda p, held=(): p)
@@ -172,4 +176,4 @@ def half(array: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -26,8 +26,10 @@ import pandas as pd
 from cases import print_table
 from proofread_speed import LARGE, N_EDITS, seeds, write_draft
 
-from connectome import commandline, layout, proofreading
-from connectome.guide import make_guide
+from connectome.cli import arguments
+from connectome.io import paths
+from connectome.proofread.session.session import open_session
+from connectome.triage.queue import make_guide
 
 LARGEST = 100 + N_EDITS  # the largest neurite, once it was merged into others
 # From one edit to the next: a skilled typist's keystroke (Card, Moran and Newell 1980). A hand that
@@ -37,15 +39,15 @@ HAND_S = 0.2
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one row per tool."""
-    commandline.Parser(description=__doc__).parse_args(argv)
-    from connectome.window import Window
+    arguments.Parser(description=__doc__).parse_args(argv)
+    from connectome.proofread.viewer.window import Window
 
     with tempfile.TemporaryDirectory() as folder:
         outdir = Path(folder)
         write_draft(outdir)
-        table = pd.read_csv(outdir / layout.SYNAPSES)
-        table.assign(score=0.5).to_csv(outdir / layout.SYNAPSES, index=False)
-        with proofreading.open_session(outdir) as session:
+        table = pd.read_csv(outdir / paths.SYNAPSES)
+        table.assign(score=0.5).to_csv(outdir / paths.SYNAPSES, index=False)
+        with open_session(outdir) as session:
             guide = make_guide(session.draft, session.proofreading.synapses, [0])
             window = Window(session, guide)
             settle()
@@ -154,4 +156,4 @@ def settle() -> None:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -20,9 +20,11 @@ import pandas as pd
 from cases import print_table
 from scipy import ndimage
 
-from connectome import commandline, layout, proofreading
-from connectome.proofread import Change, Proofreading
-from connectome.volume import Volume
+from connectome.cli import arguments
+from connectome.core.volume import Volume
+from connectome.io import paths
+from connectome.proofread.editor import Change, Proofreading
+from connectome.proofread.session.session import open_session, replay
 
 SHAPE = (64, 512, 512)
 N_NEURITES = 2000
@@ -35,17 +37,17 @@ Result = TypeVar("Result")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one row per tool."""
-    commandline.Parser(description=__doc__).parse_args(argv)
+    arguments.Parser(description=__doc__).parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         outdir = Path(folder)
         write_draft(outdir)
-        session = timed("open", lambda: proofreading.open_session(outdir))
+        session = timed("open", lambda: open_session(outdir))
         with session:
             state = session.proofreading
             timed("read the probability", lambda: state.probability)
             rows = [measured(name, edit, state.undo) for name, edit in edits(state)]
             timed("save", session.save)
-        timed("replay", lambda: proofreading.replay(outdir))
+        timed("replay", lambda: replay(outdir))
     print_table(("with logging, ms", "median", "longest", "undo", "longest"), rows)
 
 
@@ -55,15 +57,15 @@ def write_draft(outdir: Path) -> None:
     boundary = ndimage.grey_dilation(labels, (1, 3, 3)) != ndimage.grey_erosion(labels, (1, 3, 3))
     probability = ndimage.gaussian_filter((~boundary).astype(np.float32), (0, 1, 1))
     for name, data in {
-        layout.ALIGNED["float16"]: 0.5 + probability / 2,
-        layout.PROBABILITY: probability,
+        paths.ALIGNED["float16"]: 0.5 + probability / 2,
+        paths.PROBABILITY: probability,
     }.items():
-        layout.write_volume(outdir / name, Volume(data.astype(np.float16), (30, 8, 8)))
-    layout.write_volume(outdir / layout.LABELS, Volume(labels, (30, 8, 8)))
-    layout.write_json(outdir / layout.SHIFTS, {"damaged_sections": []})
+        paths.write_volume(outdir / name, Volume(data.astype(np.float16), (30, 8, 8)))
+    paths.write_volume(outdir / paths.LABELS, Volume(labels, (30, 8, 8)))
+    paths.write_json(outdir / paths.SHIFTS, {"damaged_sections": []})
     (z, y, x), n = np.random.default_rng(0).integers(0, np.array(SHAPE)[:, None], (3, 300)), 300
     places = pd.DataFrame({"z": z, "y": y, "x": x, "pre_id": [1] * n, "post_id": [2] * n})
-    places.to_csv(outdir / layout.SYNAPSES, index=False)
+    places.to_csv(outdir / paths.SYNAPSES, index=False)
 
 
 def neurites() -> np.ndarray:
@@ -146,4 +148,4 @@ def timed(name: str, act: Callable[[], Result]) -> Result:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

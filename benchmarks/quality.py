@@ -46,7 +46,7 @@ from cases import (
     scores_per_section,
 )
 
-from connectome import commandline
+from connectome.cli import arguments
 
 OURS, REFERENCE, BASELINE = "this pipeline", "published steps", "watershed"
 TITLES = ("defaults", "at most", REFERENCE, OURS, "met")
@@ -122,7 +122,7 @@ class Bench:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the volumes that were asked for, and print one table."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     parser.add_argument("--only", nargs="+", choices=VOLUMES, default=VOLUMES, help="some volumes")
     parser.add_argument(
@@ -294,7 +294,7 @@ def least_left_over(original: Path, displaced: Path, folder: Path) -> float:
     """Measure the least that any trend, or none, leaves of known shifts."""
     import numpy as np
 
-    from connectome.align import STIFFNESS, smoothing_spline
+    from connectome.align.estimate import STIFFNESS, smoothing_spline
     from connectome.evaluate import alignment_rms
 
     path, own = applied(displaced, True), applied(original)
@@ -311,4 +311,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -38,7 +38,8 @@ from cases import (
     scores_per_section,
 )
 
-from connectome import commandline, layout
+from connectome.cli import arguments
+from connectome.io import paths
 
 SCRIPTS = {"rf": "train_refine_rf.py", "unet": "train_unet2d_selftrain.py"}
 NAMES = {"rf": "forest", "unet": "U-Net"}
@@ -80,12 +81,12 @@ TASKS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Do all tasks that were asked for, and print one table."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="some refiners")
     parser.add_argument(
         "--minutes",
-        type=commandline.length,
+        type=arguments.length,
         default=10.0,
         help="the U-Net trains for where sections are proofread (default: 10)",
     )
@@ -139,7 +140,7 @@ def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, 
     flags = flags if task.sections else ()  # as users run it who have proofread nothing
     command = [str(ROOT / SCRIPTS[task.kind]), "--outdir", str(outdir), "--threads", "2", *flags]
     seconds, _ = measured([*command, "--quiet"])
-    metrics = json.loads((outdir / layout.REFINED_METRICS[task.kind]).read_text())
+    metrics = json.loads((outdir / paths.REFINED_METRICS[task.kind]).read_text())
     found = metrics.get("scores") or aside(per_section, case, outdir, task.kind)
     before, after = ((found[name]["are"], found[name]["voi"]) for name in ("before", "after"))
     title = f"{NAMES[task.kind]}, {task.sections or 'no'} sections, {task.volume}: ARE / VOI"
@@ -157,7 +158,7 @@ def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, 
 def per_section(case: Case, outdir: Path, kind: str) -> dict:
     """Score profiles section by section, where truth knows no more; before and after."""
     scores = {}
-    for when, labels in {"before": layout.LABELS, "after": layout.REFINED_LABELS[kind]}.items():
+    for when, labels in {"before": paths.LABELS, "after": paths.REFINED_LABELS[kind]}.items():
         are, voi = scores_per_section(case, outdir, "labels_2d", True, labels)
         scores[when] = {"are": are, "voi": voi}
     return scores
@@ -167,17 +168,17 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     """Proofread some sections as the truth has them; score what the corrections alone do."""
     import numpy as np
 
-    from connectome.draft import read_draft, read_probability, read_proofread
     from connectome.evaluate import segmentation_scores
-    from connectome.road import to_neurites
+    from connectome.io.draft import read_draft, read_probability, read_proofread
+    from connectome.workflows.neurites import to_neurites
 
     draft = read_draft(outdir)
     truth = draft.truth.labels
     sound = np.setdiff1d(np.arange(len(truth)), draft.damaged)
     wanted = (np.arange(n_sections) + 0.5) * len(truth) // n_sections
     chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
-    np.save(outdir / layout.CORRECTED, truth)
-    layout.write_json(outdir / layout.PROOFREAD, {"slices": chosen})
+    np.save(outdir / paths.CORRECTED, truth)
+    paths.write_json(outdir / paths.PROOFREAD, {"slices": chosen})
     place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
     found = to_neurites(read_probability(draft), *place, proofread=read_proofread(draft)).labels
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
@@ -203,4 +204,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -19,7 +19,7 @@ import pandas as pd
 from cases import DATA, print_table
 from scipy.spatial import KDTree
 
-from connectome import commandline
+from connectome.cli import arguments
 
 RADIUS_UM = 1.0
 PERCENTILES = (10, 50, 90)
@@ -28,7 +28,7 @@ PLACE = ["z_pos", "y_pos", "x_pos"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one row per worm."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables' folder")
     folder = parser.parse_args(argv).data / "celegans_connectomes"
     rows = []
@@ -50,4 +50,4 @@ def around_each(places: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -34,7 +34,8 @@ from cases import (
     run_reference_to_neurites,
 )
 
-from connectome import commandline, layout
+from connectome.cli import arguments
+from connectome.io import paths
 
 TITLES = ("synapses, within 200 nm", "at least", "published steps", "this pipeline", "met")
 SEEDS = range(111, 121)  # looked at once, when all was chosen
@@ -47,7 +48,7 @@ Row = tuple[str, float | None, float | None, float]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print a table and precision and recall by score."""
-    parser = commandline.Parser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     parser.add_argument("--without-reference", action="store_true", help="leave those steps out")
     parser.add_argument("--figure", type=Path, help="draw precision and recall here, too")
@@ -97,7 +98,7 @@ def phantoms(folder: Path, with_reference: bool, curves: dict) -> list[Row]:
     for seed in SEEDS:
         case = aside(prepare_phantom, folder, seed)
         run(case, with_reference)
-        evaluation = json.loads((case.folder / "ours" / layout.EVALUATION).read_text())
+        evaluation = json.loads((case.folder / "ours" / paths.EVALUATION).read_text())
         ours.append(evaluation["synapses"]["200"])
         points.append(aside(phantom_curve, case))
         if with_reference:
@@ -121,10 +122,10 @@ def phantom_curve(case: Case) -> list[tuple[float, float, float]]:
     """Follow precision and recall of a phantom's candidates."""
     import pandas as pd
 
-    from connectome.draft import read_draft
+    from connectome.io.draft import read_draft
 
     draft = read_draft(case.folder / "ours")
-    true = pd.read_csv(draft.outdir / layout.TRUE_SYNAPSES)[["z", "y", "x"]].to_numpy(float)
+    true = pd.read_csv(draft.outdir / paths.TRUE_SYNAPSES)[["z", "y", "x"]].to_numpy(float)
     return curve(everything(draft), true, draft.aligned.voxel_size)
 
 
@@ -133,9 +134,9 @@ def reference_on_phantom(case: Case) -> float:
     import numpy as np
     import pandas as pd
 
-    from connectome.align import carry_points
+    from connectome.align.estimate import carry_points
 
-    shifts = np.array(json.loads((case.folder / "reference" / layout.SHIFTS).read_text())["shifts"])
+    shifts = np.array(json.loads((case.folder / "reference" / paths.SHIFTS).read_text())["shifts"])
     true = pd.read_csv(case.folder / "synapses.csv")[["z", "y", "x"]].to_numpy(float)
     return f1(reference_places(case), carry_points(true, shifts), voxel_size(case))
 
@@ -145,7 +146,7 @@ def vnc(path: Path, case: Case, with_reference: bool) -> list[Row]:
     import pandas as pd
 
     size, annotated = voxel_size(case), carried(path, case, "ours")
-    found = pd.read_csv(case.folder / "ours" / layout.SYNAPSES)
+    found = pd.read_csv(case.folder / "ours" / paths.SYNAPSES)
     spread = by_section(found)
     true = centres(annotated)
     each = profiles(annotated)
@@ -166,7 +167,7 @@ def isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
     import pandas as pd
 
     size, annotated = voxel_size(case), carried(path, case, "ours")
-    found = places(pd.read_csv(case.folder / "ours" / layout.SYNAPSES))
+    found = places(pd.read_csv(case.folder / "ours" / paths.SYNAPSES))
     reference = [None, None]
     if with_reference:
         theirs, apart = reference_places(case), carried(path, case, "reference")
@@ -184,7 +185,7 @@ def isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
 
 def real_curve(path: Path, case: Case) -> list[tuple[float, float, float]]:
     """Follow precision and recall of a real stack's candidates."""
-    from connectome.draft import read_draft
+    from connectome.io.draft import read_draft
 
     draft = read_draft(case.folder / "ours")
     annotated = carried(path, case, "ours")
@@ -198,8 +199,8 @@ def cost(folder: Path, with_reference: bool) -> Row:
     import numpy as np
     import poc_reference
 
-    from connectome.draft import read_draft
-    from connectome.synapses import find_synapses
+    from connectome.io.draft import read_draft
+    from connectome.synapses.candidates import find_synapses
 
     flags = ("--dataset", "phantom://neuropil?seed=101", "--cutout", "256", "256", "64")
     run_ours(Case("phantom, 64 x 256 x 256", folder, flags), folder / "timed")
@@ -225,8 +226,8 @@ LEAST_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 def everything(draft, judge=None):
     """Find all candidates, the unlikely ones, too."""
-    from connectome.params import SynapseParams
-    from connectome.synapses import find_synapses
+    from connectome.core.params import SynapseParams
+    from connectome.synapses.candidates import find_synapses
 
     params = replace(SynapseParams(), least_score=0.0)
     place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
@@ -249,9 +250,9 @@ def taught(case: Case, true, marks: int = MARKS) -> float:
     """Let verdicts on one half teach, score the other half; the mean of both ways."""
     import numpy as np
 
-    from connectome import plausibility
-    from connectome.draft import read_draft
-    from connectome.params import SynapseParams
+    from connectome.core.params import SynapseParams
+    from connectome.io.draft import read_draft
+    from connectome.synapses import scoring
 
     draft = read_draft(case.folder / "ours")
     size, middle = draft.aligned.voxel_size, draft.aligned.shape[2] / 2
@@ -260,11 +261,11 @@ def taught(case: Case, true, marks: int = MARKS) -> float:
     for side in (-1, 1):
         learn = found[side * (found["x"] - middle) > 0].head(marks)
         rest = found[side * (found["x"] - middle) <= 0]
-        judge = plausibility.default_judge()
+        judge = scoring.default_judge()
         if marks:
             pairs = matches(places(learn), true[side * (true[:, 2] - middle) > 0], size)
             accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
-            judge = plausibility.relearned(judge, learn, accepted) or judge
+            judge = scoring.relearned(judge, learn, accepted) or judge
         likely = judge.score(rest) if judge.taught else rest["score"]
         kept = rest[likely >= SynapseParams().least_score]
         scores.append(f1(places(kept), true[side * (true[:, 2] - middle) <= 0], size))
@@ -288,7 +289,7 @@ def matches(found, true, size):
     """Pair places (N, 3) and (M, 3), (z, y, x) in voxels, one to one."""
     import numpy as np
 
-    from connectome.matching import match_points
+    from connectome.core.point_matching import match_points
 
     return match_points(found * np.asarray(size), true * np.asarray(size), MATCH_NM)
 
@@ -314,9 +315,9 @@ def reference_places(case: Case):
     import poc_reference
 
     even = poc_reference.preprocess(np.load(case.folder / "source.npy"))
-    shifts = json.loads((case.folder / "reference" / layout.SHIFTS).read_text())["shifts"]
+    shifts = json.loads((case.folder / "reference" / paths.SHIFTS).read_text())["shifts"]
     aligned = poc_reference._shifted(even, np.array(shifts))
-    labels = np.load(case.folder / "reference" / layout.LABELS)
+    labels = np.load(case.folder / "reference" / paths.LABELS)
     return places(poc_reference.find_synapses(aligned, labels))
 
 
@@ -335,9 +336,9 @@ def carried(path: Path, case: Case, program: str):
     """Carry annotated synapses to where a program moved their sections."""
     import numpy as np
 
-    from connectome.align import apply_shifts
+    from connectome.align.estimate import apply_shifts
 
-    moved = json.loads((case.folder / program / layout.SHIFTS).read_text())
+    moved = json.loads((case.folder / program / paths.SHIFTS).read_text())
     with np.load(path) as arrays:
         annotated = arrays["synapses"].astype(np.int32)
     return apply_shifts(annotated, np.array(moved["shifts"]), order=0)
@@ -374,22 +375,22 @@ def joined(annotated, size):
 
 def draw(curves: dict, path: Path) -> None:
     """Draw precision against recall."""
-    from connectome import style
+    from connectome.figures.layout import page
 
-    @style.styled
+    @page.styled
     def drawn():
-        figure = style.page(78, 86.0)
-        axes = style.panel(figure, (12, 4, 72, 62))
-        looks = zip("os^", (style.BLUE, style.VERMILION, style.GREEN), strict=True)
+        figure = page.page(78, 86.0)
+        axes = page.panel(figure, (12, 4, 72, 62))
+        looks = zip("os^", (page.BLUE, page.VERMILION, page.GREEN), strict=True)
         for (name, points), (marker, colour) in zip(curves.items(), looks, strict=False):
             _, precision, recall = zip(*points, strict=True)
             axes.plot(recall, precision, marker, ls="-", ms=3, color=colour, label=name)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.03), ylim=(0, 1.05))
         axes.legend(loc="lower left")
-        figure.savefig(path, dpi=style.SCREEN_DPI)
+        figure.savefig(path, dpi=page.SCREEN_DPI)
 
     drawn()
 
 
 if __name__ == "__main__":
-    commandline.run(main)
+    arguments.run(main)

@@ -6,15 +6,11 @@ true id is above 0, and an unassigned voxel there (id 0) belongs to one body of 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-from connectome.errors import DataError
-from connectome.matching import match_points, named_elsewhere
+from connectome.core.errors import DataError
+from connectome.core.point_matching import match_points, named_elsewhere
 
 MATCH_DISTANCES_NM = (100, 200, 400)
 
@@ -220,40 +216,8 @@ def format_table(evaluation: dict) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Score one label volume against another from the command line."""
-    from connectome.commandline import Parser, length
-    from connectome.layout import write_json
-    from connectome.stackfiles import LABELS, open_stack
-
-    parser = Parser(
-        prog="python -m connectome.evaluate",
-        description="Score a segmentation against ground truth: VOI (bits) and adapted Rand error.",
-    )
-    parser.add_argument("segmentation", metavar="SEG", help="labels: .npy, .npz:key, TIFF, .h5:/x")
-    parser.add_argument(
-        "truth", metavar="GT", help="true labels of the same shape; 0 is not scored"
-    )
-    parser.add_argument(
-        "--voxel_size", nargs=3, type=length, metavar=("Z", "Y", "X"), help="nm, kept in the JSON"
-    )
-    parser.add_argument("--json", metavar="FILE", help="where to write it (default: SEG's name)")
-    args = parser.parse_args(argv)
-    stacks = [open_stack(path, LABELS) for path in (args.segmentation, args.truth)]
-    scores = segmentation_scores(*(stack.read((0, 0, 0), stack.shape) for stack in stacks))
-    evaluation = {"segmentation": scores}
-    print(format_table(evaluation))
-    stem = args.segmentation.partition(":")[0]
-    target = Path(args.json or f"{Path(stem).with_suffix('')}_evaluation.json")
-    write_json(
-        target,
-        {**evaluation, "labels": args.segmentation, "truth": args.truth}
-        | ({"voxel_size_nm": args.voxel_size} if args.voxel_size else {}),
-    )
-    print(f"written to {target}")
-
-
 if __name__ == "__main__":
-    from connectome.commandline import run
+    from connectome.cli.arguments import run
+    from connectome.cli.commands.evaluate import main
 
-    run(main, sys.argv[1:])
+    run(main)

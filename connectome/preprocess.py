@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from connectome.params import PreprocessParams
-from connectome.progress import Progress, map_stacks, silent
-from connectome.volume import in_plane_px
+from connectome.core.params import PreprocessParams
+from connectome.core.progress import Progress, map_stacks, silent
+from connectome.core.volume import in_plane_px
 
 # A section with less tissue than this, or less contrast than this share of what sections of the
 # stack usually have, holds nothing to see.

@@ -10,10 +10,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from connectome import style
-from connectome.align import apply_shifts
-from connectome.colouring import NEIGHBOUR_NM, neurite_colours
-from connectome.volume import Volume
+from connectome.align.estimate import apply_shifts
+from connectome.core.colouring import NEIGHBOUR_NM, neurite_colours
+from connectome.core.volume import Volume
+from connectome.figures.layout import page
 
 TINT = 0.5  # share of the neurite's colour
 PANEL_MM = 42.5
@@ -80,7 +80,7 @@ def matched(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     return table[found]
 
 
-@style.styled
+@page.styled
 def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
     """Show the middle section and the middle plane across the sections, as every column has them.
 
@@ -108,21 +108,21 @@ def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
         "xz: across the sections, as aligned",
     )
     width = 2 * MARGIN_MM + len(columns) * (PANEL_MM + GAP_MM) - GAP_MM
-    figure = style.page(TITLE_MM + sum(heights) + len(heights) * FOOT_MM, width)
+    figure = page.page(TITLE_MM + sum(heights) + len(heights) * FOOT_MM, width)
     rows = [[view(volume, column) for column in columns] for view in (_section, _across)]
     colours = _colours(rows, volume.voxel_size)
     top = TITLE_MM
     for row, tints, height, caption in zip(rows, colours, heights, captions, strict=True):
         for i, (view, tint) in enumerate(zip(row, tints, strict=True)):
             box = (MARGIN_MM + i * (PANEL_MM + GAP_MM), top, PANEL_MM, height)
-            axes = style.panel(figure, box, title=columns[i].title if row is rows[0] else "")
-            style.picture(axes, _tinted(view, tint, box[2:]), view.em.shape)
+            axes = page.panel(figure, box, title=columns[i].title if row is rows[0] else "")
+            page.picture(axes, _tinted(view, tint, box[2:]), view.em.shape)
             if row is rows[0]:
                 axes.set_yticks([side // 2], labels=[""])
-                axes.tick_params(left=True, right=True, color=style.VERMILION, width=1.2)
+                axes.tick_params(left=True, right=True, color=page.VERMILION, width=1.2)
         foot = top + height
-        style.scale_bar(figure, MARGIN_MM, foot + 1.6, 1000 * mm_per_nm, PANEL_MM / 3)
-        style.remark(figure, foot + 3.2, caption)
+        page.scale_bar(figure, MARGIN_MM, foot + 1.6, 1000 * mm_per_nm, PANEL_MM / 3)
+        page.remark(figure, foot + 3.2, caption)
         top = foot + FOOT_MM
     return figure
 
@@ -162,14 +162,14 @@ def _colours(
     for row in rows:
         ids = [np.zeros(view.em.shape, int) if view.ids is None else view.ids for view in row]
         strips.append(np.concatenate([np.pad(each, ((0, 0), (0, gap))) for each in ids], axis=1))
-    coloured = neurite_colours(strips, voxel_size, len(style.NEURITE_COLOURS))
+    coloured = neurite_colours(strips, voxel_size, len(page.NEURITE_COLOURS))
     parts = [np.split(strip, len(row), axis=1) for strip, row in zip(coloured, rows, strict=True)]
     return [[part[:, :-gap] for part in row] for row in parts]
 
 
 def _tinted(view: _View, colour: np.ndarray, size_mm: tuple[float, float]) -> np.ndarray:
     """Lay neurite colours over EM, at the resolution at which it is printed."""
-    size = tuple(round(mm / style.MM_PER_INCH * style.SCREEN_DPI) for mm in size_mm)
+    size = tuple(round(mm / page.MM_PER_INCH * page.SCREEN_DPI) for mm in size_mm)
 
     def nearest(plane):
         image = Image.fromarray(plane.astype(np.int32))
@@ -178,15 +178,15 @@ def _tinted(view: _View, colour: np.ndarray, size_mm: tuple[float, float]) -> np
     em = np.asarray(Image.fromarray(view.em).resize(size, Image.Resampling.BICUBIC))
     shade = np.where(nearest(view.imaged), em[..., None], 255)
     index = nearest(colour)
-    blend = (1 - TINT) * shade + TINT * 255 * style.NEURITE_COLOURS[index[..., 0]]
+    blend = (1 - TINT) * shade + TINT * 255 * page.NEURITE_COLOURS[index[..., 0]]
     return np.where(index < 0, shade, blend).round().astype(np.uint8)
 
 
 def with_few_colours(picture: Image.Image) -> Image.Image:
     """Reduce a picture to some greys, as many shades of each neurite colour, and the red."""
     greys = np.repeat(np.linspace(0, 255, GREYS)[:, None], 3, axis=1)
-    tinted = [(1 - TINT) * greys + TINT * 255 * colour for colour in style.NEURITE_COLOURS]
-    palette = [greys, *tinted, 255 * np.array([to_rgb(style.VERMILION)])]
+    tinted = [(1 - TINT) * greys + TINT * 255 * colour for colour in page.NEURITE_COLOURS]
+    palette = [greys, *tinted, 255 * np.array([to_rgb(page.VERMILION)])]
     few = Image.new("P", (1, 1))
     few.putpalette(np.concatenate(palette).round().astype(np.uint8).tobytes())
     return picture.convert("RGB").quantize(palette=few, dither=Image.Dither.NONE)

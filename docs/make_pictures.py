@@ -19,12 +19,13 @@ from PIL import Image
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "benchmarks")]
 
-import cases  # noqa: E402
-import refinement  # noqa: E402
-from compared import Column, compared, matched, with_few_colours  # noqa: E402
+import cases
+import refinement
+from compared import Column, compared, matched, with_few_colours
 
-from connectome import layout, style  # noqa: E402
-from connectome.volume import Volume  # noqa: E402
+from connectome.core.volume import Volume
+from connectome.figures.layout import page
+from connectome.io import paths
 
 COLOURS = 256
 SECTIONS = 4  # that a person is taken to have corrected
@@ -75,7 +76,7 @@ def compare(case: cases.Case, target: Path) -> None:
     ours, published = case.folder / "ours", case.folder / "published"
     cases.run_ours(case, ours)
     cases.run_reference_to_neurites(case, published)
-    volume = layout.read_volume(ours / layout.CUTOUT)
+    volume = paths.read_volume(ours / paths.CUTOUT)
     unmoved = np.zeros((len(volume.data), 2))
     with np.load(case.folder / "stack.npz") as archive:
         columns = [Column("Raw EM", unmoved), Column("Truth", unmoved, archive["labels"])]
@@ -92,8 +93,8 @@ def refine(case: cases.Case, target: Path) -> None:
     draft = matched(*cases.found_and_true(case, outdir))
     refinement.corrected(outdir, SECTIONS)
     cases.measured([str(DOCS.parent / "train_refine_rf.py"), "--outdir", str(outdir), "--quiet"])
-    refined = layout.read_volume(outdir / layout.REFINED_LABELS["rf"]).data
-    volume, true = (layout.read_volume(outdir / n) for n in (layout.CUTOUT, layout.TRUE_LABELS))
+    refined = paths.read_volume(outdir / paths.REFINED_LABELS["rf"]).data
+    volume, true = (paths.read_volume(outdir / n) for n in (paths.CUTOUT, paths.TRUE_LABELS))
     shifts = cases.applied(outdir)
     columns = [
         Column("EM", shifts),
@@ -107,7 +108,7 @@ def refine(case: cases.Case, target: Path) -> None:
 def save(volume: Volume, columns: Sequence[Column], target: Path) -> None:
     """Draw and write."""
     drawn = BytesIO()
-    compared(volume, columns).savefig(drawn, dpi=style.SCREEN_DPI)
+    compared(volume, columns).savefig(drawn, dpi=page.SCREEN_DPI)
     with_few_colours(Image.open(drawn)).save(target, optimize=True)
 
 

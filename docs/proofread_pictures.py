@@ -20,9 +20,9 @@ from scipy import ndimage
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent)]
 
-from connectome.guide import make_guide  # noqa: E402
-from connectome.proofreading import open_session  # noqa: E402
-from connectome.window import Window  # noqa: E402
+from connectome.proofread.session.session import open_session
+from connectome.proofread.viewer.window import Window
+from connectome.triage.queue import make_guide
 
 ISBI = ("--dataset", "isbi_dev.npz:raw", "--ground_truth", "isbi_dev.npz:labels")
 COLOURS = 256

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from browser import CHROMIUM, Browser
 from hypothesis import settings
+from locations import DATA
 
-from connectome.errors import ConnectomeError
-from connectome.screen import require_window
+from connectome.core.errors import ConnectomeError
+from connectome.proofread.viewer.display_check import require_window
 
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("untimed", deadline=None)
@@ -20,7 +21,7 @@ settings.load_profile("untimed")
 # A script that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SLOW = ("test_stitch", "test_phantom", "test_bossdb", "test_figures", "test_pipeline")
+SLOW = ("test_agglomerate", "test_neuropil", "test_bossdb", "test_overview", "test_pipeline")
 SLOWEST = "test_run_pipeline"
 
 
@@ -32,10 +33,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real volumes beside the project; skips where it is absent."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}")
-    return folder
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA}")
+    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""What every other package builds on: volumes, parameters, errors, progress."""

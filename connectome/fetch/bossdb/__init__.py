@@ -1,0 +1,1 @@
+"""Read EM from BossDB."""

@@ -1,0 +1,1 @@
+"""Page layout and drawing elements shared by all figures."""

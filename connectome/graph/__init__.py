@@ -1,0 +1,25 @@
+"""Build, describe, export and compare the connectivity graph."""
+
+from connectome.graph.build import (
+    CONTACT_COLUMNS,
+    EDGE_COLUMNS,
+    NODE_COLUMNS,
+    annotated,
+    build_graph,
+    close_gaps,
+    contact_table,
+    edge_table,
+    node_table,
+)
+
+__all__ = [
+    "CONTACT_COLUMNS",
+    "EDGE_COLUMNS",
+    "NODE_COLUMNS",
+    "annotated",
+    "build_graph",
+    "close_gaps",
+    "contact_table",
+    "edge_table",
+    "node_table",
+]

@@ -1,0 +1,1 @@
+"""Read and write what stages exchange: arrays, tables, models, stacks, output folders."""

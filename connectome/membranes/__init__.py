@@ -1,0 +1,1 @@
+"""Predict the probability of each voxel to lie inside a neurite."""

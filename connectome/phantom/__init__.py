@@ -1,0 +1,1 @@
+"""A synthetic *C. elegans* neuropil with complete ground truth."""

@@ -1,0 +1,1 @@
+"""Edit neurites and synapses."""

@@ -1,0 +1,1 @@
+"""Log, save, resume and replay a proofreading session."""

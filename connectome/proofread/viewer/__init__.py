@@ -1,0 +1,1 @@
+"""The napari window for proofreading."""

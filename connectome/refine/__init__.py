@@ -1,0 +1,1 @@
+"""Learn from proofread sections: random forest and U-Net."""

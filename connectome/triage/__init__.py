@@ -1,0 +1,1 @@
+"""Estimate the uncertainty of a segmentation and rank what to proofread."""

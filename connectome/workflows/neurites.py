@@ -1,0 +1,155 @@
+"""The one road to neurites: EM, a probability map, whoever makes it, pieces, and their joins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from connectome import align, segment, stitch
+from connectome.core.params import SegmentParams, StitchParams
+from connectome.core.progress import Progress, silent
+from connectome.core.volume import thin_sections
+from connectome.io.draft import Proofread
+from connectome.membranes import predict
+from connectome.stitch import constraints
+
+OTHERS_SAY = 1 / 3  # of a second map, in where pieces of thick sections end
+
+Stage = Callable[[str], AbstractContextManager[dict]]
+
+
+def unlogged(_name: str) -> AbstractContextManager[dict]:
+    """Stand in for the log where nobody keeps one."""
+    return nullcontext({})
+
+
+@dataclass(frozen=True, eq=False)
+class Neurites:
+    """Neurites, and how they came to be.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite ids; those that a person gave in proofread sections hold throughout the stack.
+    pieces : ndarray of int32, shape (Z, Y, X)
+        What they were joined from.
+    stitched : Stitched
+        What spoke for and against every join; with ids of its own where sections are proofread.
+    """
+
+    labels: np.ndarray
+    pieces: np.ndarray
+    stitched: stitch.Stitched
+
+
+def rated_membranes(
+    preprocessed: np.ndarray,
+    aligned: np.ndarray,
+    tissue: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    moves: tuple[np.ndarray, np.ndarray | None],
+    damaged: Sequence[int] = (),
+    threads: int = 1,
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Make a probability map from the image alone: thin sections in register, thick ones before.
+
+    The splines of alignment blur a section that they move by parts of a pixel. Thin sections are
+    judged together, and there is no help for it. Thick ones are judged one by one, so they are
+    judged as they were imaged, and the map is moved, pixel by pixel, as truth is.
+
+    Parameters
+    ----------
+    preprocessed, aligned : ndarray of float, shape (Z, Y, X)
+        EM before and after alignment, in [0, 1]; 0 outside the tissue.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        Where ``aligned`` shows tissue.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    moves : tuple of ndarray
+        Shifts and matrices that lead from one to the other, as `connectome.align.apply_shifts`
+        takes them.
+    damaged, threads, progress
+        As `connectome.membranes.predict.neurite_probability` takes them.
+
+    Returns
+    -------
+    ndarray of float32, shape (Z, Y, X)
+        Neurite probability in the aligned frame.
+    """
+    told = (voxel_size, damaged, threads, progress)
+    if thin_sections(voxel_size):
+        return predict.neurite_probability(aligned, tissue, *told)
+    probability = predict.neurite_probability(preprocessed, preprocessed > 0, *told)
+    shifts, matrices = moves
+    return align.apply_shifts(probability, shifts, order=0, matrices=matrices) * tissue
+
+
+def to_neurites(
+    probability: np.ndarray,
+    em: np.ndarray,
+    tissue: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    damaged: Sequence[int],
+    stage: Stage = unlogged,
+    proofread: Proofread | None = None,
+    params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
+    other: np.ndarray | None = None,
+) -> Neurites:
+    """Divide the tissue up by a probability map and join the pieces.
+
+    Parameters
+    ----------
+    probability : ndarray of float, shape (Z, Y, X)
+        Neurite probability in [0, 1].
+    em : ndarray of float, shape (Z, Y, X)
+        Preprocessed EM, aligned.
+    tissue : ndarray of bool, shape (Z, Y, X)
+        What is to be divided up.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    damaged : sequence of int
+        Sections whose own content means nothing, but for proofread ones.
+    stage : callable
+        Opens a stage in the log, as `connectome.runlog.Run.stage` does: "segment" and "stitch".
+    proofread : Proofread, optional
+        Sections that stay as a person left them. Ids that are the same there are one neurite in
+        the whole stack, and those that differ are never joined.
+    params : tuple of SegmentParams and StitchParams
+        Of the two stages.
+    other : ndarray of float, shape (Z, Y, X), optional
+        Neurite probability by another judge: it has a say in which pieces are joined and, in
+        thick sections, a smaller one in where they end.
+
+    Returns
+    -------
+    Neurites
+    """
+    known = None
+    with stage("segment") as counts:
+        shown = _together(probability, other, voxel_size)
+        pieces = segment.segment_stack(shown, tissue, voxel_size, params[0])
+        if proofread:
+            said = (proofread.labels, proofread.sections)
+            pieces, known = constraints.anchor_pieces(pieces, *said, voxel_size)
+            damaged = [z for z in damaged if z not in proofread.sections]
+        counts["pieces"] = int(pieces.max())
+    with stage("stitch") as counts:
+        judged = (voxel_size, damaged, params[1], known, other, em)
+        stitched = stitch.stitch_pieces(pieces, probability, *judged)
+        labels = constraints.named_as(stitched.labels, *said) if proofread else stitched.labels
+        counts["neurites"] = int(stitched.labels.max())
+    return Neurites(labels, pieces, stitched)
+
+
+def _together(probability, other, voxel_size) -> np.ndarray:
+    """Return what pieces are divided by, where one map or two tell of them.
+
+    Between thin sections a mean of two maps made worse pieces than the first alone.
+    """
+    if other is None or thin_sections(voxel_size):
+        return probability
+    return probability + OTHERS_SAY * (other - probability)

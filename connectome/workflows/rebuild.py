@@ -1,0 +1,274 @@
+"""Build the graph and the figures again, from labels that were refined or corrected."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from connectome import evaluate, runlog
+from connectome.cli.console import Console
+from connectome.core.errors import DataError
+from connectome.core.params import GraphParams, SynapseParams
+from connectome.graph import diff
+from connectome.io import paths
+from connectome.io.draft import Draft, read_draft, read_labels
+from connectome.io.results import Results
+from connectome.report.build import write_report
+from connectome.synapses import scoring, verdicts
+from connectome.workflows.connectivity import Wiring, flat, score, wire
+from connectome.workflows.figure_workers import FigurePress
+from connectome.workflows.known import labels_path, reviewed_synapses, true_labels
+
+
+@dataclass(frozen=True)
+class RebuildConfig:
+    """What a rebuild is told.
+
+    Parameters
+    ----------
+    outdir : str
+        Output folder of the run to build upon.
+    labels : str
+        ``auto``, a name of `layout.LABELS_BY_NAME`, or the path of an array of labels.
+    ground_truth : str, optional
+        Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
+    threads : int
+        Sections worked on at a time.
+    directed : bool, optional
+        Whether connections have a direction; None leaves it as it is in the graph there is.
+    """
+
+    outdir: str
+    labels: str = "auto"
+    ground_truth: str | None = None
+    threads: int = 1
+    directed: bool | None = None
+
+
+def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()) -> dict:
+    """Find synapses, sum up the graph, draw and score again; tell what changed.
+
+    Parameters
+    ----------
+    config : RebuildConfig
+        What to do.
+    console : Console
+        Whom to tell.
+    command : sequence of str
+        The command line, for the log.
+
+    Returns
+    -------
+    dict
+        The evaluation, as in ``tables/evaluation.json``; empty where no truth is known.
+
+    Raises
+    ------
+    UsageError, DataError
+        If there is no run, or the labels are not there or do not fit it.
+    """
+    outdir = Path(config.outdir)
+    draft = read_draft(outdir)
+    path = _chosen(outdir, config.labels)
+    labels = read_labels(path, draft.aligned)
+    if not labels.any():
+        raise DataError(f"{path} holds no neurite", "there would be no graph", "--labels baseline")
+    draft = replace(
+        draft, truth=replace(draft.truth, labels=true_labels(draft, config.ground_truth))
+    )
+    before = _before(draft, console)
+    if config.directed is None:
+        config = replace(config, directed=before.directed)
+    console.say(f"labels      {path}, {_n_ids(labels)} ids")
+    place = (draft.aligned.source, draft.aligned.shape[::-1])
+    settings = asdict(config) | {"labels_used": str(path)}
+    with (
+        runlog.record(outdir, settings, *place, command) as log,
+        paths.staged(outdir, log.run_id, owned=()) as folder,
+        FigurePress(folder, beside=config.threads > 1) as press,
+    ):
+        wiring = _wire(draft, labels, config, console, log)
+        _draw(press, draft, labels, wiring, console)
+        evaluation = _evaluate(draft, labels, wiring, log)
+        source = draft.aligned.source
+        counted = (wiring.nodes, wiring.edges, wiring.candidates)
+        press.draw(8, *counted, evaluation, source, wiring.directed)
+        after = _after(labels, wiring, evaluation)
+        with log.stage("save"):
+            changed = diff.changes(before, after)
+            _save(folder, draft, path, wiring, evaluation, changed)
+        with log.stage("figures"):
+            press.finish()
+        with log.stage("report"):
+            write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
+        log.artefacts({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
+    _tell(console, outdir, changed, evaluation, log)
+    return evaluation
+
+
+def _chosen(outdir: Path, wanted: str) -> Path:
+    """Find the labels that are meant; ``auto`` takes what was made last."""
+    if wanted == "auto":
+        # The main job's labels are what all others were made from.
+        others = [paths.CORRECTED, *paths.REFINED_LABELS.values()]
+        made = [outdir / name for name in others if (outdir / name).exists()]
+        return max(made, key=lambda path: path.stat().st_mtime_ns, default=outdir / paths.LABELS)
+    return labels_path(outdir, wanted)
+
+
+def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Wiring:
+    """Find synapses as a person's verdicts teach, and where one has looked take that word."""
+    reviewed = reviewed_synapses(draft, labels)
+    judge = _taught(reviewed, console)
+
+    def amend(candidates: pd.DataFrame) -> pd.DataFrame:
+        if reviewed is None:
+            return candidates
+        told = verdicts.override(candidates, reviewed, draft.aligned.voxel_size)
+        counts = reviewed["verdict"].value_counts()
+        console.say(
+            f"reviewed    {counts.get(verdicts.ACCEPTED, 0)} synapses accepted,"
+            f" {counts.get(verdicts.REJECTED, 0)} rejected by a person"
+        )
+        return told
+
+    aligned, damaged = draft.aligned, draft.damaged
+    params = SynapseParams(), GraphParams(directed=config.directed)
+    place = aligned, labels, damaged, console, log, config.threads
+    return wire(*place, params, amend=amend, judge=judge)
+
+
+def _taught(reviewed: pd.DataFrame | None, console: Console) -> scoring.Judge | None:
+    """Learn from a person's verdicts, if there are enough, which candidates are synapses."""
+    if reviewed is None:
+        return None
+    told = reviewed[reviewed["verdict"].isin([verdicts.ACCEPTED, verdicts.REJECTED])]
+    accepted = (told["verdict"] == verdicts.ACCEPTED).to_numpy()
+    judge = scoring.relearned(scoring.default_judge(), told, accepted)
+    if judge is not None:
+        console.say(f"reviewed    {len(told)} verdicts taught which candidates are synapses")
+    return judge
+
+
+def _before(draft: Draft, console: Console) -> diff.Wired:
+    """Gather what the last graph was, as far as it is still there and can be read."""
+    results = Results(draft.outdir)
+
+    def former(name: str, read: Callable, otherwise=None):
+        """Read a file, if it can be: it is about to be made again, and only changes need it."""
+        if not results.has(name):
+            return otherwise
+        try:
+            return read()
+        except DataError as error:
+            console.warn(f"{error.problem}; what changed against it cannot be told")
+            return otherwise
+
+    def labels() -> np.ndarray | None:
+        intact = results.labels_path.exists() and not results.labels_changed
+        return results.labels if intact else None
+
+    used = former(paths.GRAPH_LABELS, labels) if results.has(paths.GRAPH_LABELS) else draft.labels
+    edges = former(paths.EDGES, lambda: results.edges)
+    counted = (
+        former(paths.SYNAPSES, lambda: results.synapses),
+        former(paths.NODES, lambda: results.nodes),
+        edges,
+    )
+    scores = dict(flat(former(paths.EVALUATION, lambda: results.evaluation, {})))
+    known = pd.DataFrame() if edges is None else edges
+    known = known.reindex(columns=["pre_id", "post_id", "weight"])
+    return diff.Wired(used, known, _counts(used, *counted), scores, _was_directed(results, console))
+
+
+def _was_directed(results: Results, console: Console) -> bool:
+    """Tell whether the last graph was directed, which the next one is, too, unless told."""
+    try:
+        return results.directed
+    except DataError as error:
+        console.warn(f"{error.problem}; connections are taken to have been directed")
+        return True
+
+
+def _after(labels: np.ndarray, wiring: Wiring, evaluation: dict) -> diff.Wired:
+    counts = _counts(labels, wiring.candidates, wiring.nodes, wiring.edges)
+    return diff.Wired(labels, wiring.edges, counts, dict(flat(evaluation)), wiring.directed)
+
+
+def _counts(labels: np.ndarray | None, candidates, nodes, edges) -> dict[str, int]:
+    counts = {} if labels is None else {"neurites": _n_ids(labels)}
+    tables = {
+        "synapse candidates": candidates,
+        "neurites in the graph": nodes,
+        "connections": edges,
+    }
+    return counts | {name: len(table) for name, table in tables.items() if table is not None}
+
+
+def _n_ids(labels: np.ndarray) -> int:
+    return int(np.count_nonzero(pd.unique(labels.ravel())))
+
+
+def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Console) -> None:
+    """Draw what depends on neurites: all but Figures 4 and 8."""
+    aligned, source = draft.aligned, draft.aligned.source
+    if (draft.outdir / paths.CUTOUT).exists() and (draft.outdir / paths.PREPROCESSED).exists():
+        cutout = paths.read_volume(draft.outdir / paths.CUTOUT)
+        preprocessed = paths.read_volume(draft.outdir / paths.PREPROCESSED).data
+        press.draw(1, cutout, preprocessed, aligned.data, labels)
+    else:
+        console.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
+    found = (labels, wiring.candidates)
+    press.draw(2, aligned.data, *found, aligned.voxel_size, source, wiring.directed)
+    press.draw(3, wiring.diagram, source)
+    press.draw(5, aligned, labels)
+    press.draw(6, labels, aligned.voxel_size, source)
+    press.draw(7, aligned, *found, wiring.directed)
+
+
+def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:
+    """Score the new labels; what is known of the alignment stays true."""
+    with log.stage("evaluate"):
+        evaluation = score(labels, wiring.candidates, draft.truth, draft.aligned.voxel_size)
+    for name, value in flat(evaluation):
+        log.metric(name, value)
+    with contextlib.suppress(DataError):  # a damaged one has been told of
+        if aligned := Results(draft.outdir).evaluation.get("alignment"):
+            evaluation["alignment"] = aligned
+    return evaluation and evaluation | {"source": draft.aligned.source}
+
+
+def _save(folder: Path, draft: Draft, path: Path, wiring: Wiring, evaluation, changed) -> None:
+    for name, table in (wiring.tables | {paths.CHANGES: changed}).items():
+        with paths.atomic_path(folder / name) as temporary:
+            table.assign(source=draft.aligned.source).to_csv(temporary, index=False)
+    wiring.export(folder, draft.aligned.source)
+    if evaluation:
+        paths.write_json(folder / paths.EVALUATION, evaluation)
+    inside = path.resolve().is_relative_to(draft.outdir.resolve())
+    name = path.resolve().relative_to(draft.outdir.resolve()) if inside else path.resolve()
+    used = {"labels": str(name), "sha256": paths.sha256(path), "source": draft.aligned.source}
+    paths.write_json(folder / paths.GRAPH_LABELS, used)
+
+
+def _tell(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
+    """Say what changed, and where to read more."""
+    console.tell_timings(log.summary)
+    kinds = changed["kind"]
+    console.say("what changed against the graph before:")
+    for row in changed[kinds == "count"].itertuples():
+        console.say(f"  {row.item:<22} {row.before or '?':>6} -> {row.after}")
+    told = kinds.value_counts().to_dict()
+    console.say(
+        f"  {told.get('split', 0)} neurites split, {told.get('merged', 0)} joined from several;"
+        f" {told.get('gained', 0)} connections gained, {told.get('lost', 0)} lost"
+        f" ({paths.CHANGES})"
+    )
+    if evaluation:
+        console.say(evaluate.format_table(evaluation) + "\n")
+    console.say(f"results are in {outdir}/ (run {log.run_id})")

@@ -1,0 +1,91 @@
+"""Draw the figures again from a run's files: ``python -m connectome.figures outputs``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from connectome.cli.console import Console
+from connectome.core.errors import DataError, UsageError
+from connectome.io import paths
+from connectome.io.results import Results
+from connectome.report.build import write_report
+from connectome.workflows.figure_workers import FigurePress
+
+NAMES = {f"Figure{number}": number for number in paths.FIGURES} | {"report": 0}
+
+
+def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int = 1) -> None:
+    """Draw figures from files, and write the report.
+
+    Parameters
+    ----------
+    outdir : Path
+        Output folder of a run.
+    wanted : collection of int
+        Numbers of figures; 0 is the report.
+    console : Console
+        Whom to tell.
+    threads : int
+        More than one: figures are drawn side by side.
+
+    Raises
+    ------
+    UsageError, DataError
+        If there is no run, or files are missing or damaged. Then nothing is changed.
+    """
+    if not outdir.is_dir():
+        raise UsageError(f"there is no folder {outdir}", "", f"run_pipeline.py --outdir {outdir}")
+    results = Results(outdir)
+    numbers = sorted(set(wanted) - {0})
+    if 1 in numbers and not results.has(paths.CUTOUT, paths.PREPROCESSED):
+        console.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
+        numbers.remove(1)
+    # All is read first: what is damaged shows before anything is drawn.
+    contents = {number: _contents(results, number) for number in numbers}
+    with (
+        paths.staged(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
+        FigurePress(folder, beside=threads > 1 and len(numbers) > 1) as press,
+    ):
+        for number in numbers:
+            press.draw(number, *contents[number])
+            console.say(f"figure      {paths.FIGURES[number]}")
+        press.finish()
+        if 0 in wanted:
+            write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
+            console.say(f"report      {paths.REPORT}")
+    console.say(f"results are in {outdir}/")
+
+
+def _contents(results: Results, number: int) -> tuple:
+    """Gather what a figure takes; each reads no file that it does not show."""
+    contents = {
+        1: lambda r: (r.cutout, r.preprocessed, r.aligned.data, r.labels),
+        2: lambda r: (
+            *(r.aligned.data, r.labels, r.synapses, r.aligned.voxel_size, r.source),
+            r.directed,
+        ),
+        3: lambda r: (r.graph, r.source),
+        4: _alignment,
+        5: lambda r: (r.aligned, r.labels),
+        6: lambda r: (r.labels, r.aligned.voxel_size, r.source),
+        7: lambda r: (r.aligned, r.labels, r.synapses, r.directed),
+        8: lambda r: (r.nodes, r.edges, r.synapses, r.evaluation, r.source, r.directed),
+    }
+    return contents[number](results)
+
+
+def _alignment(results: Results) -> tuple:
+    told = results.alignment
+    names = ("shifts", "true_shifts", "confidence", "trend", "matrices")
+    shifts, true_shifts, confidence, trend, matrices = (
+        np.asarray(told[name], float) if name in told else None for name in names
+    )
+    if shifts is None:
+        raise DataError(f"{results.path(paths.SHIFTS)} has no shifts", "they cannot be drawn")
+    damaged = tuple(told.get("damaged_sections", ()))
+    place = (results.aligned.voxel_size, results.source)
+    return shifts, *place, true_shifts, damaged, confidence, trend, matrices

@@ -1,0 +1,191 @@
+"""Refine a draft: learn from what a person corrected, judge the whole stack anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from connectome import evaluate, runlog
+from connectome.cli.console import Console
+from connectome.io import model_files, paths
+from connectome.io.draft import Draft, Proofread, read_draft, read_proofread
+from connectome.refine.data import Learned, Material
+from connectome.workflows.known import true_labels, untrained_probability
+from connectome.workflows.neurites import to_neurites, unlogged
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """What a refiner is told.
+
+    Parameters
+    ----------
+    kind : {"rf", "unet"}
+        Which refiner it is.
+    outdir : str
+        Output folder of the run to refine.
+    ground_truth : str, optional
+        Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
+    seed : int
+        Of every random choice.
+    threads : int
+        Cores to use.
+    params : object
+        The refiner's own parameters, a frozen dataclass.
+    """
+
+    kind: str
+    outdir: str
+    ground_truth: str | None
+    seed: int
+    threads: int
+    params: object
+
+
+Learner = Callable[[Material, RefineConfig, Console], Learned]
+
+
+def refine(
+    config: RefineConfig,
+    learn: Learner,
+    console: Console,
+    command: Sequence[str],
+    check: Callable[[Draft, Proofread | None], None] = lambda draft, proofread: None,
+) -> dict:
+    """Learn, judge every voxel, and take the judgement to neurites.
+
+    Parameters
+    ----------
+    config : RefineConfig
+        What to do.
+    learn : callable
+        The refiner: takes the material, this configuration and the console.
+    console : Console
+        Whom to tell.
+    command : sequence of str
+        The command line, for the log.
+    check : callable
+        Refuses what cannot be learned from, before the slow part.
+
+    Returns
+    -------
+    dict
+        The metrics, as saved.
+    """
+    outdir = Path(config.outdir)
+    draft = read_draft(outdir)
+    proofread = read_proofread(draft)
+    check(draft, proofread)
+    truth = true_labels(draft, config.ground_truth)
+    place = (draft.aligned.source, draft.aligned.shape[::-1])
+    settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
+    with runlog.record(outdir, settings, *place, command) as log:
+        with log.stage("evidence"):
+            material = _material(draft, proofread, config.threads)
+        with log.stage("learn"):
+            learned = learn(material, config, console)
+        maps = _maps(material.evidence, learned.probability, learned.voted)
+        labels = _labels(draft, proofread, *maps, log.stage)
+        metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
+        if truth is not None:
+            with log.stage("evaluate"):
+                metrics["scores"] = _scores(draft, labels, truth, proofread, log)
+        with paths.staged(outdir, log.run_id, owned=()) as folder:
+            with log.stage("save"):
+                _save(folder, config, draft, learned, labels, metrics, log.run_id)
+            files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+            log.artefacts(files)
+    _tell(console, config, metrics, labels, log)
+    return metrics
+
+
+def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Material:
+    """Gather what there is to learn from."""
+    voxel_size = draft.aligned.voxel_size
+    rated = untrained_probability(draft, threads)
+
+    def to_labels(
+        probability: np.ndarray, held_back: Sequence[int] = (), voted: bool = False
+    ) -> np.ndarray:
+        return _labels(draft, _without(proofread, held_back), *_maps(rated, probability, voted))
+
+    return Material(
+        draft.aligned.data,
+        draft.tissue,
+        voxel_size,
+        draft.damaged,
+        rated,
+        draft.labels,
+        proofread,
+        to_labels,
+    )
+
+
+def _without(proofread: Proofread | None, sections: Sequence[int]) -> Proofread | None:
+    """Leave some proofread sections out."""
+    kept = tuple(z for z in proofread.sections if z not in set(sections)) if proofread else ()
+    return Proofread(proofread.labels, kept) if kept else None
+
+
+def _maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Say which map makes pieces, and which other, if any, has a say in joining them."""
+    return (evidence, probability) if voted else (probability, None)
+
+
+def _labels(draft: Draft, proofread, probability, other=None, stage=unlogged) -> np.ndarray:
+    """Take a probability map, and another that has a say in joins, the road to neurites."""
+    place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
+    return to_neurites(probability, *place, stage, proofread, other=other).labels
+
+
+def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> dict:
+    """Score the sections nobody has proofread, before and after."""
+    known = set(proofread.sections) if proofread else set()
+    rest = [z for z in range(len(labels)) if z not in known]
+    if not truth[rest].any():
+        return {}
+    scores = {
+        name: evaluate.segmentation_scores(found[rest], truth[rest])
+        for name, found in (("before", draft.labels), ("after", labels))
+    }
+    for name in ("are", "voi"):
+        log.metric(f"segmentation/{name}", scores["after"][name])
+    return scores | {"sections": len(rest)}
+
+
+def _save(folder: Path, config: RefineConfig, draft: Draft, learned: Learned, labels, metrics, run):
+    """Write the map, the neurites, the metrics, the model and the figure."""
+    from connectome.figures import refiners
+
+    kind, here = config.kind, draft.aligned
+    stacks = {
+        paths.REFINED_PROBABILITY[kind]: learned.probability.astype(np.float16),
+        paths.REFINED_LABELS[kind]: labels,
+    }
+    for name, stack in stacks.items():
+        paths.write_volume(folder / name, here.with_data(stack))
+    paths.write_json(folder / paths.REFINED_METRICS[kind], metrics | {"source": here.source})
+    if learned.arrays:
+        model_files.write_model(
+            folder / paths.MODELS / f"{kind}_{run}.npz", learned.meta, learned.arrays
+        )
+    figure = getattr(refiners, f"{kind}_figure")(metrics, here.source)
+    refiners.write_figure(figure, folder / paths.REFINED_FIGURE[kind])
+
+
+def _tell(console: Console, config: RefineConfig, metrics: dict, labels, log) -> None:
+    """Say what came of it, and what to do next."""
+    scores = metrics.get("scores")
+    if scores:
+        console.say(f"on the {scores['sections']} sections that nobody has proofread:")
+        for name in ("before", "after"):
+            are, voi = scores[name]["are"], scores[name]["voi"]
+            console.say(f"  {name:<7} ARE {are:.3f}   VOI {voi:.2f} bits")
+    console.tell_timings(log.summary)
+    console.say(
+        f"results are in {config.outdir}/ (run {log.run_id}); next:"
+        f" rebuild_graph_and_figures.py --outdir {config.outdir} --labels {config.kind}"
+    )

@@ -1,0 +1,636 @@
+"""Real windows, keys and mouse: what a person sees and does, down to the files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from locations import ROOT
+
+from connectome import runlog
+from connectome.core.volume import Volume
+from connectome.io import paths
+from connectome.proofread import split
+from connectome.proofread.session.session import open_session, replay, unsaved
+from connectome.triage.queue import make_guide
+from connectome.triage.uncertainty import MERGE_COLUMNS
+
+VOXEL = (30.0, 8.0, 8.0)
+SHAPE = (6, 120, 160)
+LEFT, MIDDLE, RIGHT = 1, 2, 3  # stripes of 50, 60 and 50 columns
+
+pytestmark = [
+    pytest.mark.usefixtures("screen"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("error::DeprecationWarning:connectome"),
+]
+
+
+def write_stripes(tmp_path):
+    """Three stripes; of the middle one there is doubt, and a synapse lies at each boundary."""
+    labels = np.full(SHAPE, MIDDLE, np.int32)
+    labels[:, :, :50], labels[:, :, 110:] = LEFT, RIGHT
+    probability = np.full(SHAPE, 0.9, np.float16)
+    probability[:, :, [49, 50, 79, 80, 109, 110]] = 0.1
+    volumes = {
+        paths.ALIGNED["float16"]: probability,
+        paths.PROBABILITY: probability,
+        paths.LABELS: labels,
+    }
+    for name, data in volumes.items():
+        paths.write_volume(tmp_path / name, Volume(data, VOXEL, source="stripes"))
+    paths.write_json(tmp_path / paths.SHIFTS, {"damaged_sections": []})
+    log = pd.DataFrame([dict.fromkeys(MERGE_COLUMNS, 0.0)] * 2)
+    log[["z", "y", "x"]] = [[2, 60, 80], [4, 60, 50]]
+    log = log.assign(
+        joined=[True, False],
+        neurite=[MIDDLE, LEFT],
+        other=pd.array([None, MIDDLE], "Int64"),
+        reason="boundary",
+        volume_um3=1.0,
+        doubt=[0.9, 0.5],
+    )
+    log.to_csv(tmp_path / paths.MERGE_LOG, index=False)
+    synapses = pd.DataFrame({"z": [1, 3], "y": [30, 90], "x": [50, 110], "score": [0.8, 0.3]})
+    synapses = synapses.assign(pre_id=[1, 2], post_id=[2, 3], post_ids=["2", "3"])
+    synapses.to_csv(tmp_path / paths.SYNAPSES, index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def outdir(tmp_path):
+    """A folder for a test that saves, closes or crashes."""
+    return write_stripes(tmp_path)
+
+
+def open_window(outdir, **options):
+    from connectome.proofread.viewer.window import LATER, Window
+
+    session = open_session(outdir, user="tester", **options)
+    guide = make_guide(session.draft, session.proofreading.synapses, [0, 3])
+    window = Window(session, guide, asking=lambda *_: LATER)
+    window.picture.show_section(0)
+    settle()
+    return window
+
+
+def close(window):
+    if not window.closed:
+        window.close()
+    window.session.close()
+    settle()
+
+
+@pytest.fixture
+def opened(outdir):
+    """What opens a window on the stripes; all are closed at the end."""
+    windows = []
+    yield lambda **options: windows.append(open_window(outdir, **options)) or windows[-1]
+    for window in windows:
+        close(window)
+
+
+@pytest.fixture(scope="module")
+def kept_window(screen, tmp_path_factory):
+    window = open_window(write_stripes(tmp_path_factory.mktemp("stripes")))
+    yield window
+    close(window)
+
+
+@pytest.fixture
+def window(kept_window):
+    """One window for many tests, brought back to how it was opened: a second of each is saved."""
+    window = kept_window
+    window._before_test = 0
+    window._before_test = len(logged(window))
+    tell = window.session.proofreading.tell
+    yield window
+    window.session.proofreading.tell = tell
+    window.viewer.dims.ndisplay, window.viewer.dims.order = 2, (0, 1, 2)
+    window._note_painting()
+    window.put_down()
+    while window.session.proofreading.undo():
+        pass
+    window._keep_plane()
+    window._at, window._synapse, window._through = -1, None, True
+    window.pick_ids([])
+    window.picture.doubt.visible = False
+    window.picture.show_section(0)
+    window.picture.redraw(tuple(slice(0, n) for n in SHAPE))
+    window.viewer.reset_view()
+    window._tell_all()
+    settle()
+
+
+def settle(turns=15):
+    from qtpy.QtWidgets import QApplication
+
+    for _ in range(turns):
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def press(window, key, modifier=None):
+    """Press a key as a person does, on the picture."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
+    held = {
+        None: Qt.KeyboardModifier.NoModifier,
+        "ctrl": Qt.KeyboardModifier.ControlModifier,
+        "ctrl+shift": Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier,
+    }[modifier]
+    native = window.viewer.window._qt_viewer.canvas.native
+    QTest.keyClick(native, getattr(Qt.Key, f"Key_{key}"), held)
+    settle()
+
+
+def on_canvas(window, y, x):
+    """Return where on the canvas a voxel of the section is drawn."""
+    from qtpy.QtCore import QPoint
+
+    camera = window.viewer.scene.camera
+    height, width = window.viewer.window._qt_viewer.canvas.size
+    cy, cx = np.array(camera.center[-2:])
+    at = (np.array([y * VOXEL[1] - cy, x * VOXEL[2] - cx])) * camera.zoom
+    return QPoint(round(width / 2 + at[1]), round(height / 2 + at[0]))
+
+
+def point(window, y, x):
+    """Move the pointer over a voxel."""
+    from qtpy.QtTest import QTest
+
+    native = window.viewer.window._qt_viewer.canvas.native
+    QTest.mouseMove(native, on_canvas(window, y, x))
+    settle()
+
+
+def drag(window, *places, shift=False):
+    """Press the mouse, go through places in the section, and let go."""
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication
+
+    native = window.viewer.window._qt_viewer.canvas.native
+    held = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
+    points = [on_canvas(window, *place) for place in places]
+    QTest.mouseMove(native, points[0])
+    settle(3)
+    QTest.mousePress(native, Qt.MouseButton.LeftButton, held, points[0])
+    for at in points[1:]:
+        # QTest moves the mouse with no button held.
+        where = QPointF(at), QPointF(native.mapToGlobal(at))
+        button = Qt.MouseButton.LeftButton
+        QApplication.sendEvent(
+            native, QMouseEvent(QEvent.Type.MouseMove, *where, button, button, held)
+        )
+        settle(3)
+    QTest.mouseRelease(native, Qt.MouseButton.LeftButton, held, points[-1])
+    settle()
+
+
+def ids(window):
+    return set(np.unique(window.session.proofreading.labels).tolist())
+
+
+def logged(window):
+    """Tools of all corrections in the log; of a kept window those of this test."""
+    outdir = window.session.outdir
+    runs = [run.run_id for run in runlog.history(outdir)]
+    tools = [made.tool for run_id in runs for made in runlog.corrections(outdir, run_id)]
+    return tools[getattr(window, "_before_test", 0) :]
+
+
+def test_the_picture_has_all_layers_at_the_true_scale(window):
+    layers = window.viewer.layers
+    assert [layer.name for layer in layers] == [
+        *("EM", "neurites", "doubt", "seeds", "direction (heuristic)", "synapses", "place"),
+    ]
+    assert all(tuple(layer.scale) == VOXEL for layer in layers)
+    assert {str(unit) for layer in layers for unit in layer.units} == {"nanometer"}
+    assert window.viewer.canvas.overlays.scale_bar.visible
+    assert not layers["doubt"].visible
+    assert layers["neurites"].opacity == 0.45
+    assert layers["neurites"].data is window.session.proofreading.labels
+
+
+def test_every_action_has_its_key_beside_its_button(window):
+    from qtpy.QtWidgets import QLabel
+
+    from connectome.proofread.viewer.panel import spelled
+
+    keys = [label.text() for label in window.panel.findChildren(QLabel, "key")]
+    assert len(keys) == len(set(keys)) == len(window.panel.buttons)
+    assert keys == [spelled(window.action(name).key) for name in window.panel.buttons]
+
+
+def test_the_panel_fits_a_small_screen(window):
+    panel = window.panel
+    assert panel.sizeHint().height() <= panel.height()
+    buttons = panel.buttons.values()
+    assert all(b.fontMetrics().horizontalAdvance(b.text()) < b.width() - 8 for b in buttons)
+    frame = window.viewer.window._qt_window.frameGeometry()
+    assert frame.width() <= 1280
+    assert frame.height() <= 1024
+
+
+def test_n_and_b_lead_to_the_places_in_doubt_and_pick_what_they_are_about(window):
+    assert "4 places" in window.panel.line("place")
+    press(window, "N")
+    assert window.picture.section == 2
+    assert "place 1 of 4" in window.panel.line("place")
+    assert "2 may hold two neurites" in window.panel.line("place")
+    press(window, "N")
+    assert window.picture.section == 4
+    assert "1 and 2 may be one neurite" in window.panel.line("place")
+    assert "1" in window.panel.line("picked")
+    press(window, "B")
+    assert window.picture.section == 2
+    press(window, "B")
+    assert window.panel.said == "there is no place before this one"
+
+
+def test_m_merges_what_a_place_is_about_and_the_place_is_settled(window):
+    press(window, "N")
+    press(window, "N")
+    press(window, "M")
+    assert ids(window) == {LEFT, RIGHT}
+    assert window.panel.said == "merged 2 into 1"
+    assert "✓" in window.panel.line("place")
+    assert logged(window) == ["merge"]
+    press(window, "B")
+    press(window, "N")
+    assert "synapse" in window.panel.line("place")  # the settled one is passed over
+
+
+def test_neurites_are_picked_by_key_by_shift_click_and_by_button_and_click(window):
+    point(window, 60, 20)
+    press(window, "A")
+    assert window.panel.said == "picked 1"
+    drag(window, (60, 130), shift=True)
+    assert window.panel.said == "picked 3"
+    window.panel.buttons["Pick"].click()
+    assert "click into the picture" in window.panel.said
+    drag(window, (60, 80))
+    assert window.panel.said == "picked 2"
+    press(window, "M")
+    assert ids(window) == {LEFT, RIGHT}
+
+
+def test_a_painted_stroke_is_one_correction_and_is_undone_by_our_history(window):
+    labels = window.session.proofreading.labels
+    before = labels.copy()
+    point(window, 60, 20)
+    press(window, "A")
+    press(window, "P")
+    drag(window, (60, 60), (60, 70), (60, 80))
+    assert (labels[0, 58:63, 60:80] == LEFT).all()
+    assert logged(window) == ["paint"]
+    press(window, "Z", "ctrl")
+    np.testing.assert_array_equal(labels, before)
+    press(window, "Z", "ctrl+shift")
+    assert labels[0, 60, 70] == LEFT
+    assert logged(window) == ["paint", "undo", "redo"]
+    assert (labels[1:] == before[1:]).all()
+
+
+def test_erasing_is_logged_with_what_was_there(window):
+    press(window, "E")
+    drag(window, (60, 20), (60, 25))
+    labels = window.session.proofreading.labels
+    assert labels[0, 60, 22] == 0
+    press(window, "Escape")
+    press(window, "Z", "ctrl")
+    assert labels[0, 60, 22] == LEFT
+    assert logged(window) == ["erase", "undo"]
+
+
+def test_painting_needs_a_picked_id(window):
+    press(window, "P")
+    assert "no neurite is picked" in window.panel.said
+    assert window.picture.labels.mode == "pan_zoom"
+
+
+def test_with_nothing_picked_the_brush_of_napari_itself_harms_nobody(window):
+    new = window.session.proofreading.new_id()
+    window.picture.labels.mode = "paint"
+    drag(window, (60, 20), (60, 25))
+    assert ids(window) == {LEFT, MIDDLE, RIGHT, new}
+
+
+def test_a_new_id_is_one_nobody_had(window):
+    new = window.session.proofreading.new_id()
+    press(window, "I")
+    drag(window, (60, 20), (60, 25))
+    assert ids(window) == {LEFT, MIDDLE, RIGHT, new}
+    assert logged(window) == ["new"]
+
+
+def test_f_fills_the_profile_under_the_pointer_in_its_section(window):
+    point(window, 60, 20)
+    press(window, "A")
+    point(window, 60, 80)
+    press(window, "F")
+    labels = window.session.proofreading.labels
+    assert (labels[0, :, 50:110] == LEFT).all()
+    assert (labels[1, :, 50:110] == MIDDLE).all()
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_seeds_split_a_neurite_through_all_sections_or_in_one(window, through):
+    new = window.session.proofreading.new_id()
+    if not through:
+        press(window, "T")
+    press(window, "S")
+    drag(window, (50, 60), (60, 60))
+    press(window, "S")
+    drag(window, (50, 100), (60, 100))
+    press(window, "C")
+    labels = window.session.proofreading.labels
+    assert labels[0, 60, 60] == MIDDLE
+    assert labels[0, 60, 100] == new
+    assert (labels[3, 60, 100] == new) == through
+    assert not window.picture.seeds.data.any()
+    assert window.panel.said == f"split 2: now 2 and {new}"
+
+
+def test_a_split_is_under_way_before_it_is_asked_for(window, monkeypatch):
+    asked = []
+    divide = split.divided
+    monkeypatch.setattr(split, "divided", lambda *what: asked.append(1) or divide(*what))
+    press(window, "S")
+    drag(window, (50, 60), (60, 60))
+    assert not asked
+    press(window, "S")
+    drag(window, (50, 100), (60, 100))
+    until = time.monotonic() + 10
+    while not asked and time.monotonic() < until:
+        settle(1)
+    assert len(asked) == 1
+    press(window, "Z", "ctrl")  # the last stroke
+    press(window, "Z", "ctrl+shift")
+    press(window, "C")
+    assert len(asked) == 1
+    assert logged(window) == ["split"]
+
+
+def test_while_seeds_are_painted_undo_takes_a_seed_back(window):
+    press(window, "S")
+    drag(window, (50, 60), (60, 60))
+    assert window.picture.seeds.data.any()
+    press(window, "Z", "ctrl")
+    assert not window.picture.seeds.data.any()
+    assert logged(window) == []
+
+
+def test_a_synapse_is_accepted_rejected_and_swapped_where_the_user_is_led(window):
+    table = window.session.proofreading.synapses
+    for _ in range(3):
+        press(window, "N")
+    assert window.picture.section == 1
+    assert "synapse 1 → 2" in window.panel.line("synapse")
+    start = window.picture.arrows.data[0, 1, 2]
+    press(window, "W")
+    assert "synapse 2 → 1" in window.panel.said
+    assert window.picture.arrows.data[0, 1, 2] == -start
+    press(window, "Y")
+    assert table.verdict.tolist() == ["accepted", ""]
+    press(window, "X")
+    assert table.verdict.tolist() == ["rejected", ""]
+    assert str(window.picture.synapses.symbol[0]) == "x"
+    press(window, "U")
+    assert str(window.picture.synapses.symbol[0]) == "disc"
+    press(window, "Z", "ctrl")
+    assert table.verdict.tolist() == ["rejected", ""]
+    assert window.panel.said == "undo: unreview of synapse 2 → 1"
+    assert str(window.picture.synapses.symbol[0]) == "x"
+    for _ in range(3):
+        press(window, "Z", "ctrl")
+    assert window.picture.arrows.data[0, 1, 2] == start, "the swap is taken back in the picture"
+    press(window, "Z", "ctrl+shift")
+    assert window.picture.arrows.data[0, 1, 2] == -start
+
+
+def test_a_synapse_under_the_pointer_is_meant_before_the_one_led_to(window):
+    window.picture.show_section(3)
+    point(window, 91, 111)
+    press(window, "Y")
+    assert window.session.proofreading.synapses.verdict.tolist() == ["", "accepted"]
+
+
+def test_without_a_synapse_in_question_the_user_is_told(window):
+    window.panel.buttons["Accept"].click()
+    assert "no synapse is in question" in window.panel.said
+
+
+def test_sections_are_marked_and_the_next_to_do_is_found(window):
+    press(window, "K")
+    assert "section 0 of 6: proofread" in window.panel.line("section")
+    assert "0 ✓, 3" in window.panel.line("section")
+    press(window, "J")
+    assert window.picture.section == 3
+    press(window, "K")
+    press(window, "J")
+    assert "all sections to proofread are done" in window.panel.said
+    press(window, "K")
+    assert window.session.proofreading.sections == {0}
+
+
+def test_the_doubt_map_and_outlines_are_toggled(window):
+    press(window, "D")
+    assert window.picture.doubt.visible
+    assert window.picture.labels.contour
+    press(window, "D")
+    assert not window.picture.doubt.visible
+    assert not window.picture.labels.contour
+    press(window, "O")
+    assert window.picture.labels.contour
+    press(window, "O")
+    assert not window.picture.labels.contour
+
+
+def test_keys_work_whatever_layer_is_active(window):
+    for layer in window.viewer.layers:
+        window.viewer.layers.selection.active = layer
+        press(window, "K")
+    assert len(window.session.proofreading.sections) == len(window.viewer.layers) % 2
+
+
+def test_in_3d_nothing_can_be_painted(window):
+    window.viewer.dims.ndisplay = 3
+    settle()
+    press(window, "E")
+    assert "painting is done in 2D" in window.panel.said
+    window.viewer.dims.ndisplay = 2
+    settle()
+    press(window, "E")
+    drag(window, (60, 20), (60, 25))
+    assert 0 in ids(window)
+
+
+def test_what_is_painted_across_the_sections_is_noted_too(window):
+    window.viewer.dims.order = (1, 0, 2)
+    settle()
+    window._note_painting()
+    window.picture.labels.data_setitem((np.array([3]), np.array([60]), np.array([20])), 3)
+    window.viewer.dims.set_current_step(1, 60)
+    window.picture.labels.data_setitem((np.array([3]), np.array([60]), np.array([21])), 3)
+    window._note_painting()
+    window.undo()
+    assert window.session.proofreading.labels[3, 60, 21] == LEFT
+
+
+def test_ctrl_s_saves_what_the_refiners_read(opened, outdir):
+    window = opened()
+    press(window, "N")
+    press(window, "N")
+    press(window, "M")
+    press(window, "K")
+    assert "2 corrections not saved" in window.panel.line("work")
+    press(window, "S", "ctrl")
+    assert "all corrections are saved" in window.panel.line("work")
+    saved = np.load(outdir / paths.CORRECTED)
+    np.testing.assert_array_equal(saved, window.session.proofreading.labels)
+    assert json.loads((outdir / paths.PROOFREAD).read_text())["slices"] == [4]
+    np.testing.assert_array_equal(replay(outdir), saved)
+
+
+def test_a_failure_to_log_takes_the_stroke_back_and_is_told(window):
+    def full(correction):
+        raise OSError(28, "No space left on device")
+
+    window.session.proofreading.tell = full
+    press(window, "E")
+    drag(window, (60, 20), (60, 25))
+    assert "No space left" in window.panel.said
+    assert ids(window) == {LEFT, MIDDLE, RIGHT}
+
+
+def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
+    from connectome.proofread.viewer.window import SAVE, STAY
+
+    window = opened()
+    asked = []
+
+    def answering(answer):
+        def asking(parent, title, question, answers):
+            asked.append(question)
+            return answer
+
+        window._ask = asking
+
+    qt_window = window.viewer.window._qt_window
+    press(window, "K")
+    answering(STAY)
+    qt_window.close()
+    assert not window.closed
+    assert "Not saved yet: 1 correction." in asked[0]
+    answering(SAVE)
+    qt_window.close()
+    assert window.closed
+    assert (outdir / paths.PROOFREAD).exists()
+    assert len(asked) == 2
+
+
+def test_nothing_is_asked_when_all_is_saved(opened):
+    window = opened()
+    window._ask = lambda *_: pytest.fail("asked")
+    window.viewer.window._qt_window.close()
+    assert window.closed
+
+
+def test_the_user_who_closes_the_window_is_asked_once_and_not_by_napari(opened):
+    from connectome.proofread.viewer.window import LATER
+
+    window = opened()
+    press(window, "K")
+    asked = []
+    window._ask = lambda *_: asked.append(1) or LATER
+    # As a window manager does; napari has a question of its own for that.
+    window.viewer.window._qt_window.windowHandle().close()
+    settle()
+    assert window.closed
+    assert asked == [1]
+
+
+def test_a_question_that_the_end_of_the_program_closes_has_its_last_answer(window):
+    from napari.qt import get_qapp
+    from qtpy.QtCore import QTimer
+
+    from connectome.proofread.viewer.panel import ask
+
+    QTimer.singleShot(100, lambda: get_qapp().exit(0))
+    assert ask(None, "Proofreading", "Save?", ("Save", "Go on")) == "Go on"
+
+
+@pytest.mark.parametrize(
+    ("answer", "n_unsaved"), [("Bring them back", 1), ("Begin without them", 0), ("Not now", None)]
+)
+def test_what_was_not_saved_is_offered_at_the_next_start(outdir, monkeypatch, answer, n_unsaved):
+    from connectome.proofread.viewer import window
+
+    with open_session(outdir) as session:
+        session.proofreading.merge(LEFT, MIDDLE)
+    asked = []
+    monkeypatch.setattr(window, "ask", lambda *words: asked.append(words) or answer)
+    opened = []
+    monkeypatch.setattr(window, "Window", lambda *given: opened.append(given))
+    monkeypatch.setattr(window.napari, "run", settle)
+    assert window.proofread(outdir) == n_unsaved
+    assert "with 1 correction not saved" in asked[0][2]
+    assert len(opened) == (answer != "Not now")
+
+
+@pytest.mark.parametrize("recover", [True, False])
+def test_nothing_is_offered_to_who_has_decided(outdir, monkeypatch, recover):
+    from connectome.proofread.viewer import window
+
+    with open_session(outdir) as session:
+        session.proofreading.merge(LEFT, MIDDLE)
+    monkeypatch.setattr(window, "ask", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(window, "Window", lambda *given: None)
+    monkeypatch.setattr(window.napari, "run", settle)
+    assert window.proofread(outdir, recover=recover) == int(recover)
+
+
+CRASHING = """
+import sys, time
+from pathlib import Path
+from connectome.triage.queue import make_guide
+from connectome.proofread.session.session import open_session
+from connectome.proofread.viewer.window import Window
+session = open_session(Path(sys.argv[1]), user="tester")
+window = Window(session, make_guide(session.draft, session.proofreading.synapses))
+for name in ("Next", "Next", "Merge", "Proofread"):
+    window.perform(window.action(name))
+print("merged", flush=True)
+time.sleep(60)
+"""
+
+
+def test_after_a_crash_the_edits_come_back(opened, outdir):
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", CRASHING, str(outdir)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    assert process.stdout.readline() == "merged\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert unsaved(outdir).n_corrections == 2
+    window = opened(recover=True)
+    assert ids(window) == {LEFT, RIGHT}
+    assert "2 corrections of an earlier session taken up" in window.panel.said
+    assert "2 corrections not saved" in window.panel.line("work")
+    press(window, "Z", "ctrl")
+    press(window, "Z", "ctrl")
+    assert ids(window) == {LEFT, MIDDLE, RIGHT}

@@ -1,0 +1,147 @@
+"""The script as it is typed: its help, its errors, and replaying without a window."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from locations import ROOT
+from test_window import LEFT, MIDDLE, write_stripes
+
+import napari_proofread
+from connectome import runlog
+from connectome.cli import arguments
+from connectome.io import paths
+from connectome.proofread.session.session import open_session, unsaved
+
+NO_SCREEN = {key: value for key, value in os.environ.items() if not key.endswith("DISPLAY")}
+
+
+def call(*words, environment=None):
+    """Run the program in a process of its own."""
+    command = [sys.executable, "-W", "ignore", str(ROOT / "napari_proofread.py"), *map(str, words)]
+    return subprocess.run(
+        command, env=environment or NO_SCREEN, capture_output=True, text=True, timeout=60
+    )
+
+
+def here(*words):
+    """Run the program in this process, for what ends before a window opens."""
+    with pytest.raises(SystemExit) as end:
+        arguments.run(napari_proofread.main, [str(word) for word in words])
+    return end.value.code
+
+
+@pytest.fixture
+def corrected(tmp_path):
+    """A folder in which somebody has merged two neurites, and saved."""
+    write_stripes(tmp_path)
+    with open_session(tmp_path) as session:
+        session.proofreading.merge(LEFT, MIDDLE)
+        session.save()
+    return tmp_path
+
+
+def test_help_loads_nothing_slow():
+    began = time.perf_counter()
+    shown = call("--help")
+    assert shown.returncode == 0
+    assert "--replay" in shown.stdout
+    code = "import napari_proofread, sys; print('numpy' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert loaded.stdout == "False\n"
+    assert time.perf_counter() - began < 5  # 0.1 s where nothing else is running
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--slices", "auto", "3"], "neither auto nor section numbers"),
+        (["--slices", "-1"], "error"),
+        (["--n_slices", "0"], "whole number from 1"),
+        (["--labls", "rf"], "did you mean --labels?"),
+        (["--outdir", "/nowhere"], "run_pipeline.py --outdir /nowhere"),
+    ],
+)
+def test_what_cannot_be_done_as_typed_is_a_usage_error(words, told, capsys):
+    assert here(*words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_without_a_screen_there_is_one_line_and_what_to_do(tmp_path):
+    pytest.importorskip("napari", reason="napari is not installed")
+    if sys.platform != "linux":
+        pytest.skip("only Linux has sessions without a screen")
+    write_stripes(tmp_path)
+    ended = call("--outdir", tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: there is no screen")
+    assert "try: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / paths.RUN_LOG).exists()
+
+
+def test_replaying_needs_no_screen_and_finds_the_saved_labels(corrected):
+    ended = call("--replay", "--outdir", corrected)
+    assert ended.returncode == 0, ended.stderr
+    assert "the same labels" in ended.stdout
+    assert "voxel by voxel" in ended.stdout
+
+
+def test_replaying_writes_labels_that_are_gone(corrected, capsys):
+    path = corrected / paths.CORRECTED
+    saved = path.read_bytes()
+    path.unlink()
+    assert here("--replay", "--outdir", corrected) == 0
+    assert "written again" in capsys.readouterr().out
+    assert path.read_bytes() == saved
+
+
+def test_replaying_tells_when_something_else_changed_the_labels(corrected, capsys):
+    path = corrected / paths.CORRECTED
+    labels = np.load(path)
+    labels[0, 0, :5] = 9
+    np.save(path, labels)
+    assert here("--replay", "--outdir", corrected) == 1
+    assert "differs from what the log gives in 5 of" in capsys.readouterr().err
+
+
+def test_replaying_nothing_is_a_usage_error(tmp_path, capsys):
+    write_stripes(tmp_path)
+    assert here("--replay", "--outdir", tmp_path) == 2
+    assert "nothing to replay" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("n_edits", [0, 1])
+def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path, number, n_edits):
+    write_stripes(tmp_path)
+    with open_session(tmp_path) as session:
+        if n_edits:
+            session.proofreading.merge(LEFT, MIDDLE)
+    command = [sys.executable, "-W", "ignore", str(ROOT / "napari_proofread.py")]
+    process = subprocess.Popen(
+        [*command, "--outdir", tmp_path, "--recover"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("opening the window")
+    deadline = time.monotonic() + 60
+    while len(runlog.history(tmp_path)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(4)  # the window is open
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    last = told.strip().splitlines()[-1]
+    if n_edits:
+        assert last == "interrupted; 1 correction is in the log; the next start offers it back"
+    else:
+        assert last == "interrupted; all corrections are saved"
+    assert "Traceback" not in told and "Error calling" not in told
+    assert runlog.history(tmp_path)[-1].status == "interrupted"
+    assert bool(unsaved(tmp_path)) == bool(n_edits)

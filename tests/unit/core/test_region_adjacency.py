@@ -1,0 +1,129 @@
+"""Contacts of regions, against sums over single pairs of voxels."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectome.core.region_adjacency import (
+    Contacts,
+    borders,
+    both_sides,
+    overlapping,
+    pair_keys,
+    touching,
+)
+
+N = 6
+
+
+@st.composite
+def stacks(draw):
+    """Return labels below N, 0 among them, and a probability for every voxel."""
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = rng.integers(0, draw(st.integers(1, N)), shape).astype(np.int32)
+    return labels, rng.random(shape, np.float32)
+
+
+def slow_rows(pairs, labels, probability):
+    """Sum over pairs of voxels (a, b), one by one; return a row for every two regions."""
+    met = defaultdict(list)
+    for a, b in pairs:
+        i, j = sorted((int(labels[a]), int(labels[b])))
+        if 0 < i < j:
+            met[i, j].append([min(probability[a], probability[b]), *np.add(a, b) / 2])
+    return {key: [len(rows), *np.mean(rows, axis=0)] for key, rows in met.items()}
+
+
+def rows(contacts):
+    columns = (contacts.first, contacts.second, contacts.size, contacts.probability, contacts.place)
+    return {(i, j): [n, p, *place] for i, j, n, p, place in zip(*columns, strict=True)}
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        np.testing.assert_allclose(found[key], row, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 1, 2)])
+@given(stack=stacks())
+@settings(max_examples=30)
+def test_touching_regions_are_those_of_neighbouring_voxels(axes, stack):
+    labels, probability = stack
+    steps = [tuple(int(i == axis) for i in range(3)) for axis in axes]
+    pairs = [
+        (at, to)
+        for at in np.ndindex(labels.shape)
+        for to in (tuple(np.add(at, step).tolist()) for step in steps)
+        if all(i < n for i, n in zip(to, labels.shape, strict=True))
+    ]
+    found = touching(labels, probability, axes, N)
+    assert_same(rows(found), slow_rows(pairs, labels, probability))
+
+
+@given(stack=stacks(), data=st.data())
+@settings(max_examples=30)
+def test_overlapping_regions_are_those_on_top_of_each_other(stack, data):
+    labels, probability = stack
+    below, above = data.draw(st.tuples(*[st.integers(0, len(labels) - 1)] * 2))
+    pairs = [((below, *at), (above, *at)) for at in np.ndindex(labels.shape[1:])]
+    found = overlapping(labels, probability, below, above, N)
+    assert_same(rows(found), slow_rows(pairs, labels, probability))
+
+
+@given(stacks())
+def test_a_region_does_not_touch_itself_nor_what_is_no_region(stack):
+    contacts = touching(*stack, (0, 1, 2), N)
+    assert (contacts.first > 0).all() and (contacts.first < contacts.second).all()
+
+
+def test_the_darker_side_of_a_border_counts():
+    labels = np.array([[[1, 2]]])
+    contacts = touching(labels, np.array([[[0.9, 0.25]]]), (2,), 3)
+    assert contacts.probability.tolist() == [0.25]
+    assert contacts.size.tolist() == [1] and contacts.place.tolist() == [[0, 0, 0.5]]
+
+
+def test_tables_are_joined_row_by_row():
+    a = Contacts(np.array([1]), np.array([2]), np.array([3]), np.array([0.5]), np.zeros((1, 3)))
+    b = Contacts(np.array([4]), np.array([5]), np.array([6]), np.array([0.7]), np.ones((1, 3)))
+    assert rows(Contacts.joined([a, b])) == rows(a) | rows(b)
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1))
+def test_the_number_of_a_pair_does_not_depend_on_its_order(pairs):
+    first, second = np.array(pairs, np.int32).T
+    keys = pair_keys(first, second, 100)
+    assert np.array_equal(keys, pair_keys(second, first, 100))
+    assert [set(pair) for pair in pairs] == [set(divmod(int(key), 100)) for key in keys]
+
+
+def test_numbers_of_pairs_do_not_overflow():
+    n = 2_000_000
+    key = pair_keys(np.array([n - 1], np.int32), np.array([n - 2], np.int32), n)
+    assert divmod(int(key[0]), n) == (n - 2, n - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_both_sides_are_one_voxel_apart(axis):
+    places = np.moveaxis(np.indices((3, 4, 5)), 0, -1)
+    a, b = both_sides(axis)
+    assert (places[b] - places[a] == np.eye(3, dtype=int)[axis]).all()
+    assert places[a].size == places.size // (3, 4, 5)[axis] * ((3, 4, 5)[axis] - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@given(stack=stacks())
+def test_borders_lie_between_neighbours_of_two_regions(axis, stack):
+    labels, _ = stack
+    low, high = both_sides(axis)
+    here = np.arange(labels.size).reshape(labels.shape)
+    a, b = labels[low], labels[high]
+    border = (a != b) & (a > 0) & (b > 0)
+    lower, upper = borders(labels, axis)
+    assert np.array_equal(lower, here[low][border])
+    assert np.array_equal(upper, here[high][border])

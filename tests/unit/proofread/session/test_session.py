@@ -1,0 +1,667 @@
+"""A session on a folder: nothing a person did is lost, and all of it can be made again."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from locations import ROOT
+
+from connectome import runlog
+from connectome.core.errors import ConnectomeError, DataError, UsageError
+from connectome.core.volume import Volume
+from connectome.io import paths
+from connectome.io.draft import read_draft, read_proofread
+from connectome.proofread.editor import Proofreading
+from connectome.proofread.session.session import open_session, replay, unsaved
+
+SHAPE = (6, 64, 96)
+VOXEL_SIZE = (30.0, 8.0, 8.0)
+SOURCE = "phantom://neuropil?seed=3"
+
+
+def volume(data):
+    return Volume(data, VOXEL_SIZE, (1, 2, 3), SOURCE)
+
+
+def stack():
+    """Neurites 1 to 6 as bars across every section."""
+    return np.repeat(np.arange(1, 7, dtype=np.int32), 16)[None, None].repeat(64, 1).repeat(6, 0)
+
+
+@pytest.fixture
+def outdir(tmp_path):
+    """What a run leaves, as far as proofreading reads it."""
+    probability = np.ones(SHAPE, np.float16)
+    probability[..., 4::16] = 0.1
+    grey = np.random.default_rng(0).uniform(0.3, 0.9, SHAPE).astype(np.float16)
+    paths.write_volume(tmp_path / paths.ALIGNED["float16"], volume(grey))
+    paths.write_volume(tmp_path / paths.PROBABILITY, volume(probability))
+    paths.write_volume(tmp_path / paths.LABELS, volume(stack()))
+    paths.write_json(tmp_path / paths.SHIFTS, {"damaged_sections": []})
+    rows = {"z": [1, 4, 5], "y": [10, 20, 30], "x": [16, 48, 80]}
+    rows |= {"pre_id": [1, 3, 5], "post_id": [2, 4, 6], "score": [0.9, 0.5, 0.1]}
+    rows |= {"post_ids": ["2", "4", "6"], "n_partners": [1, 1, 1], "source": [SOURCE] * 3}
+    (tmp_path / "tables").mkdir(exist_ok=True)
+    pd.DataFrame(rows).to_csv(tmp_path / paths.SYNAPSES, index=False)
+    return tmp_path
+
+
+def bar(z, x):
+    """Return the voxels of a line down a section."""
+    return np.full(64, z), np.arange(64), np.full(64, x)
+
+
+def seeds(x, other):
+    marks = np.zeros(SHAPE, np.uint8)
+    marks[2, 30, [x, other]] = 1, 2
+    return marks
+
+
+def work(state):
+    """Use every tool once; end on an undo that can be done again."""
+    state.merge(1, 2, place=(0, 5, 16))
+    state.split(3, seeds(33, 46))
+    state.paint(bar(3, 60), state.new_id(), "new")
+    state.erase(bar(3, 61))
+    state.fill((0, 0, 95), 4)
+    state.review(0, "accepted")
+    state.review(2, "rejected")
+    state.swap(1)
+    state.mark(3)
+    state.mark(4)
+    state.undo()
+    state.redo()
+    state.undo()
+
+
+def everything(state):
+    return state.labels.tobytes(), state.synapses.to_csv(), sorted(state.sections)
+
+
+def worked(outdir, **told):
+    """Leave a session in which all was done and nothing saved; return what it came to."""
+    with open_session(outdir, user="ada", **told) as session:
+        work(session.proofreading)
+        return everything(session.proofreading)
+
+
+def start(outdir, body):
+    """Begin a session in another process that says when it is ready."""
+    code = (
+        f"import sys, time\nsys.path[:0] = {sys.path!r}\n"
+        "from pathlib import Path\n"
+        "from connectome.proofread.session.session import open_session\n"
+        "from test_session import *\n"
+        f"outdir = Path(sys.argv[1])\nsession = open_session(outdir)\n{body}\n"
+        "(outdir / 'ready').touch()\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(outdir)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not (outdir / "ready").exists():
+        assert process.poll() is None and time.monotonic() < deadline, "it did not get there"
+        time.sleep(0.02)
+    (outdir / "ready").unlink()
+    return process
+
+
+def killed(outdir, body):
+    process = start(outdir, body)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_session_begins_with_the_draft_and_then_with_what_was_saved(outdir):
+    with open_session(outdir) as session:
+        assert session.started_from == paths.LABELS
+        np.testing.assert_array_equal(session.proofreading.labels, stack())
+        session.proofreading.merge(1, 2)
+        session.save()
+    with open_session(outdir) as session:
+        assert session.started_from == paths.CORRECTED
+        assert not (session.proofreading.labels == 2).any()
+        assert session.proofreading.undo() is None
+    with open_session(outdir, "baseline") as session:
+        np.testing.assert_array_equal(session.proofreading.labels, stack())
+
+
+def test_the_draft_itself_is_never_changed(outdir):
+    files = {name: (outdir / name).read_bytes() for name in (paths.LABELS, paths.SYNAPSES)}
+    with open_session(outdir) as session:
+        work(session.proofreading)
+        session.save()
+        np.testing.assert_array_equal(session.draft.labels, stack())
+    assert files == {name: (outdir / name).read_bytes() for name in files}
+
+
+def test_every_correction_is_on_disk_before_the_next(outdir):
+    with open_session(outdir, user="ada") as session:
+        for n, edit in enumerate(
+            (lambda s: s.merge(1, 2), lambda s: s.mark(0), lambda s: s.undo()), start=1
+        ):
+            edit(session.proofreading)
+            log = sqlite3.connect(outdir / paths.RUN_LOG)
+            rows = log.execute("SELECT tool, user FROM corrections").fetchall()
+            log.close()
+            assert rows == [("merge", "ada"), ("mark", "ada"), ("undo", "ada")][:n]
+            assert session.n_unsaved == n
+
+
+def test_saving_writes_three_files_that_the_refiners_read(outdir):
+    with open_session(outdir, user="ada") as session:
+        session.proofreading.merge(1, 2)
+        session.proofreading.mark(3)
+        session.proofreading.mark(0)
+        written = session.save()
+        labels = session.proofreading.labels.copy()
+        assert session.n_unsaved == 0
+    assert written == tuple(
+        outdir / name for name in (paths.CORRECTED, paths.PROOFREAD, paths.REVIEWED)
+    )
+    proofread = read_proofread(read_draft(outdir))
+    np.testing.assert_array_equal(proofread.labels, labels)
+    assert proofread.sections == (0, 3)
+    stored = paths.read_volume(outdir / paths.CORRECTED)
+    assert (stored.voxel_size, stored.origin, stored.source) == (VOXEL_SIZE, (1, 2, 3), SOURCE)
+    assert json.loads((outdir / paths.PROOFREAD).read_text()) == {
+        "slices": [0, 3],
+        "source": SOURCE,
+        "origin": [1, 2, 3],
+        "voxel_size_nm": list(VOXEL_SIZE),
+        "based_on": paths.LABELS,
+    }
+    assert not list(outdir.rglob(".*")), "nothing private is left behind"
+
+
+def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
+    with open_session(outdir, user="ada") as session:
+        state = session.proofreading
+        state.swap(0)
+        state.review(0, "accepted")
+        state.merge(6, 1)
+        marks = np.zeros(SHAPE, np.uint8)
+        marks[2, [10, 48], 40] = 1, 2
+        state.split(3, marks)  # the synapse with 4 is on the smaller part, above
+        session.save()
+    table = pd.read_csv(outdir / paths.REVIEWED, dtype={"post_ids": str})
+    columns = ["pre_id", "post_id", "post_ids", "verdict", "swapped", "reviewer"]
+    assert table.loc[0, columns].tolist() == [2, 6, "6", "accepted", True, "ada"]
+    assert table.loc[1, ["pre_id", "post_id"]].tolist() == [7, 4]
+    assert table.loc[1, "verdict":"reviewer"].isna().tolist() == [True, False, True]
+    assert list(table)[-4:] == ["verdict", "swapped", "reviewer", "time"]
+
+
+def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
+    killed(outdir, "work(session.proofreading)")
+    left = unsaved(outdir)
+    assert left.n_corrections == 13
+    assert [run.status for run in runlog.history(outdir)] == ["died"]
+    with open_session(outdir) as session:
+        state = session.proofreading
+        assert (session.recovered, session.n_unsaved) == (13, 13)
+        state.redo()  # what was undone last can still be done again
+        state.undo()
+        with_everything = everything(state)
+        while state.undo():
+            pass
+        np.testing.assert_array_equal(state.labels, stack())
+    in_one_go = Proofreading(
+        stack(),
+        paths.read_volume(outdir / paths.PROBABILITY).data.astype(np.float32),
+        np.ones(SHAPE, bool),
+        pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str}),
+    )
+    work(in_one_go)
+    labels, _, sections = everything(in_one_go)
+    assert (with_everything[0], with_everything[2]) == (labels, sections)
+    assert in_one_go.synapses["verdict"].tolist() == ["accepted", "", "rejected"]
+
+
+def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
+    body = (
+        "session.proofreading.merge(1, 2)\nsession.save()\n"
+        "session.proofreading.mark(1)\nsession.proofreading.undo()\nsession.proofreading.undo()"
+    )
+    killed(outdir, body)
+    assert unsaved(outdir).n_corrections == 3
+    with open_session(outdir) as session:
+        np.testing.assert_array_equal(session.proofreading.labels, stack())
+        session.proofreading.redo()
+        assert not (session.proofreading.labels == 2).any()
+
+
+def test_a_session_that_was_killed_twice_still_has_everything(outdir):
+    killed(outdir, "session.proofreading.merge(1, 2)")
+    killed(outdir, "session.proofreading.merge(3, 4)")
+    assert unsaved(outdir).n_corrections == 2
+    with open_session(outdir) as session:
+        assert set(np.unique(session.proofreading.labels)) == {1, 3, 5, 6}
+        session.save()
+    assert unsaved(outdir) is None
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+
+
+def test_what_a_person_declines_or_discards_is_not_offered_again(outdir):
+    worked(outdir)
+    with open_session(outdir, recover=False) as session:
+        np.testing.assert_array_equal(session.proofreading.labels, stack())
+    assert unsaved(outdir) is None
+    worked(outdir)
+    open_session(outdir).discard()
+    assert unsaved(outdir) is None
+    with open_session(outdir) as session:
+        np.testing.assert_array_equal(session.proofreading.labels, stack())
+
+
+def test_who_declines_has_it_in_the_log(outdir):
+    worked(outdir)
+    declined = unsaved(outdir)
+    with open_session(outdir, user="bob", recover=False):
+        pass
+    *made, last = runlog.corrections(outdir, declined.run_id)
+    assert len(made) == declined.n_corrections
+    assert (last.tool, last.user) == ("discard", "bob")
+    assert unsaved(outdir) is None
+
+
+def test_a_session_that_cannot_begin_declines_nothing(outdir):
+    worked(outdir)
+    with pytest.raises(UsageError):
+        open_session(outdir, "unet", recover=False)
+    assert unsaved(outdir).n_corrections == 13
+
+
+def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
+    with open_session(outdir, user="ada") as first:
+        first.proofreading.merge(1, 2)
+        with open_session(outdir, user="bob") as second:
+            second.proofreading.merge(3, 4)
+            second.save()
+        with pytest.raises(ConnectomeError, match="meanwhile"):
+            first.save()
+    left = unsaved(outdir)
+    assert (left.n_corrections, left.user) == (1, "ada")
+    saved = (outdir / paths.CORRECTED).read_bytes()
+    with open_session(outdir) as session:
+        assert set(np.unique(session.proofreading.labels)) == {1, 3, 4, 5, 6}
+        with pytest.raises(ConnectomeError, match="meanwhile"):  # it has not what was saved
+            session.save()
+        assert (outdir / paths.CORRECTED).read_bytes() == saved
+        (outdir / paths.CORRECTED).rename(outdir / "second.npy")
+        session.save()
+    assert unsaved(outdir) is None
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+
+
+def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
+    with open_session(outdir, user="ada") as first:
+        first.proofreading.merge(1, 2)
+        with open_session(outdir, user="bob") as second:
+            second.proofreading.merge(3, 4)
+            second.proofreading.merge(5, 6)
+    assert unsaved(outdir).user == "bob"
+    with open_session(outdir) as session:
+        assert session.recovered == 2
+        session.save()
+        session.proofreading.mark(2)
+        assert unsaved(outdir).user == "ada"
+    assert unsaved(outdir).n_corrections == 1  # after the save
+    open_session(outdir, recover=False).close()
+    assert unsaved(outdir).user == "ada"
+    open_session(outdir).discard()
+    assert unsaved(outdir) is None
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+
+
+def test_what_goes_on_after_its_own_save_may_save_again(outdir):
+    killed(outdir, "session.proofreading.merge(1, 2)\nsession.save()\nsession.proofreading.mark(1)")
+    with open_session(outdir) as session:
+        session.save()
+    assert read_proofread(read_draft(outdir)).sections == (1,)
+
+
+def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
+    process = start(outdir, "session.proofreading.merge(1, 2)")
+    assert unsaved(outdir) is None
+    process.kill()
+    process.wait(timeout=10)
+    assert unsaved(outdir).n_corrections == 1
+
+
+def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
+    with open_session(outdir) as session:
+        session.proofreading.mark(2)
+        session.save()
+    files = [outdir / n for n in (paths.CORRECTED, paths.PROOFREAD, paths.REVIEWED)]
+    before = [path.read_bytes() for path in files]
+    body = (
+        "import resource\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "session.proofreading.merge(1, 2)\n"
+        # No file may grow beyond this: as if the disk were full.
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n    session.save()\n"
+        "except ConnectomeError as error:\n    assert 'none is lost' in str(error)\n"
+        "else:\n    raise SystemExit('it fitted')\n"
+    )
+    killed(outdir, body)
+    assert [path.read_bytes() for path in files] == before
+    assert not [path for path in outdir.rglob("*.npy") if path.name.startswith(".")]
+    assert unsaved(outdir).n_corrections == 1
+
+
+def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
+    with open_session(outdir) as first, open_session(outdir) as second:
+        first.proofreading.merge(1, 2)
+        second.proofreading.merge(3, 4)
+        first.save()
+        first.save()
+        with pytest.raises(ConnectomeError, match="meanwhile") as error:
+            second.save()
+        assert "move it away" in error.value.remedy
+        assert not (np.load(outdir / paths.CORRECTED) == 2).any()
+        (outdir / paths.CORRECTED).rename(outdir / "first.npy")
+        second.save()
+        assert not (np.load(outdir / paths.CORRECTED) == 4).any()
+
+
+def test_replay_makes_what_was_saved_from_the_draft(outdir):
+    """Over three sessions: one with every tool, one taken up, one with edits after its save."""
+    worked(outdir)
+    with open_session(outdir) as session:
+        session.proofreading.merge(5, 6)
+        session.save()
+    with open_session(outdir) as session:
+        session.proofreading.paint(bar(0, 0), 77)
+        session.save()
+        session.proofreading.paint(bar(0, 1), 78)
+    (outdir / paths.PROBABILITY).unlink()  # what was split is in the log
+    saved = np.load(outdir / paths.CORRECTED)
+    again = replay(outdir)
+    assert again.dtype == saved.dtype == np.int32
+    assert again.tobytes() == saved.tobytes()
+    (outdir / paths.CORRECTED).unlink()
+    assert replay(outdir).tobytes() == saved.tobytes()
+
+
+def test_replay_on_another_draft_is_refused(outdir):
+    with open_session(outdir) as session:
+        session.proofreading.merge(1, 2)
+        session.save()
+    other = stack()
+    other[0, 0, 0] = 5
+    paths.write_volume(outdir / paths.LABELS, volume(other))
+    with pytest.raises(DataError, match="is not what session"):
+        replay(outdir)
+
+
+@pytest.mark.parametrize("n_later_sessions", [0, 1])
+def test_replay_of_a_log_that_was_tampered_with_is_noticed(outdir, n_later_sessions):
+    with open_session(outdir) as session:
+        session.proofreading.paint(bar(0, 0), 6)
+        session.proofreading.paint(bar(0, 1), 6)
+        session.save()
+    for _ in range(n_later_sessions):  # what these begin with is still there to be read
+        with open_session(outdir) as session:
+            session.save()
+    log = sqlite3.connect(outdir / paths.RUN_LOG)
+    log.execute("DELETE FROM corrections WHERE position = 0 AND tool = 'paint'")
+    log.commit()
+    log.close()
+    with pytest.raises(DataError, match="other labels than it saved"):
+        replay(outdir)
+
+
+def test_replay_without_a_save_says_so(outdir):
+    with pytest.raises(UsageError, match="no session has saved"):
+        replay(outdir)
+
+
+def foreign(outdir):
+    """Leave the two files as another program would: no sidecar, another type of number."""
+    labels = stack().astype(np.int64)
+    labels[2, :, :40] = 10**9
+    np.save(outdir / paths.CORRECTED, labels)
+    (outdir / paths.PROOFREAD).write_text('{"slices": [2], "by": "another program"}')
+    return labels
+
+
+def test_files_of_another_program_are_taken_over(outdir):
+    labels = foreign(outdir)
+    with open_session(outdir) as session:
+        np.testing.assert_array_equal(session.proofreading.labels, labels)
+        assert session.proofreading.sections == {2}
+        session.proofreading.merge(1, 10**9)
+        session.save()
+        saved = session.proofreading.labels.copy()
+    # What it began with was overwritten, and yet can be made again.
+    np.testing.assert_array_equal(replay(outdir), saved)
+
+
+def test_a_session_on_files_of_another_program_survives_a_kill_after_saving(outdir):
+    labels = foreign(outdir)
+    killed(
+        outdir,
+        "session.proofreading.merge(1, 2)\nsession.save()\nsession.proofreading.undo()",
+    )
+    with open_session(outdir) as session:
+        np.testing.assert_array_equal(session.proofreading.labels, labels)
+
+
+def test_corrected_labels_without_a_list_of_sections_are_taken_over(outdir):
+    foreign(outdir)
+    (outdir / paths.PROOFREAD).unlink()
+    with open_session(outdir) as session:
+        assert session.started_from == paths.CORRECTED
+        assert session.proofreading.sections == set()
+
+
+def test_of_refined_labels_those_sections_are_proofread_that_are_as_a_person_left_them(outdir):
+    with open_session(outdir) as session:
+        session.proofreading.merge(1, 2)
+        session.proofreading.mark(1)
+        session.proofreading.mark(4)
+        session.save()
+        refined = session.proofreading.labels.copy()
+    refined[4, 0, 0] = 5
+    paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(refined))
+    with open_session(outdir, "rf") as session:
+        assert session.started_from == paths.REFINED_LABELS["rf"]
+        assert session.proofreading.sections == {1}
+        session.proofreading.merge(5, 6)
+        session.save()
+    # The next forest overwrites what this session began with.
+    paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(stack()))
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+
+
+def test_labels_may_come_from_anywhere(outdir, tmp_path_factory):
+    path = tmp_path_factory.mktemp("elsewhere") / "mine.npy"
+    np.save(path, stack() + 1)
+    with open_session(outdir, str(path)) as session:
+        assert session.started_from == str(path)
+        assert session.proofreading.labels.max() == 7
+
+
+def test_labels_that_are_not_there_are_named(outdir):
+    with pytest.raises(UsageError, match="neurite_labels_unet"):
+        open_session(outdir, "unet")
+    with pytest.raises(UsageError, match="no aligned stack"):
+        open_session(outdir / "nowhere")
+    assert not (outdir / paths.RUN_LOG).exists(), "what could not begin is no run"
+
+
+def test_verdicts_are_there_again_in_the_next_session_whoever_opens_it(outdir):
+    with open_session(outdir, user="ada") as session:
+        session.proofreading.swap(1)
+        session.proofreading.review(2, "rejected")
+        session.save()
+        before = session.proofreading.synapses
+    with open_session(outdir, user="bob") as session:
+        state = session.proofreading
+        pd.testing.assert_frame_equal(state.synapses, before)
+        assert state.synapses["reviewer"].tolist() == ["", "ada", "ada"]
+        state.swap(1)
+        pd.testing.assert_series_equal(
+            state.synapses["pre_id"], pd.Series([1, 3, 5], name="pre_id")
+        )
+
+
+def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
+    with open_session(outdir) as session:
+        session.proofreading.review(0, "accepted")
+        session.proofreading.merge(1, 2)
+        assert len(session.proofreading.synapses) == 3
+        assert session.synapses_now()["z"].tolist() == [4, 5]
+        session.proofreading.undo()
+        assert session.synapses_now()["verdict"].tolist() == ["accepted", "", ""]
+
+
+def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(outdir):
+    np.save(outdir / paths.CORRECTED, stack() + 10)
+    paths.write_json(
+        outdir / paths.GRAPH_LABELS, {"labels": paths.CORRECTED, "sha256": "", "source": SOURCE}
+    )
+    table = pd.read_csv(outdir / paths.SYNAPSES)
+    table["pre_id"] += 10
+    table["post_id"] += 10
+    table["post_ids"] += 10
+    table.assign(verdict="accepted").to_csv(outdir / paths.SYNAPSES, index=False)
+    for labels, first in (("baseline", 1), ("corrected", 11)):
+        with open_session(outdir, labels) as session:
+            row = session.proofreading.synapses.loc[0]
+            assert row[["pre_id", "post_id", "post_ids"]].tolist() == [
+                first,
+                first + 1,
+                str(first + 1),
+            ]
+            assert row["verdict"] == "", "what a person said is in the table of reviews"
+
+
+def test_verdicts_of_another_program_count_wherever_they_are(outdir):
+    table = pd.DataFrame(
+        {
+            "z": [1, 0],
+            "y": [10, 40],
+            "x": [16, 32],
+            "pre_id": [2, 2],
+            "post_id": [1, 3],
+            "verdict": ["Accepted", "rejected"],
+        }
+    )
+    table.to_csv(outdir / paths.REVIEWED, index=False)
+    with open_session(outdir) as session:
+        found = session.proofreading.synapses
+    assert found["verdict"].tolist() == ["accepted", "", "", "rejected"]
+    assert found.loc[0, ["pre_id", "post_id"]].tolist() == [2, 1]
+    table.drop(columns="verdict").to_csv(outdir / paths.REVIEWED, index=False)
+    with pytest.raises(DataError, match="no column verdict"):
+        open_session(outdir)
+
+
+PLACED = "z,y,x,pre_id,post_id,score,verdict\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        (paths.SYNAPSES, b"", "cannot be read"),
+        (paths.SYNAPSES, b"\x93\xff\x00\x1b", "cannot be read"),
+        (paths.SYNAPSES, PLACED.encode() + b"1,,3,1,2,0.5,\n", "row 1: y is nan"),
+        (paths.SYNAPSES, PLACED.encode() + b"999,1,3,1,2,0.5,\n", "z is 999, and the stack"),
+        (paths.REVIEWED, PLACED.encode() + b"999,1,3,1,2,0.5,accepted\n", "row 1: z is 999"),
+        (paths.REVIEWED, PLACED.encode() + b"-1,1,3,1,2,0.5,accepted\n", "row 1: z is -1"),
+        (paths.GRAPH_LABELS, b"{", "cannot be read"),
+        (paths.GRAPH_LABELS, b"[]", "is no JSON object"),
+        (paths.GRAPH_LABELS, b'{"labels": 5}', "names no labels: 5"),
+    ],
+)
+def test_a_damaged_file_of_the_run_is_refused_with_a_way_out(outdir, name, content, problem):
+    (outdir / name).write_bytes(content)
+    with pytest.raises(DataError, match=problem) as error:
+        open_session(outdir)
+    assert str(outdir / name) in error.value.problem
+    assert error.value.remedy
+    assert not (outdir / paths.RUN_LOG).exists(), "what could not begin is no run"
+
+
+def test_a_graph_that_names_no_labels_was_made_from_the_draft(outdir):
+    (outdir / paths.GRAPH_LABELS).write_text("{}")
+    with open_session(outdir) as session:
+        assert session.proofreading.synapses["pre_id"].tolist() == [1, 3, 5]
+
+
+def test_a_run_without_synapses_and_without_probability_can_be_proofread(outdir):
+    (outdir / paths.SYNAPSES).unlink()
+    (outdir / paths.PROBABILITY).unlink()
+    with open_session(outdir) as session:
+        assert session.proofreading.synapses.empty
+        session.proofreading.split(3, seeds(33, 46))
+        assert set(np.unique(session.proofreading.labels)) == set(range(1, 8))
+        session.save()
+    with open_session(outdir) as session:
+        assert session.proofreading.labels.max() == 7
+
+
+def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir):
+    worked(outdir)
+    paths.write_volume(outdir / paths.LABELS, volume(stack()[..., ::-1].copy()))
+    with pytest.raises(ConnectomeError) as error:
+        open_session(outdir)
+    assert "begin without" in error.value.remedy
+    with open_session(outdir, recover=False) as session:
+        assert session.recovered == 0
+
+
+@pytest.mark.parametrize("column", ["payload", "ids_json"])
+def test_a_damaged_row_of_the_log_is_refused_with_a_way_out(outdir, column):
+    with open_session(outdir) as session:
+        session.proofreading.paint(bar(0, 0), 6)
+        session.proofreading.merge(1, 2)
+    log = sqlite3.connect(outdir / paths.RUN_LOG)
+    log.execute(f"UPDATE corrections SET {column} = ?", (b"\x93" if column == "payload" else "[]",))
+    log.commit()
+    log.close()
+    with pytest.raises(DataError, match="cannot be") as error:
+        open_session(outdir)
+    assert "--no-recover" in error.value.remedy
+    with open_session(outdir, recover=False) as session:
+        assert session.recovered == 0
+
+
+def test_a_damaged_save_in_the_log_is_told_by_replay_and_stops_no_session(outdir):
+    with open_session(outdir) as session:
+        session.proofreading.merge(1, 2)
+        session.save()
+    log = sqlite3.connect(outdir / paths.RUN_LOG)
+    log.execute("UPDATE corrections SET payload = ? WHERE tool = 'save'", (b"{",))
+    log.commit()
+    log.close()
+    with pytest.raises(DataError, match="other labels than it saved"):
+        replay(outdir)
+    with open_session(outdir) as session:
+        assert not (session.proofreading.labels == 2).any()
+
+
+def test_an_error_that_ends_a_session_is_in_the_log(outdir):
+    with pytest.raises(ZeroDivisionError), open_session(outdir) as session:
+        session.proofreading.merge(1, 2)
+        _ = 1 / 0
+    (run,) = runlog.history(outdir)
+    assert (run.status, run.n_corrections) == ("failed", 1)
+    assert unsaved(outdir).n_corrections == 1
+
+
+def test_the_log_says_what_kind_of_run_a_session_was(outdir):
+    with open_session(outdir, user="ada", command=["napari_proofread.py"]) as session:
+        session.proofreading.merge(1, 2)
+        session.save()
+    (run,) = runlog.history(outdir)
+    assert run.config["job"] == "proofreading"
+    assert (run.config["user"], run.config["labels"]) == ("ada", paths.LABELS)
+    assert (run.source, run.cutout_xyz) == (SOURCE, SHAPE[::-1])
+    assert [row.tool for row in runlog.corrections(outdir, run.run_id)] == ["merge", "save"]

@@ -1,0 +1,87 @@
+"""Runs of voxels hold exactly the voxels they were made from, through the log and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from connectome.proofread.edit_runs import AT_ONCE, expanded, find_runs, part_runs, unpacked
+
+SHAPE = (3, 4, 6)
+EVERYWHERE = tuple(slice(0, n) for n in SHAPE)
+MASKS = hnp.arrays(bool, SHAPE)
+IDS = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 3))
+
+
+def whole(mask, old, new):
+    places = np.flatnonzero(mask)
+    return find_runs(places, old.flat[places], new.flat[places], EVERYWHERE, SHAPE)
+
+
+@settings(max_examples=80)
+@given(MASKS, IDS, IDS)
+def test_runs_write_new_ids_and_old_ones_back(mask, old, new):
+    runs = whole(mask, old, new)
+    labels = old.copy()
+    runs.write(labels, runs.new)
+    np.testing.assert_array_equal(labels, np.where(mask, new, old))
+    runs.write(labels, runs.old)
+    np.testing.assert_array_equal(labels, old)
+    assert runs.n_voxels == mask.sum()
+
+
+@settings(max_examples=80)
+@given(MASKS, IDS, IDS)
+def test_what_is_packed_tells_which_voxels_change_to_what(mask, old, new):
+    again = unpacked(whole(mask, old, new).packed(), old)
+    labels = old.copy()
+    again.write(labels, again.new)
+    np.testing.assert_array_equal(labels, np.where(mask, new, old))
+    assert again.n_voxels == (mask & (old != new)).sum()
+
+
+@settings(max_examples=80)
+@given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 2)))
+def test_the_fast_way_finds_the_same_runs_within_a_box(parts):
+    box = (slice(1, 3), slice(0, 3), slice(2, 6))
+    places = np.flatnonzero(parts[box])
+    new = parts[box].reshape(-1)[places] + 4
+    fast, slow = part_runs(parts[box], 3, (5, 6), box, SHAPE), find_runs(places, 3, new, box, SHAPE)
+    for name in ("starts", "lengths", "old", "new"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
+    inside = np.zeros(SHAPE, bool)
+    inside[box] = parts[box] > 0
+    np.testing.assert_array_equal(expanded(fast.starts, fast.lengths), np.flatnonzero(inside))
+
+
+def test_more_runs_than_are_written_at_a_time_are_all_written():
+    labels = np.zeros((1, 300, 2 * AT_ONCE // 100), np.int32)
+    everywhere = tuple(slice(0, n) for n in labels.shape)
+    stripes = np.arange(labels.size) % 2 * np.ones(labels.size, bool)
+    runs = part_runs(stripes.reshape(labels.shape) > 0, 0, (7,), everywhere, labels.shape)
+    assert runs.starts.size > 2 * AT_ONCE
+    runs.write(labels, runs.new)
+    assert ((labels.reshape(-1) == 7) == (stripes > 0)).all()
+
+
+def test_a_row_ends_a_run_and_so_does_another_id():
+    ones, twos = np.ones(SHAPE, int), np.full(SHAPE, 2)
+    assert len(whole(np.ones(SHAPE, bool), ones, twos).starts) == 3 * 4
+    ones[0, 0, 3] = 3
+    assert whole(np.ones(SHAPE, bool), ones, twos).lengths[:4].tolist() == [3, 1, 2, 6]
+
+
+def test_the_box_reaches_around_all_runs():
+    mask = np.zeros(SHAPE, bool)
+    mask[1, 2, 3:6] = mask[2, 0, 1] = True
+    box = whole(mask, np.ones(SHAPE, int), np.zeros(SHAPE, int)).box()
+    assert box == (slice(1, 3), slice(0, 3), slice(1, 6))
+
+
+@pytest.mark.parametrize("of_voxels", [1, 1000])
+def test_a_payload_is_small(of_voxels):
+    labels = np.zeros((1, 1000, 1000), np.int32)
+    box = tuple(slice(0, n) for n in labels.shape)
+    runs = find_runs(np.arange(of_voxels), 0, 1, box, labels.shape)
+    assert len(runs.packed()) < 40

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from connectome.proofread.viewer.stroke_watch import PlaneWatch
+
+
+@pytest.fixture
+def labels():
+    return np.ones((3, 4, 5), np.int32)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_stroke_is_found_with_the_ids_there_were_whatever_plane_is_seen(labels, axis):
+    watch = PlaneWatch(labels)
+    watch.look(axis, 2)
+    painted = [0, 1, 1]
+    painted[axis] = 2
+    labels[tuple(painted)] = 7
+    (stroke,) = watch.strokes()
+    assert [int(v[0]) for v in stroke.voxels] == painted
+    assert stroke.neurite == 7
+    assert stroke.before.tolist() == [1]
+
+
+def test_each_new_id_is_a_stroke_of_its_own(labels):
+    watch = PlaneWatch(labels)
+    watch.look(0, 1)
+    labels[1, 0], labels[1, 1, :2] = 0, 9
+    assert [(s.neurite, len(s.before)) for s in watch.strokes()] == [(0, 5), (9, 2)]
+
+
+def test_what_was_told_is_not_told_again(labels):
+    watch = PlaneWatch(labels)
+    watch.look(0, 1)
+    labels[1, 0] = 2
+    assert watch.strokes()
+    assert not watch.strokes()
+
+
+def test_other_planes_are_not_watched(labels):
+    watch = PlaneWatch(labels)
+    watch.look(0, 1)
+    labels[2] = 5
+    assert not watch.strokes()
+
+
+def test_nothing_is_watched_in_3d_nor_before_the_first_look(labels):
+    watch = PlaneWatch(labels)
+    labels[0] = 5
+    assert not watch.strokes()
+    watch.look(None)
+    labels[0] = 6
+    assert not watch.strokes()
