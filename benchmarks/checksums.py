@@ -98,11 +98,11 @@ def main_jobs(data: Path, scratch: Path) -> Iterator[tuple[str, list[str]]]:
         if not path.exists():
             print(f"{path} is absent: skipped", file=sys.stderr)
             continue
-        stack = scratch / f"{stem}.npz"
+        stack = f"{stem}.npz"  # figures show the path as it was given
         with np.load(path) as archive:
             arrays = {key: archive[key][:end] for key in ("raw", truth) if key}
             voxel_size = archive["voxel_size_nm_zyx"]
-        np.savez(stack, **arrays)
+        np.savez(scratch / stack, **arrays)
         flags = ["--dataset", f"{stack}:raw", "--voxel_size", *map(str, voxel_size)]
         yield name, flags + (["--ground_truth", f"{stack}:{truth}"] if truth else [])
 
@@ -116,7 +116,7 @@ def run(script: str, outdir: Path, *flags: str) -> None:
     """Run one script on two threads."""
     print(f"{script} on {outdir.name.removeprefix('out ')}", file=sys.stderr, flush=True)
     command = [sys.executable, str(ROOT / script), "--outdir", str(outdir), "--threads", "2"]
-    subprocess.run([*command, "--quiet", *flags], check=True)
+    subprocess.run([*command, "--quiet", *flags], check=True, cwd=outdir.parent)
 
 
 def summary(outdir: Path) -> dict:
@@ -177,6 +177,9 @@ def read_json(path: Path) -> Iterator[tuple[str, str]]:
             for key, value in content.items():
                 if key not in VOLATILE_KEYS:
                     yield from numbers(value, f"{at}/{key}")
+        elif isinstance(content, list) and any(isinstance(item, dict) for item in content):
+            for i, item in enumerate(content):
+                yield from numbers(item, f"{at}/{i}")
         else:
             yield at, of_text(repr(content))
 

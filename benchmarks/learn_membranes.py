@@ -3,7 +3,7 @@
 Usage: python benchmarks/learn_membranes.py [--out connectome/weights/membrane_networks.json]
 
 Phantoms of many voxel sizes, blurs, noises and contrasts are imaged, and a small network learns
-to tell membrane from the rest by the features of `connectome.membranes.features`: one network for features
+to tell membrane from the rest by `connectome.membranes.features`: one network for features
 within sections, one for features in 3D. No real tissue is used, so every real volume is a test.
 The same seeds give the same networks; it takes a minute or two, and scikit-learn, which comes with
 `requirements-dev.txt`.

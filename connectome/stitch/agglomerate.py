@@ -88,7 +88,7 @@ def stitch_pieces(
 
     Pieces that differ in brightness inside are pulled together less: cytoplasm is much the same
     all along a neurite. Large pieces as dark as membranes are mitochondria. They take no part in
-    all that, but are each given to a neurite afterwards (see `connectome.stitch.mitochondria.hosts`). What
+    all that, but are each given to a neurite afterwards. What
     then still lies within a single neurite is a part of it, too.
 
     A second map of the same can have a say. Each contact is then judged by either map and by
@@ -110,7 +110,7 @@ def stitch_pieces(
         Where evidence turns from parting to joining, and the weight of overlap.
     anchors : ndarray of int, shape (P,), optional
         The neurite that a person says a piece belongs to, for every piece number
-        (`connectome.stitch.constraints.anchor_pieces`); 0 where nobody has. Pieces of one neurite are
+        (`anchor_pieces`); 0 where nobody has. Pieces of one neurite are
         joined, wherever they are, and those of two never.
     other : ndarray of float, shape (Z, Y, X), optional
         Neurite probability by another judge.

@@ -63,7 +63,7 @@ def find_synapses(
     Darkness is measured in membranes: 0 is the cytoplasm of the section and 1 the membranes around,
     so it needs no contrast or stain of its own. Where it is higher than membranes are over the
     width of a density, near a boundary, there is a candidate, one for all sections it spans
-    (`connectome.synapses.densities`). What it looks like is described in columns, and a logistic model of
+    (`connectome.synapses.densities`). Its looks are described in columns, and a logistic model of
     these (`connectome.synapses.scoring`) says how likely it is to be a synapse; all are less likely
     where they would be more than neuropil holds. O(V) time in voxels V, and a little for each
     candidate.

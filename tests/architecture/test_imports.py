@@ -150,5 +150,15 @@ def test_the_command_line_stands_on_the_standard_library():
 
 
 def test_every_stage_of_the_published_pipeline_has_its_name():
-    stages = "fetch preprocess align segment stitch synapses graph figures runlog".split()
+    stages = [
+        "fetch",
+        "preprocess",
+        "align",
+        "segment",
+        "stitch",
+        "synapses",
+        "graph",
+        "figures",
+        "runlog",
+    ]
     loaded_by("\n".join(f"import connectome.{stage}" for stage in stages))
