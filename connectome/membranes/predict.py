@@ -31,7 +31,8 @@ def neurite_probability(
 ) -> np.ndarray:
     """Rate how far each voxel is from looking like a membrane.
 
-    Features of every voxel (`connectome.membranes.features`) go through a small network that learned on phantoms what membranes look like among mitochondria, vesicles and noise. It
+    Features of every voxel (`connectome.membranes.features`) go through a small network that
+    learned on phantoms what membranes look like among mitochondria, vesicles and noise. It
     sees features in standard deviations over this stack, so it needs no contrast, stain or pixel
     size of its own. Sections so thin that a membrane spans several are looked at in 3D, others
     one by one; fine pixels are averaged two by two first. O(V) time in voxels V, and about 50
