@@ -175,7 +175,7 @@ def _parser() -> arguments.Parser:
     out.add_argument(
         "--aligned_dtype",
         choices=("float16", "float32"),
-        default="float16",
+        default="float32",
         help="default: %(default)s",
     )
     out.add_argument("--quiet", action="store_true", help="print only warnings and errors")

@@ -302,7 +302,7 @@ class RunConfig:
     segmentation: str = "agglomerate"
     ground_truth: str | None = None
     save_minimal: bool = False
-    aligned_dtype: str = "float16"
+    aligned_dtype: str = "float32"
     threads: int = 1
     preprocess_params: PreprocessParams = field(default_factory=PreprocessParams)
     align_params: AlignParams = field(default_factory=AlignParams)

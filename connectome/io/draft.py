@@ -79,7 +79,7 @@ def read_draft(outdir: Path) -> Draft:
     stored = [outdir / name for name in paths.ALIGNED.values() if (outdir / name).exists()]
     if not stored:
         raise UsageError(
-            f"{outdir} holds no aligned stack: no {paths.ALIGNED['float16']}",
+            f"{outdir} holds no aligned stack: no {paths.ALIGNED['float32']}",
             "there is nothing to work on",
             f"run_pipeline.py --outdir {outdir}",
         )

@@ -70,7 +70,7 @@ class Results:
         stored = [name for name in paths.ALIGNED.values() if self.has(name)]
         if not stored:
             raise UsageError(
-                f"{self.folders[-1]} holds no aligned stack: no {paths.ALIGNED['float16']}",
+                f"{self.folders[-1]} holds no aligned stack: no {paths.ALIGNED['float32']}",
                 "there is nothing to show",
                 f"run_pipeline.py --outdir {self.folders[-1]}",
             )

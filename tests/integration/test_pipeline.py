@@ -68,8 +68,8 @@ def test_a_run_leaves_exactly_the_files_it_announces(outdir):
     assert announced == {
         *("data/em_cutout_u8_zyx.npy", "data/em_preprocessed_f32_zyx.npy"),
         *("data/em_cutout_u8_zyx.json", "data/em_preprocessed_f32_zyx.json"),
-        *("data/em_aligned_float16_zyx.npy", "data/neurite_labels_i32_zyx.npy"),
-        *("data/em_aligned_float16_zyx.json", "data/neurite_labels_i32_zyx.json"),
+        *("data/em_aligned_float32_zyx.npy", "data/neurite_labels_i32_zyx.npy"),
+        *("data/em_aligned_float32_zyx.json", "data/neurite_labels_i32_zyx.json"),
         *("data/neurite_prob_f16_zyx.npy", "data/neurite_prob_f16_zyx.json"),
         *("data/true_labels_i32_zyx.npy", "data/true_labels_i32_zyx.json"),
         *("tables/segments.csv", "tables/merge_log.csv", "tables/true_synapses.csv"),
@@ -115,7 +115,7 @@ def test_nothing_is_left_where_nothing_was_imaged(tmp_path):
     raw = make_phantom((6, 96, 96), seed=3).volume.data.copy()
     raw[:, :30] = raw[:, :, 80:] = 0
     outdir = from_file(tmp_path, raw, simulate_sigma_px=1.0)
-    aligned = paths.read_volume(outdir / paths.ALIGNED["float16"]).data
+    aligned = paths.read_volume(outdir / paths.ALIGNED["float32"]).data
     labels = paths.read_volume(outdir / paths.LABELS).data
     assert not aligned[labels == 0].any()
     assert 0.3 < (labels > 0).mean() < 0.65
@@ -142,7 +142,7 @@ def test_the_thinnest_stacks_go_through_all_stages(tmp_path, shape):
     [
         (paths.CUTOUT, np.uint8),
         (paths.PREPROCESSED, np.float32),
-        (paths.ALIGNED["float16"], np.float16),
+        (paths.ALIGNED["float32"], np.float32),
         (paths.LABELS, np.int32),
     ],
 )
@@ -159,7 +159,7 @@ def test_arrays_have_their_type_shape_and_place_beside_them(outdir, name, dtype)
 def test_arrays_hold_what_their_names_say(outdir):
     cutout, preprocessed, aligned, labels = (
         paths.read_volume(outdir / name).data
-        for name in (paths.CUTOUT, paths.PREPROCESSED, paths.ALIGNED["float16"], paths.LABELS)
+        for name in (paths.CUTOUT, paths.PREPROCESSED, paths.ALIGNED["float32"], paths.LABELS)
     )
     np.testing.assert_array_equal(cutout, make_phantom(SHAPE, seed=7).volume.data)
     for image in (preprocessed, aligned):
@@ -268,7 +268,7 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     assert np.shape(content["matrices"]) == (len(content["shifts"]), 2, 2)
     moves = [np.array(content[name]) for name in ("shifts", "matrices")]
     preprocessed = paths.read_volume(tmp_path / paths.PREPROCESSED).data
-    aligned = paths.read_volume(tmp_path / paths.ALIGNED["float16"]).data
+    aligned = paths.read_volume(tmp_path / paths.ALIGNED["float32"]).data
     expected = apply_shifts(preprocessed, moves[0], matrices=moves[1])
     np.testing.assert_allclose(expected, aligned, atol=1e-3)
     truth = make_phantom(SHAPE, seed=7).truth
@@ -333,13 +333,13 @@ def used(outdir, tmp_path):
 
 
 def test_a_minimal_run_replaces_all_of_an_earlier_one_but_corrections(used):
-    run(used, save_minimal=True, aligned_dtype="float32", align=False, threads=2)
+    run(used, save_minimal=True, aligned_dtype="float16", align=False, threads=2)
     assert set(files(used, "data")) == {
-        *("data/em_aligned_float32_zyx.npy", "data/em_aligned_float32_zyx.json"),
+        *("data/em_aligned_float16_zyx.npy", "data/em_aligned_float16_zyx.json"),
         *("data/neurite_labels_i32_zyx.npy", "data/neurite_labels_i32_zyx.json"),
         "data/neurite_labels_corrected_i32_zyx.npy",
     }
-    assert paths.read_volume(used / paths.ALIGNED["float32"]).data.dtype == np.float32
+    assert paths.read_volume(used / paths.ALIGNED["float16"]).data.dtype == np.float16
     content = json.loads((used / paths.SHIFTS).read_text())
     assert content["applied"] is False
     assert not np.any(content["shifts"])

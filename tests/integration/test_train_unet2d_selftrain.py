@@ -166,7 +166,7 @@ def test_help_loads_nothing_heavy():
 @pytest.fixture
 def untouched(finished, tmp_path):
     """The same run, nothing of it proofread."""
-    for name in (paths.ALIGNED["float16"], paths.LABELS, paths.PROBABILITY, paths.SHIFTS):
+    for name in (paths.ALIGNED["float32"], paths.LABELS, paths.PROBABILITY, paths.SHIFTS):
         for path in (finished / name, paths.sidecar(finished / name)):
             copy = tmp_path / path.relative_to(finished)
             copy.parent.mkdir(exist_ok=True)

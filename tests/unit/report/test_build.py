@@ -97,7 +97,7 @@ def test_the_stack_in_the_page_is_that_of_the_files(outdir, page):
     kind = {2: "<u2", 4: "<u4"}[data["bytes"]]
     index = np.frombuffer(zlib.decompress(base64.b64decode(data["labels"])), kind)
     np.testing.assert_array_equal(np.array(data["ids"])[index].reshape(labels.shape), labels)
-    aligned = np.load(outdir / paths.ALIGNED["float16"]).astype(float)
+    aligned = np.load(outdir / paths.ALIGNED["float32"]).astype(float)
     for section, packed in zip(aligned, data["sections"], strict=True):
         image = Image.open(io.BytesIO(base64.b64decode(packed)))
         assert np.abs(np.asarray(image) / 255 - section).mean() < 0.03
