@@ -28,7 +28,7 @@ from connectome import align, preprocess
 from connectome.cli import arguments
 from connectome.phantom.neuropil import make_phantom
 from connectome.triage import uncertainty
-from connectome.workflows.neurites import rated_membranes, to_neurites
+from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 
 SEEDS = (101, 102, 103)
 FIRST = 20
@@ -79,11 +79,11 @@ def reconstructed(raw, truth, voxel_size):
     truth = align.apply_shifts(truth, found.shifts, order=0)
     moves = (found.shifts, found.matrices)
     stacks = (even, aligned, tissue, voxel_size, moves)
-    probability = rated_membranes(*stacks, found.damaged, threads=2)
-    made = to_neurites(probability, aligned, tissue, voxel_size, found.damaged)
-    log = uncertainty.merge_log(made.stitched, made.pieces, voxel_size)
+    probability = predict_aligned_probability(*stacks, found.damaged, threads=2)
+    made = segment_neurites(probability, aligned, tissue, voxel_size, found.damaged)
+    log = uncertainty.merge_log(made.stitched, made.supervoxels, voxel_size)
     table = uncertainty.segment_table(made.labels, voxel_size, made.stitched, log)
-    return log, table, (made.labels, made.pieces, truth)
+    return log, table, (made.labels, made.supervoxels, truth)
 
 
 def shares(labels: np.ndarray, truth: np.ndarray) -> pd.DataFrame:

@@ -170,7 +170,7 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
 
     from connectome.evaluate import segmentation_scores
     from connectome.io.draft import read_draft, read_probability, read_proofread
-    from connectome.workflows.neurites import to_neurites
+    from connectome.workflows.neurites import segment_neurites
 
     draft = read_draft(outdir)
     truth = draft.truth.labels
@@ -180,7 +180,9 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     np.save(outdir / paths.CORRECTED, truth)
     paths.write_json(outdir / paths.PROOFREAD, {"slices": chosen})
     place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
-    found = to_neurites(read_probability(draft), *place, proofread=read_proofread(draft)).labels
+    found = segment_neurites(
+        read_probability(draft), *place, proofread=read_proofread(draft)
+    ).labels
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     scores = segmentation_scores(found[rest], truth[rest])
     return scores["are"], scores["voi"]

@@ -22,7 +22,7 @@ from connectome.triage import uncertainty
 
 
 @dataclass(frozen=True, eq=False)
-class Wiring:
+class Connectivity:
     """Synapse candidates, and the graph they sum up to.
 
     Parameters
@@ -63,7 +63,7 @@ class Wiring:
         formats.write_graph(folder, graph.annotated(self.diagram, self.nodes), source)
 
 
-def wire(
+def detect_and_connect(
     aligned: Volume,
     labels: np.ndarray,
     damaged: Sequence[int],
@@ -73,7 +73,7 @@ def wire(
     params: tuple[SynapseParams, GraphParams] = (SynapseParams(), GraphParams()),
     amend: Callable[[pd.DataFrame], pd.DataFrame] = lambda candidates: candidates,
     judge: Judge | None = None,
-) -> Wiring:
+) -> Connectivity:
     """Find synapse candidates and sum them into the wiring graph.
 
     Parameters
@@ -118,7 +118,7 @@ def wire(
     console.say(
         f"graph       {len(nodes)} neurites, {len(edges)} connections; {len(contacts)} pairs touch"
     )
-    return Wiring(candidates, diagram, nodes, edges, contacts)
+    return Connectivity(candidates, diagram, nodes, edges, contacts)
 
 
 def _neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
@@ -129,7 +129,7 @@ def _neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.
     return table.assign(id=ids[table["id"]])
 
 
-def score(
+def evaluate_results(
     labels: np.ndarray,
     candidates: pd.DataFrame,
     truth: Truth,
@@ -152,10 +152,10 @@ def score(
     return evaluation
 
 
-def flat(evaluation: dict, prefix: str = ""):
+def flatten_scores(evaluation: dict, prefix: str = ""):
     """Yield (path, number) for every score, such as ("synapses/200/f1", 0.5)."""
     for key, value in evaluation.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}/")
+            yield from flatten_scores(value, f"{prefix}{key}/")
         elif not isinstance(value, str):
             yield prefix + key, value

@@ -14,13 +14,13 @@ from connectome.io.draft import Draft, fitting, read_labels, read_probability
 from connectome.io.tables import check_columns, check_partners, check_places, read_table
 from connectome.membranes import predict
 from connectome.synapses import verdicts
-from connectome.workflows.neurites import rated_membranes
+from connectome.workflows.neurites import predict_aligned_probability
 
 REVIEW_COLUMNS = ("z", "y", "x", "pre_id", "post_id", "verdict")  # without them, no review
 TEXTS = ("verdict", "reviewer", "time")
 
 
-def true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
+def aligned_ground_truth(draft: Draft, path: str | None) -> np.ndarray | None:
     """Read the true neurites of a draft.
 
     Parameters
@@ -56,7 +56,7 @@ def true_labels(draft: Draft, path: str | None) -> np.ndarray | None:
     return align.apply_shifts(stack.read(corner, shape), shifts, order=0, matrices=matrices)
 
 
-def untrained_probability(draft: Draft, threads: int = 1) -> np.ndarray:
+def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     """Return the neurite probability that a draft was, or could have been, made from.
 
     Parameters
@@ -84,7 +84,7 @@ def untrained_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     if path.exists():
         preprocessed = fitting(paths.read_volume(path).data, aligned, path)
         moves = paths.read_shifts(draft.outdir)
-        found = rated_membranes(preprocessed, *seen, moves, draft.damaged, threads)
+        found = predict_aligned_probability(preprocessed, *seen, moves, draft.damaged, threads)
     else:
         found = predict.neurite_probability(*seen, draft.damaged, threads)
     return found.astype(np.float16).astype(np.float32)

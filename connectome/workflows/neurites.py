@@ -16,7 +16,7 @@ from connectome.io.draft import Proofread
 from connectome.membranes import predict
 from connectome.stitch import constraints
 
-OTHERS_SAY = 1 / 3  # of a second map, in where pieces of thick sections end
+SECOND_MAP_WEIGHT = 1 / 3  # of a second map, in where pieces of thick sections end
 
 Stage = Callable[[str], AbstractContextManager[dict]]
 
@@ -27,7 +27,7 @@ def unlogged(_name: str) -> AbstractContextManager[dict]:
 
 
 @dataclass(frozen=True, eq=False)
-class Neurites:
+class Segmentation:
     """Neurites, and how they came to be.
 
     Parameters
@@ -41,11 +41,11 @@ class Neurites:
     """
 
     labels: np.ndarray
-    pieces: np.ndarray
+    supervoxels: np.ndarray
     stitched: stitch.Stitched
 
 
-def rated_membranes(
+def predict_aligned_probability(
     preprocessed: np.ndarray,
     aligned: np.ndarray,
     tissue: np.ndarray,
@@ -88,7 +88,7 @@ def rated_membranes(
     return align.apply_shifts(probability, shifts, order=0, matrices=matrices) * tissue
 
 
-def to_neurites(
+def segment_neurites(
     probability: np.ndarray,
     em: np.ndarray,
     tissue: np.ndarray,
@@ -97,8 +97,8 @@ def to_neurites(
     stage: Stage = unlogged,
     proofread: Proofread | None = None,
     params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
-    other: np.ndarray | None = None,
-) -> Neurites:
+    second_probability: np.ndarray | None = None,
+) -> Segmentation:
     """Divide the tissue up by a probability map and join the pieces.
 
     Parameters
@@ -130,7 +130,7 @@ def to_neurites(
     """
     known = None
     with stage("segment") as counts:
-        shown = _together(probability, other, voxel_size)
+        shown = _combine_maps(probability, second_probability, voxel_size)
         pieces = segment.segment_stack(shown, tissue, voxel_size, params[0])
         if proofread:
             said = (proofread.labels, proofread.sections)
@@ -138,18 +138,18 @@ def to_neurites(
             damaged = [z for z in damaged if z not in proofread.sections]
         counts["pieces"] = int(pieces.max())
     with stage("stitch") as counts:
-        judged = (voxel_size, damaged, params[1], known, other, em)
+        judged = (voxel_size, damaged, params[1], known, second_probability, em)
         stitched = stitch.stitch_pieces(pieces, probability, *judged)
         labels = constraints.named_as(stitched.labels, *said) if proofread else stitched.labels
         counts["neurites"] = int(stitched.labels.max())
-    return Neurites(labels, pieces, stitched)
+    return Segmentation(labels, pieces, stitched)
 
 
-def _together(probability, other, voxel_size) -> np.ndarray:
+def _combine_maps(probability, second_probability, voxel_size) -> np.ndarray:
     """Return what pieces are divided by, where one map or two tell of them.
 
     Between thin sections a mean of two maps made worse pieces than the first alone.
     """
-    if other is None or thin_sections(voxel_size):
+    if second_probability is None or thin_sections(voxel_size):
         return probability
-    return probability + OTHERS_SAY * (other - probability)
+    return probability + SECOND_MAP_WEIGHT * (second_probability - probability)

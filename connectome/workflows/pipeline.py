@@ -24,9 +24,14 @@ from connectome.io.results import Results
 from connectome.report.build import write_report
 from connectome.segment import baseline
 from connectome.triage import uncertainty
-from connectome.workflows.connectivity import Wiring, flat, score, wire
+from connectome.workflows.connectivity import (
+    Connectivity,
+    detect_and_connect,
+    evaluate_results,
+    flatten_scores,
+)
 from connectome.workflows.figure_workers import FigurePress
-from connectome.workflows.neurites import rated_membranes, to_neurites
+from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 
 PHANTOM = "phantom://neuropil"
 # Measured peaks, of the run and the processes that draw for it together.
@@ -35,7 +40,7 @@ BASE_BYTES = 400e6
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class AlignedStack:
     """A cutout in register, with what is known and what is wrong about it.
 
     Parameters
@@ -163,7 +168,7 @@ def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dic
     outdir = Path(config.outdir)
     asked = config.source.cutout_xyz or DEFAULT_CUTOUT
     with runlog.record(outdir, asdict(config), config.source.uri, asked, command) as log:
-        job = _Job(config, console, log)
+        job = _PipelineRun(config, console, log)
         with paths.staged(outdir, log.run_id) as folder:
             evaluation = job.run(folder)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
@@ -175,7 +180,7 @@ def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dic
     return evaluation
 
 
-class _Job:
+class _PipelineRun:
     """One run: its request, its listeners, and the stages in order."""
 
     def __init__(self, config: RunConfig, console: Console, log: runlog.Run):
@@ -233,7 +238,7 @@ class _Job:
         )
         return plan
 
-    def prepare(self, plan: fetch.CutoutPlan) -> Prepared:
+    def prepare(self, plan: fetch.CutoutPlan) -> AlignedStack:
         """Fetch, preprocess and align."""
         cutout, truth = self.fetch(plan)
         threads = self.config.threads
@@ -250,10 +255,10 @@ class _Job:
             aligned = aligned.astype(self.config.aligned_dtype).astype(np.float32)
             tissue = align.apply_shifts(tissue.astype(np.uint8), **moves, order=0) > 0
             aligned[~tissue] = 0  # splines ring beyond its edge
-            truth = _carried(truth, **moves, shape=tissue.shape[1:])
+            truth = _transform_truth(truth, **moves, shape=tissue.shape[1:])
             counts["damaged"] = len(found.damaged)
         self.tell_alignment(found, tissue.shape[1:])
-        return Prepared(cutout, preprocessed, aligned, tissue, found, truth)
+        return AlignedStack(cutout, preprocessed, aligned, tissue, found, truth)
 
     def preprocess(self, cutout: Volume, tell: Progress = silent):
         """Return tissue, blank sections and even EM."""
@@ -296,19 +301,19 @@ class _Job:
             _, blank, even = self.preprocess(cutout)
             truth = replace(truth, shifts=self.estimate(even, cutout, blank).shifts)
             self.reference = "where sections lay before"
-        truth = replace(_carried(truth, moves), shifts=truth.shifts - moves)
+        truth = replace(_transform_truth(truth, moves), shifts=truth.shifts - moves)
         moved = align.apply_shifts(cutout.data, moves, order=1)
         self.console.say(
             f"misaligned  on purpose, {self.config.simulate_sigma_px:g} px per section"
         )
         return cutout.with_data(moved), truth
 
-    def reconstruct(self, prepared: Prepared) -> tuple[dict, dict[str, pd.DataFrame]]:
+    def reconstruct(self, prepared: AlignedStack) -> tuple[dict, dict[str, pd.DataFrame]]:
         """Take the aligned stack to neurite ids and what there is to tell of them, by name."""
         roads = {"agglomerate": self.agglomerate, "watershed": self.watershed}
         return roads[self.config.segmentation](prepared)
 
-    def watershed(self, prepared: Prepared) -> tuple[dict, dict[str, pd.DataFrame]]:
+    def watershed(self, prepared: AlignedStack) -> tuple[dict, dict[str, pd.DataFrame]]:
         """Outline profiles and join them by overlap: the published baseline."""
         voxel_size, params = prepared.cutout.voxel_size, self.config.watershed_params
         with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
@@ -323,11 +328,11 @@ class _Job:
         table = uncertainty.segment_table(labels, voxel_size)
         return {paths.LABELS: labels}, {paths.SEGMENTS: table}
 
-    def agglomerate(self, prepared: Prepared) -> tuple[dict, dict[str, pd.DataFrame]]:
+    def agglomerate(self, prepared: AlignedStack) -> tuple[dict, dict[str, pd.DataFrame]]:
         """Rate membranes, and join small pieces by how their boundaries look and overlap."""
         voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
-            probability = rated_membranes(
+            probability = predict_aligned_probability(
                 prepared.preprocessed,
                 prepared.aligned,
                 prepared.tissue,
@@ -339,7 +344,7 @@ class _Job:
             )
             # As it is saved, so that refiners and proofreaders see what made the draft.
             probability = probability.astype(np.float16).astype(np.float32)
-        found = to_neurites(
+        found = segment_neurites(
             probability,
             prepared.aligned,
             prepared.tissue,
@@ -349,16 +354,16 @@ class _Job:
             params=(self.config.segment_params, self.config.stitch_params),
         )
         with self.log.stage("doubt"):
-            log = uncertainty.merge_log(found.stitched, found.pieces, voxel_size)
+            log = uncertainty.merge_log(found.stitched, found.supervoxels, voxel_size)
             table = uncertainty.segment_table(found.labels, voxel_size, found.stitched, log)
-        n_neurites, n_pieces = found.labels.max(), found.pieces.max()
+        n_neurites, n_pieces = found.labels.max(), found.supervoxels.max()
         self.console.say(f"neurites    {n_neurites} ids from {n_pieces} pieces")
         arrays = {paths.LABELS: found.labels, paths.PROBABILITY: probability.astype(np.float16)}
         return arrays, {paths.SEGMENTS: table, paths.MERGE_LOG: log}
 
-    def wire(self, prepared: Prepared, labels: np.ndarray) -> Wiring:
+    def detect_and_connect(self, prepared: AlignedStack, labels: np.ndarray) -> Connectivity:
         """Find synapse candidates and sum them into the wiring graph."""
-        return wire(
+        return detect_and_connect(
             prepared.cutout.with_data(prepared.aligned),
             labels,
             prepared.alignment.damaged,
@@ -368,21 +373,21 @@ class _Job:
             (self.config.synapse_params, self.config.graph_params),
         )
 
-    def evaluate(self, prepared: Prepared, labels, candidates) -> dict:
+    def evaluate(self, prepared: AlignedStack, labels, candidates) -> dict:
         """Score whatever truth is known."""
         truth = prepared.truth
         with self.log.stage("evaluate"):
-            evaluation = score(labels, candidates, truth, prepared.cutout.voxel_size)
+            evaluation = evaluate_results(labels, candidates, truth, prepared.cutout.voxel_size)
             if truth.shifts is not None:
                 evaluation["alignment"] = {
                     "rms_px": evaluate.alignment_rms(prepared.alignment.shifts, truth.shifts),
                     "reference": self.reference,
                 }
-        for name, value in flat(evaluation):
+        for name, value in flatten_scores(evaluation):
             self.log.metric(name, value)
         return evaluation and evaluation | {"source": prepared.cutout.source}
 
-    def save_arrays(self, folder: Path, prepared: Prepared, found: dict) -> None:
+    def save_arrays(self, folder: Path, prepared: AlignedStack, found: dict) -> None:
         """Write the stacks, each with its place in the world."""
         cutout, dtype = prepared.cutout, self.config.aligned_dtype
         arrays = {paths.ALIGNED[dtype]: prepared.aligned.astype(dtype)}
@@ -396,7 +401,7 @@ class _Job:
         for name, data in arrays.items():
             paths.write_volume(folder / name, cutout.with_data(data))
 
-    def save_tables(self, folder: Path, prepared: Prepared, tables: dict) -> None:
+    def save_tables(self, folder: Path, prepared: AlignedStack, tables: dict) -> None:
         """Write all tables by their names, and the shifts."""
         for name, table in tables.items():
             with paths.atomic_path(folder / name) as path:
@@ -420,7 +425,7 @@ class _Job:
             content["true_shifts"] = np.asarray(prepared.truth.shifts).tolist()
         paths.write_json(folder / paths.SHIFTS, content)
 
-    def draw_alignment(self, press: FigurePress, prepared: Prepared) -> None:
+    def draw_alignment(self, press: FigurePress, prepared: AlignedStack) -> None:
         """Draw Figure 4 from the shifts."""
         found, cutout = prepared.alignment, prepared.cutout
         true_shifts = prepared.truth.shifts
@@ -467,7 +472,7 @@ class _Job:
             )
 
 
-def _carried(
+def _transform_truth(
     truth: Truth,
     shifts: np.ndarray,
     matrices: np.ndarray | None = None,

@@ -20,9 +20,14 @@ from connectome.io.draft import Draft, read_draft, read_labels
 from connectome.io.results import Results
 from connectome.report.build import write_report
 from connectome.synapses import scoring, verdicts
-from connectome.workflows.connectivity import Wiring, flat, score, wire
+from connectome.workflows.connectivity import (
+    Connectivity,
+    detect_and_connect,
+    evaluate_results,
+    flatten_scores,
+)
 from connectome.workflows.figure_workers import FigurePress
-from connectome.workflows.known import labels_path, reviewed_synapses, true_labels
+from connectome.workflows.known import aligned_ground_truth, labels_path, reviewed_synapses
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,14 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
     """
     outdir = Path(config.outdir)
     draft = read_draft(outdir)
-    path = _chosen(outdir, config.labels)
+    path = _resolve_labels(outdir, config.labels)
     labels = read_labels(path, draft.aligned)
     if not labels.any():
         raise DataError(f"{path} holds no neurite", "there would be no graph", "--labels baseline")
     draft = replace(
-        draft, truth=replace(draft.truth, labels=true_labels(draft, config.ground_truth))
+        draft, truth=replace(draft.truth, labels=aligned_ground_truth(draft, config.ground_truth))
     )
-    before = _before(draft, console)
+    before = _previous_snapshot(draft, console)
     if config.directed is None:
         config = replace(config, directed=before.directed)
     console.say(f"labels      {path}, {_n_ids(labels)} ids")
@@ -92,13 +97,13 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         paths.staged(outdir, log.run_id, owned=()) as folder,
         FigurePress(folder, beside=config.threads > 1) as press,
     ):
-        wiring = _wire(draft, labels, config, console, log)
+        wiring = _connect(draft, labels, config, console, log)
         _draw(press, draft, labels, wiring, console)
         evaluation = _evaluate(draft, labels, wiring, log)
         source = draft.aligned.source
         counted = (wiring.nodes, wiring.edges, wiring.candidates)
         press.draw(8, *counted, evaluation, source, wiring.directed)
-        after = _after(labels, wiring, evaluation)
+        after = _new_snapshot(labels, wiring, evaluation)
         with log.stage("save"):
             changed = diff.changes(before, after)
             _save(folder, draft, path, wiring, evaluation, changed)
@@ -107,11 +112,11 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         with log.stage("report"):
             write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
         log.artefacts({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
-    _tell(console, outdir, changed, evaluation, log)
+    _report(console, outdir, changed, evaluation, log)
     return evaluation
 
 
-def _chosen(outdir: Path, wanted: str) -> Path:
+def _resolve_labels(outdir: Path, wanted: str) -> Path:
     """Find the labels that are meant; ``auto`` takes what was made last."""
     if wanted == "auto":
         # The main job's labels are what all others were made from.
@@ -121,10 +126,10 @@ def _chosen(outdir: Path, wanted: str) -> Path:
     return labels_path(outdir, wanted)
 
 
-def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Wiring:
+def _connect(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Connectivity:
     """Find synapses as a person's verdicts teach, and where one has looked take that word."""
     reviewed = reviewed_synapses(draft, labels)
-    judge = _taught(reviewed, console)
+    judge = _train_classifier(reviewed, console)
 
     def amend(candidates: pd.DataFrame) -> pd.DataFrame:
         if reviewed is None:
@@ -140,10 +145,10 @@ def _wire(draft: Draft, labels, config: RebuildConfig, console: Console, log) ->
     aligned, damaged = draft.aligned, draft.damaged
     params = SynapseParams(), GraphParams(directed=config.directed)
     place = aligned, labels, damaged, console, log, config.threads
-    return wire(*place, params, amend=amend, judge=judge)
+    return detect_and_connect(*place, params, amend=amend, judge=judge)
 
 
-def _taught(reviewed: pd.DataFrame | None, console: Console) -> scoring.Judge | None:
+def _train_classifier(reviewed: pd.DataFrame | None, console: Console) -> scoring.Judge | None:
     """Learn from a person's verdicts, if there are enough, which candidates are synapses."""
     if reviewed is None:
         return None
@@ -155,7 +160,7 @@ def _taught(reviewed: pd.DataFrame | None, console: Console) -> scoring.Judge | 
     return judge
 
 
-def _before(draft: Draft, console: Console) -> diff.Wired:
+def _previous_snapshot(draft: Draft, console: Console) -> diff.Wired:
     """Gather what the last graph was, as far as it is still there and can be read."""
     results = Results(draft.outdir)
 
@@ -180,7 +185,7 @@ def _before(draft: Draft, console: Console) -> diff.Wired:
         former(paths.NODES, lambda: results.nodes),
         edges,
     )
-    scores = dict(flat(former(paths.EVALUATION, lambda: results.evaluation, {})))
+    scores = dict(flatten_scores(former(paths.EVALUATION, lambda: results.evaluation, {})))
     known = pd.DataFrame() if edges is None else edges
     known = known.reindex(columns=["pre_id", "post_id", "weight"])
     return diff.Wired(used, known, _counts(used, *counted), scores, _was_directed(results, console))
@@ -195,9 +200,11 @@ def _was_directed(results: Results, console: Console) -> bool:
         return True
 
 
-def _after(labels: np.ndarray, wiring: Wiring, evaluation: dict) -> diff.Wired:
+def _new_snapshot(labels: np.ndarray, wiring: Connectivity, evaluation: dict) -> diff.Wired:
     counts = _counts(labels, wiring.candidates, wiring.nodes, wiring.edges)
-    return diff.Wired(labels, wiring.edges, counts, dict(flat(evaluation)), wiring.directed)
+    return diff.Wired(
+        labels, wiring.edges, counts, dict(flatten_scores(evaluation)), wiring.directed
+    )
 
 
 def _counts(labels: np.ndarray | None, candidates, nodes, edges) -> dict[str, int]:
@@ -214,7 +221,7 @@ def _n_ids(labels: np.ndarray) -> int:
     return int(np.count_nonzero(pd.unique(labels.ravel())))
 
 
-def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Console) -> None:
+def _draw(press: FigurePress, draft: Draft, labels, wiring: Connectivity, console: Console) -> None:
     """Draw what depends on neurites: all but Figures 4 and 8."""
     aligned, source = draft.aligned, draft.aligned.source
     if (draft.outdir / paths.CUTOUT).exists() and (draft.outdir / paths.PREPROCESSED).exists():
@@ -231,11 +238,13 @@ def _draw(press: FigurePress, draft: Draft, labels, wiring: Wiring, console: Con
     press.draw(7, aligned, *found, wiring.directed)
 
 
-def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:
+def _evaluate(draft: Draft, labels, wiring: Connectivity, log) -> dict:
     """Score the new labels; what is known of the alignment stays true."""
     with log.stage("evaluate"):
-        evaluation = score(labels, wiring.candidates, draft.truth, draft.aligned.voxel_size)
-    for name, value in flat(evaluation):
+        evaluation = evaluate_results(
+            labels, wiring.candidates, draft.truth, draft.aligned.voxel_size
+        )
+    for name, value in flatten_scores(evaluation):
         log.metric(name, value)
     with contextlib.suppress(DataError):  # a damaged one has been told of
         if aligned := Results(draft.outdir).evaluation.get("alignment"):
@@ -243,7 +252,9 @@ def _evaluate(draft: Draft, labels, wiring: Wiring, log) -> dict:
     return evaluation and evaluation | {"source": draft.aligned.source}
 
 
-def _save(folder: Path, draft: Draft, path: Path, wiring: Wiring, evaluation, changed) -> None:
+def _save(
+    folder: Path, draft: Draft, path: Path, wiring: Connectivity, evaluation, changed
+) -> None:
     for name, table in (wiring.tables | {paths.CHANGES: changed}).items():
         with paths.atomic_path(folder / name) as temporary:
             table.assign(source=draft.aligned.source).to_csv(temporary, index=False)
@@ -256,7 +267,7 @@ def _save(folder: Path, draft: Draft, path: Path, wiring: Wiring, evaluation, ch
     paths.write_json(folder / paths.GRAPH_LABELS, used)
 
 
-def _tell(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
+def _report(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
     """Say what changed, and where to read more."""
     console.tell_timings(log.summary)
     kinds = changed["kind"]

@@ -13,8 +13,8 @@ from connectome.cli.console import Console
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, Proofread, read_draft, read_proofread
 from connectome.refine.data import Learned, Material
-from connectome.workflows.known import true_labels, untrained_probability
-from connectome.workflows.neurites import to_neurites, unlogged
+from connectome.workflows.known import aligned_ground_truth, baseline_probability
+from connectome.workflows.neurites import segment_neurites, unlogged
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,16 @@ def refine(
     draft = read_draft(outdir)
     proofread = read_proofread(draft)
     check(draft, proofread)
-    truth = true_labels(draft, config.ground_truth)
+    truth = aligned_ground_truth(draft, config.ground_truth)
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
     with runlog.record(outdir, settings, *place, command) as log:
         with log.stage("evidence"):
-            material = _material(draft, proofread, config.threads)
+            material = _training_stack(draft, proofread, config.threads)
         with log.stage("learn"):
             learned = learn(material, config, console)
-        maps = _maps(material.evidence, learned.probability, learned.voted)
-        labels = _labels(draft, proofread, *maps, log.stage)
+        maps = _order_maps(material.evidence, learned.probability, learned.voted)
+        labels = _segment(draft, proofread, *maps, log.stage)
         metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
         if truth is not None:
             with log.stage("evaluate"):
@@ -98,19 +98,21 @@ def refine(
                 _save(folder, config, draft, learned, labels, metrics, log.run_id)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
             log.artefacts(files)
-    _tell(console, config, metrics, labels, log)
+    _report(console, config, metrics, labels, log)
     return metrics
 
 
-def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Material:
+def _training_stack(draft: Draft, proofread: Proofread | None, threads: int) -> Material:
     """Gather what there is to learn from."""
     voxel_size = draft.aligned.voxel_size
-    rated = untrained_probability(draft, threads)
+    rated = baseline_probability(draft, threads)
 
     def to_labels(
         probability: np.ndarray, held_back: Sequence[int] = (), voted: bool = False
     ) -> np.ndarray:
-        return _labels(draft, _without(proofread, held_back), *_maps(rated, probability, voted))
+        return _segment(
+            draft, _exclude_sections(proofread, held_back), *_order_maps(rated, probability, voted)
+        )
 
     return Material(
         draft.aligned.data,
@@ -124,21 +126,21 @@ def _material(draft: Draft, proofread: Proofread | None, threads: int) -> Materi
     )
 
 
-def _without(proofread: Proofread | None, sections: Sequence[int]) -> Proofread | None:
+def _exclude_sections(proofread: Proofread | None, sections: Sequence[int]) -> Proofread | None:
     """Leave some proofread sections out."""
     kept = tuple(z for z in proofread.sections if z not in set(sections)) if proofread else ()
     return Proofread(proofread.labels, kept) if kept else None
 
 
-def _maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def _order_maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Say which map makes pieces, and which other, if any, has a say in joining them."""
     return (evidence, probability) if voted else (probability, None)
 
 
-def _labels(draft: Draft, proofread, probability, other=None, stage=unlogged) -> np.ndarray:
+def _segment(draft: Draft, proofread, probability, other=None, stage=unlogged) -> np.ndarray:
     """Take a probability map, and another that has a say in joins, the road to neurites."""
     place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
-    return to_neurites(probability, *place, stage, proofread, other=other).labels
+    return segment_neurites(probability, *place, stage, proofread, second_probability=other).labels
 
 
 def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> dict:
@@ -176,7 +178,7 @@ def _save(folder: Path, config: RefineConfig, draft: Draft, learned: Learned, la
     refiners.write_figure(figure, folder / paths.REFINED_FIGURE[kind])
 
 
-def _tell(console: Console, config: RefineConfig, metrics: dict, labels, log) -> None:
+def _report(console: Console, config: RefineConfig, metrics: dict, labels, log) -> None:
     """Say what came of it, and what to do next."""
     scores = metrics.get("scores")
     if scores:

@@ -15,7 +15,7 @@ from connectome.io import model_files, paths
 from connectome.io.draft import read_draft
 from connectome.refine.data import Learned, hold_out, neurite_target
 from connectome.workflows import pipeline, refine
-from connectome.workflows.known import untrained_probability
+from connectome.workflows.known import baseline_probability
 
 QUIET = Console(quiet=True)
 SOURCE = Source(uri="phantom://neuropil?seed=7", cutout_xyz=(128, 128, 12), seed=7)
@@ -60,12 +60,12 @@ def test_without_corrections_or_learning_the_draft_comes_out_again(outdir):
 
 def test_a_probability_that_was_not_kept_is_found_again(outdir):
     draft = read_draft(outdir)
-    kept = untrained_probability(draft)
+    kept = baseline_probability(draft)
     (outdir / paths.PROBABILITY).unlink()
-    assert np.array_equal(untrained_probability(draft), kept)
+    assert np.array_equal(baseline_probability(draft), kept)
     # Without the sections as imaged it is made of those that alignment blurred.
     (outdir / paths.PREPROCESSED).unlink()
-    again = untrained_probability(draft)
+    again = baseline_probability(draft)
     assert 0 < abs(again - kept).mean() < 0.05
 
 

@@ -33,7 +33,7 @@ from connectome.io.tables import check_places
 from connectome.proofread.editor import REVIEW, Proofreading
 from connectome.runlog.edit_record import Correction, now
 from connectome.synapses import verdicts
-from connectome.workflows.known import labels_path, reviewed_synapses, untrained_probability
+from connectome.workflows.known import baseline_probability, labels_path, reviewed_synapses
 
 JOB = "proofreading"  # how the configuration of a run says what kind it is
 SETTLING = ("save", "discard")  # nothing before one of these is unsaved
@@ -500,7 +500,7 @@ def _repeated(
     """Do again what was done from a start."""
     proofreading = Proofreading(
         start.labels.copy(),
-        partial(untrained_probability, draft),
+        partial(baseline_probability, draft),
         draft.tissue,
         _synapses(draft, start),
         start.sections,

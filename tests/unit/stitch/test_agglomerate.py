@@ -18,7 +18,7 @@ from connectome.phantom.neuropil import PhantomParams, make_phantom
 from connectome.preprocess import blank_sections, find_tissue, preprocess
 from connectome.segment.supervoxels import segment_stack
 from connectome.stitch.agglomerate import bridge_sections, stitch_pieces
-from connectome.workflows.neurites import rated_membranes, to_neurites
+from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 BOTH = pytest.mark.parametrize("voxel_size", [THICK, THIN])
@@ -396,8 +396,8 @@ def reconstructed(sections, truth, voxel_size, threads=2):
     tissue = apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
     moves = (found.shifts, found.matrices)
     stacks = (even, aligned, tissue, voxel_size, moves)
-    probability = rated_membranes(*stacks, found.damaged, threads)
-    labels = to_neurites(probability, aligned, tissue, voxel_size, found.damaged).labels
+    probability = predict_aligned_probability(*stacks, found.damaged, threads)
+    labels = segment_neurites(probability, aligned, tissue, voxel_size, found.damaged).labels
     return labels, tissue, apply_shifts(truth, found.shifts, order=0)
 
 
@@ -423,9 +423,9 @@ def test_moving_thick_sections_by_half_pixels_costs_no_border():
         shifts = np.full((len(even), 2), shift) * (-1) ** np.arange(len(even))[:, None]
         tissue = apply_shifts(np.ones(even.shape, np.uint8), shifts, order=0) > 0
         aligned = apply_shifts(even, shifts)
-        found = rated_membranes(even, aligned, tissue, THICK, (shifts, None), damaged)
+        found = predict_aligned_probability(even, aligned, tissue, THICK, (shifts, None), damaged)
         truth = apply_shifts(phantom.truth.labels, shifts, order=0)
-        labels = to_neurites(found, aligned, tissue, THICK, damaged).labels
+        labels = segment_neurites(found, aligned, tissue, THICK, damaged).labels
         return segmentation_scores(labels, truth)["voi"]
 
     assert voi(0.45) < 1.1 * voi(0.0)

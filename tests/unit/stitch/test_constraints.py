@@ -9,7 +9,7 @@ from skimage.measure import label
 from connectome.evaluate import segmentation_scores
 from connectome.io.draft import Proofread
 from connectome.stitch.constraints import anchor_pieces, named_as
-from connectome.workflows.neurites import to_neurites
+from connectome.workflows.neurites import segment_neurites
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 BOTH = pytest.mark.parametrize("voxel_size", [THICK, THIN])
@@ -31,9 +31,9 @@ def proofread(labels, *sections):
 def test_neurites_that_a_person_tells_apart_are_never_joined(voxel_size):
     truth, probability = two_neurites()
     everywhere = np.ones(truth.shape, bool)
-    alone = to_neurites(probability, probability, everywhere, voxel_size, ()).labels
+    alone = segment_neurites(probability, probability, everywhere, voxel_size, ()).labels
     assert alone.max() == 1
-    told = to_neurites(
+    told = segment_neurites(
         probability, probability, everywhere, voxel_size, (), proofread=proofread(truth, 4)
     ).labels
     assert np.array_equal(told[4], truth[4])
@@ -47,7 +47,7 @@ def test_proofread_sections_stay_as_they_are_and_ids_hold_throughout(voxel_size)
     probability = np.where(truth > 0, 0.95, 0.02).astype(np.float32)
     probability += rng.uniform(-0.02, 0.02, truth.shape).astype(np.float32)
     everywhere = np.ones(truth.shape, bool)
-    labels = to_neurites(
+    labels = segment_neurites(
         probability, probability, everywhere, voxel_size, (), proofread=proofread(truth, 1, 5)
     ).labels
     assert np.array_equal(labels[[1, 5]], truth[[1, 5]])
@@ -62,7 +62,7 @@ def test_pieces_of_one_neurite_are_joined_wherever_they_are(voxel_size):
     corrected[:, :, :10], corrected[:, :, 30:] = 6, 6
     probability = np.where(corrected > 0, 0.9, 0.0).astype(np.float32)
     tissue = corrected > 0
-    labels = to_neurites(
+    labels = segment_neurites(
         probability, probability, tissue, voxel_size, (), proofread=proofread(corrected, 4)
     ).labels
     assert set(np.unique(labels)) == {0, 6}
@@ -72,7 +72,7 @@ def test_a_damaged_section_that_was_proofread_is_not_bridged():
     truth, probability = two_neurites()
     truth[4, :12] = 3
     everywhere = np.ones(truth.shape, bool)
-    labels = to_neurites(
+    labels = segment_neurites(
         probability, probability, everywhere, THICK, (4,), proofread=proofread(truth, 4)
     ).labels
     assert np.array_equal(labels[4], truth[4])
