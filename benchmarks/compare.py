@@ -33,11 +33,12 @@ from cases import (
     run_ours,
     run_reference,
 )
+from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 from connectome.io import paths
 
-REFERENCE, OURS = "reference", "this pipeline"
+REFERENCE, OURS = "published steps", "this pipeline"
 SIGMA_PX = 1.0
 
 
@@ -47,15 +48,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="the phantom alone")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs of each program")
+    add_save_option(parser)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        compare(aside(prepare_phantom, scratch), args.repeats)
+        compare(aside(prepare_phantom, scratch), args.repeats, args.save)
         if args.quick:
             return
         for name, sections in (("fib25_dev", 64), ("isbi_dev", None)):
             if case := prepared(args.data / f"{name}.npz", scratch, 0, sections):
-                compare(case, args.repeats)
+                compare(case, args.repeats, args.save)
                 print_alignment(case)
         if case := prepared(args.data / "vnc_dev.npz", scratch):
             print(f"\n### {case.name}\n", flush=True)
@@ -63,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print_alignment(case)
 
 
-def compare(case: Case, repeats: int) -> None:
-    """Run both programs on a stack, taking turns, and print what was measured and scored."""
+def compare(case: Case, repeats: int, save: Path | None) -> None:
+    """Run both programs on a stack, taking turns; print, and save, times and scores."""
     print(f"\n### {case.name}\n", flush=True)
     runners = {REFERENCE: run_reference, OURS: run_ours}
     runs: dict[str, list[Measured]] = {program: [] for program in runners}
@@ -74,10 +76,10 @@ def compare(case: Case, repeats: int) -> None:
     rows = timings(runs[REFERENCE], runs[OURS])
     print_table((f"median of {repeats}", REFERENCE, OURS, "ratio"), rows)
     scores = [aside(scored, case, case.folder / program) for program in runners]
-    print_table(
-        ("scores", REFERENCE, OURS),
-        [(name, *(f"{score[name]:.3f}" for score in scores)) for name in scores[0]],
-    )
+    compared = [(name, *(f"{score[name]:.3f}" for score in scores)) for name in scores[0]]
+    print_table(("scores", REFERENCE, OURS), compared)
+    rows = [(f"{case.folder.name}: {name}", *cells[:2]) for name, *cells in (*rows, *compared)]
+    save_table(save, "compare", ("", REFERENCE, OURS), rows)
 
 
 def timings(reference: list[Measured], ours: list[Measured]) -> list[tuple[str, ...]]:

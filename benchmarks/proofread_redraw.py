@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from cases import print_table
 from proofread_speed import LARGE, N_EDITS, seeds, write_draft
+from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 from connectome.io import paths
@@ -35,11 +36,14 @@ LARGEST = 100 + N_EDITS  # the largest neurite, once it was merged into others
 # From one edit to the next: a skilled typist's keystroke (Card, Moran and Newell 1980). A hand that
 # comes from the mouse takes .4 s more.
 HAND_S = 0.2
+TITLES = ("until drawn, ms", "median", "longest", "processor")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one row per tool."""
-    arguments.Parser(description=__doc__).parse_args(argv)
+    parser = arguments.Parser(description=__doc__)
+    add_save_option(parser)
+    args = parser.parse_args(argv)
     from connectome.proofread.viewer.window import Window
 
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             session.proofreading.probability  # noqa: B018
             rows = [measured(window, name, edit) for name, edit in edits(window)]
             window.close()
-    print_table(("until drawn, ms", "median", "longest", "processor"), rows)
+    print_table(TITLES, rows)
+    save_table(args.save, "proofread_redraw", TITLES, rows)
 
 
 def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
@@ -100,15 +105,15 @@ def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
 
     yield "go to the next section", lambda n: lambda: picture.show_section(n + 10)
     yield "merge two", lambda n: merging(2 * n + 1, 2 * n + 2)
-    yield "undo it", lambda n: press("Undo")
+    yield "undo it (merge)", lambda n: press("Undo")
     yield "merge the largest", lambda n: merging(n + 101, n + 100 if n else LARGE)
     yield "paint", painting
     yield "fill a profile", filling
     yield "split in 3D", lambda n: splitting(n + 201, (0, -1))
-    yield "undo the split", lambda n: press("Undo")
+    yield "undo it (split)", lambda n: press("Undo")
     yield "seed the largest", lambda n: seeding(LARGEST, (n, -1))
     yield "split the largest in 3D", lambda n: splitting(LARGEST, (n, -1))
-    yield "undo the split", lambda n: press("Undo")
+    yield "undo it (split of the largest)", lambda n: press("Undo")
     yield "seed and split it at once", lambda n: hurried(LARGEST, (n, -1))
     yield "mark a section", lambda n: press("Proofread")
 

@@ -45,6 +45,7 @@ from cases import (
     run_reference_to_neurites,
     scores_per_section,
 )
+from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 
@@ -68,12 +69,13 @@ class Row:
     target: tuple[float, ...]
     reference: tuple[float, ...]
     ours: tuple[float, ...]
-    digits: int = 3
+    digits: tuple[int, ...] = (3, 2)  # ARE, and VOI
 
     def cells(self) -> tuple[str, ...]:
         """Write the line as text; what was not measured stays empty."""
         measured = (
-            " / ".join(f"{number:.{self.digits}f}" for number in numbers)
+            # A row of one number has one number of digits.
+            " / ".join(f"{n:.{d}f}" for n, d in zip(numbers, self.digits, strict=False))
             for numbers in (self.reference, self.ours)
         )
         most = " / ".join(f"{number:g}" for number in self.target)
@@ -113,17 +115,21 @@ class Bench:
         say(f"{case.name}: {' '.join((OURS, *flags))}")
         return run_ours(case, case.folder / into, *flags)
 
-    def row(self, title: str, target: Sequence[float], case: Case, measure, *more) -> Row:
+    def row(
+        self, title: str, target: Sequence[float], case: Case, measure, *more, digits=(3, 2)
+    ) -> Row:
         """Measure what the programs left of a stack."""
         programs = (REFERENCE, OURS) if self.with_reference else (OURS,)
         measured = [aside(measure, case, case.folder / program, *more) for program in programs]
-        return Row(title, tuple(target), measured[0] if self.with_reference else (), measured[-1])
+        reference = measured[0] if self.with_reference else ()
+        return Row(title, tuple(target), reference, measured[-1], digits)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the volumes that were asked for, and print one table."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    add_save_option(parser)
     parser.add_argument("--only", nargs="+", choices=VOLUMES, default=VOLUMES, help="some volumes")
     parser.add_argument(
         "--without-reference", action="store_true", help="leave out the published steps"
@@ -133,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         bench = Bench(args.data, Path(folder), not args.without_reference)
         rows = [row for name in args.only for row in VOLUMES[name](bench)]
     table = [TITLES, *(row.cells() for row in rows)]
+    save_table(args.save, "quality", TITLES, table[1:])
     if args.without_reference:
         table = [(*cells[:2], *cells[3:]) for cells in table]
     print_table(table[0], table[1:])
@@ -154,7 +161,7 @@ def fib25(bench: Bench) -> list[Row]:
         bench.row("fib25_dev, sections 64-124: ARE / VOI", (), other, scores),
         *over(bench, blocks, "fib25_dev, 8 blocks cut along Y and X"),
         bench.row("fib25_dev, one section in three (30 nm): ARE / VOI", (), thick, scores),
-        bench.row("fib25_dev, sections 0-63: RMS px moved", (0.5,), case, moved),
+        bench.row("fib25_dev, sections 0-63: RMS px moved", (0.5,), case, moved, digits=(2,)),
         *jitter(bench, case, "fib25_dev"),
         turned(bench, case, "fib25_dev"),
         *cost(bench, case, "fib25_dev"),
@@ -227,21 +234,18 @@ def jitter(bench: Bench, case: Case, name: str) -> list[Row]:
         reference = ()
         if bench.with_reference:
             reference = (aside(left_over_by_reference, case.folder, displaced.folder),)
-        title = f"{name}, added jitter of {sigma:g} px: RMS px left"
-        rows.append(Row(title, (most,), reference, (aside(left_over, *folders),)))
-        between = aside(left_between_neighbours, *folders)
-        rows.append(Row(f"{name}, the same between neighbouring sections", (), (), (between,)))
-        # Part of the jitter is taken for trend where one is kept; with --straighten none is.
-        registered = aside(left_over, *folders, True)
-        rows.append(Row(f"{name}, the same with --straighten", (), (), (registered,)))
-        rows.append(
-            Row(
-                f"{name}, the same with the trend that truth would choose",
-                (),
-                (),
-                (aside(least_left_over, *folders),),
-            )
-        )
+
+        def left(how: str, pixels: float, most=(), reference=(), sigma=sigma) -> Row:
+            title = f"{name}, added jitter of {sigma:g} px{how}: RMS px left"
+            return Row(title, most, reference, (pixels,), digits=(2,))
+
+        rows += [
+            left("", aside(left_over, *folders), (most,), reference),
+            left(", between neighbouring sections", aside(left_between_neighbours, *folders)),
+            # Part of the jitter is taken for trend where one is kept; with --straighten none is.
+            left(", with --straighten", aside(left_over, *folders, True)),
+            left(", with the best possible trend", aside(least_left_over, *folders)),
+        ]
     return rows
 
 
@@ -252,8 +256,8 @@ def turned(bench: Bench, case: Case, name: str) -> Row:
     for each in (case, askew):
         bench.ours(each, TURNED, *flags)
     folders = (case.folder / TURNED, askew.folder / TURNED, askew.folder)
-    title = f"{name}, turned by {TURN:g}°, --align-model rigid: RMS ° left between neighbours"
-    return Row(title, (), (), (aside(left_turned, *folders),))
+    title = f"{name}, rotated by {TURN:g}°, --align-model rigid: RMS ° left between neighbours"
+    return Row(title, (), (), (aside(left_turned, *folders),), digits=(2,))
 
 
 def cost(bench: Bench, case: Case, name: str) -> list[Row]:
@@ -269,8 +273,8 @@ def cost(bench: Bench, case: Case, name: str) -> list[Row]:
     peak = bench.measured[case].peak_mb / 1000
     say(f"{case.name}: {ours:.2f} s to neurites, {baseline:.2f} s by watershed")
     return [
-        Row(f"{name}, time to neurites / watershed", (2.0,), (), (ours / baseline,), digits=2),
-        Row(f"{name}, peak memory, GB", (1.5,), (), (peak,), digits=2),
+        Row(f"{name}, time to neurites / watershed", (2.0,), (), (ours / baseline,), digits=(2,)),
+        Row(f"{name}, peak memory, GB", (1.5,), (), (peak,), digits=(2,)),
     ]
 
 

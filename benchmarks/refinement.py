@@ -37,6 +37,7 @@ from cases import (
     run_ours,
     scores_per_section,
 )
+from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 from connectome.io import paths
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Do all tasks that were asked for, and print one table."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    add_save_option(parser)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="some refiners")
     parser.add_argument(
         "--minutes",
@@ -103,11 +105,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 ratios += [found["after"]["voi"] / found["before"]["voi"]] * (not task.sections)
     if ratios:
         mean = statistics.mean(ratios)
-        title = "U-Net, no section: VOI / untrained, mean"
+        title = "U-Net, no sections, mean of all: VOI / untrained"
         rows.append(
             (title, f"{LARGEST_RATIO}", "", "", f"{mean:.2f}", met([mean], [LARGEST_RATIO]))
         )
     print_table(TITLES, rows)
+    save_table(args.save, "refinement", TITLES, rows)
 
 
 class Drafts:
@@ -143,7 +146,10 @@ def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, 
     metrics = json.loads((outdir / paths.REFINED_METRICS[task.kind]).read_text())
     found = metrics.get("scores") or aside(per_section, case, outdir, task.kind)
     before, after = ((found[name]["are"], found[name]["voi"]) for name in ("before", "after"))
-    title = f"{NAMES[task.kind]}, {task.sections or 'no'} sections, {task.volume}: ARE / VOI"
+    trained = f", {flags[1]} min" if flags else ""
+    title = (
+        f"{NAMES[task.kind]}, {task.sections or 'no'} sections{trained}, {task.volume}: ARE / VOI"
+    )
     target = " / ".join(f"{most:g}" for most in task.target)
     numbers = map(written, (before, alone, after))
     rows = [(title, target, *numbers, met(after, task.target))]

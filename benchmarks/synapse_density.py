@@ -18,11 +18,13 @@ import numpy as np
 import pandas as pd
 from cases import DATA, print_table
 from scipy.spatial import KDTree
+from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 
 RADIUS_UM = 1.0
 PERCENTILES = (10, 50, 90)
+TITLES = ("synapses per µm³ within 1 µm", "synapses", "10 %", "median", "90 %")
 PLACE = ["z_pos", "y_pos", "x_pos"]
 
 
@@ -30,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print one row per worm."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables' folder")
-    folder = parser.parse_args(argv).data / "celegans_connectomes"
+    add_save_option(parser)
+    args = parser.parse_args(argv)
+    folder = args.data / "celegans_connectomes"
     rows = []
     for path in sorted(folder.glob("dataset*.csv")):
         synapses = pd.read_csv(path).drop_duplicates("syn_id")
@@ -39,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not rows:
         print(f"no dataset*.csv in {folder}: nothing to measure", file=sys.stderr)
         return
-    print_table(("synapses per µm³ within 1 µm", "synapses", "10 %", "median", "90 %"), rows)
+    print_table(TITLES, rows)
+    save_table(args.save, "synapse_density", TITLES, rows)
     print(f"mean of the medians: {np.mean([float(row[3]) for row in rows]):.1f}")
 
 

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from importlib.util import find_spec
 
+import include_scores
 import pytest
 from locations import ROOT
 
@@ -25,7 +26,9 @@ SCRIPTS = {
         rebuild_graph_and_figures,
     )
 }
-DOCUMENTS = ("README.md", "MODEL_CARD.md", "DATASHEET.md")
+DOCUMENTS = [str(path.relative_to(ROOT)) for path in include_scores.DOCUMENTS]
+KNOWN_PROGRAMS = ("python3", "git", ".ci/run", "xvfb-run", ".venv/bin/ruff", ".venv/bin/mypy")
+PYTHON = (".venv/bin/python", "python")
 
 
 def read(name: str) -> str:
@@ -33,42 +36,81 @@ def read(name: str) -> str:
 
 
 def commands(name: str) -> list[list[str]]:
-    """Return the words of every command in a document's shell blocks."""
+    """Return the words of every command in a document's shell blocks and of those quoted inline."""
     blocks = re.findall(r"```bash\n(.*?)```", read(name), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
+    prose = re.sub(r"```.*?```", "", read(name), flags=re.DOTALL).replace("\n", " ")
+    lines += re.findall(rf"`((?:python -m |{'|'.join(SCRIPTS)})[^`]*)`", prose)
     return [shlex.split(command, comments=True) for line in lines for command in line.split("&&")]
 
 
-@pytest.mark.parametrize("words", [w for name in DOCUMENTS for w in commands(name)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [w for name in DOCUMENTS for w in commands(name) if w], ids=" ".join
+)
 def test_a_command_in_the_documents_names_what_exists(words):
     program, *rest = words
-    if program == ".venv/bin/pip":
-        assert (ROOT / rest[rest.index("-r") + 1]).is_file()
-    elif rest[0] == "-m":
-        assert find_spec(rest[1])
-    elif rest[0] in SCRIPTS:
-        SCRIPTS[rest[0]]._parser().parse_args(rest[1:])
-    else:
-        source = read(rest[0])
+    if program in PYTHON:
+        program, *rest = rest
+    if program in SCRIPTS:
+        if not {"--help", "--version"} & set(rest):
+            SCRIPTS[program]._parser().parse_args(rest)
+    elif program == "-m":
+        assert find_spec(rest[0])
+    elif program.endswith("pip"):
+        assert "-r" not in rest or (ROOT / rest[rest.index("-r") + 1]).is_file()
+    elif program.startswith("benchmarks/") or program.startswith("docs/"):
+        source = read(program) + read("benchmarks/scores.py")  # which adds --save
         assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
+    else:
+        assert program in KNOWN_PROGRAMS, program
 
 
-def test_flags_in_the_readme_are_those_of_the_program():
-    named = set(re.findall(r"`(--[\w-]+)", read("README.md")))
-    known = {
-        flag for script in SCRIPTS.values() for flag in script._parser()._option_string_actions
-    }
-    assert named - known == set()
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_flags_in_the_documents_are_those_of_the_programs(name):
+    programs = [*SCRIPTS, *ROOT.glob("connectome/cli/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    known = {flag for path in programs for flag in re.findall(r'"(--[\w-]+)"', read(path))}
+    assert set(re.findall(r"`(--[\w-]+)", read(name))) - known - {"--help"} == set()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)]+)\)", read(name)):
+        if target.startswith("https://"):
+            continue
         path, _, anchor = target.partition("#")
-        assert (ROOT / path).exists(), target
+        document = (ROOT / name).parent / path if path else ROOT / name
+        assert document.exists(), target
         if anchor:
-            headings = re.findall(r"^#+ (.+)$", read(path or name), re.MULTILINE)
+            headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
             assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_named_in_the_documents_exist(name):
+    named = re.findall(r"`((?:connectome|tests|benchmarks|docs)/[\w./-]+)`", read(name))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_imports_in_the_documents_work(name):
+    for block in re.findall(r"```python\n(.*?)```", read(name), re.DOTALL):
+        imports = [line for line in block.splitlines() if re.match("(from|import) ", line)]
+        exec("\n".join(imports), {})
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_tables_of_scores_are_as_measured(name):
+    assert read(name) == include_scores.include(read(name)), "run python docs/include_scores.py"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_scores_are_typed_nowhere_else(name):
+    prose = include_scores.INCLUDED.sub("", read(name))
+    assert re.findall(r"\d\.\d\d+ / \d\.\d", prose) == []
+
+
+def test_the_readme_is_short():
+    assert len(read("README.md").splitlines()) <= 200
 
 
 def test_the_datasheet_describes_the_files_of_the_layout():
@@ -108,5 +150,5 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
     ]
     assert [len(lines) for lines in found] == [1, 1]
     (job,), (tests,) = found
-    assert job.endswith("run_pipeline.py --preset safe8gb --dataset phantom://neuropil")
+    assert "run_pipeline.py --preset safe8gb --dataset phantom://neuropil" in job
     assert tests.endswith("-m pytest")

@@ -56,7 +56,7 @@ def test_a_target_is_met_only_if_every_number_is_within_it():
 
 def test_a_line_shows_targets_and_numbers_and_leaves_empty_what_was_not_measured():
     row = quality.Row("what", (0.2, 1.9), (), (0.1234, 2.0))
-    assert row.cells() == ("what", "0.2 / 1.9", "", "0.123 / 2.000", "no")
+    assert row.cells() == ("what", "0.2 / 1.9", "", "0.123 / 2.00", "no")
 
 
 def test_truth_is_carried_through_the_shifts_that_were_applied(case, leave):
