@@ -96,7 +96,7 @@ def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
     from connectome.phantom.neuropil import make_phantom
 
     phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
-    truth = phantom.truth
+    truth = phantom.ground_truth
     flags = ("--preset", "safe8gb", "--dataset", f"phantom://neuropil?seed={seed}")
     arrays = {"labels": truth.labels, "shifts": truth.shifts}
     name = "phantom" if seed == SEED else f"phantom {seed}"
@@ -127,7 +127,7 @@ def prepare_turned(case: Case, sigma_degrees: float) -> Case:
     """Turn every section of a stack about its middle by a known, random angle."""
     import numpy as np
 
-    from connectome.align.affine import mapping, rotation, warped
+    from connectome.align.affine import compose_transform, rotation_matrix, warp_section
 
     with np.load(case.folder / "stack.npz") as archive:
         raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
@@ -136,7 +136,9 @@ def prepare_turned(case: Case, sigma_degrees: float) -> Case:
     # What comes into view is a mirror image: a black rim would give the turn away.
     wide = np.pad(raw, [(0, 0), (rim, rim), (rim, rim)], mode="reflect").astype(np.float32)
     turned = [
-        warped(section, mapping(rotation(angle), np.zeros(2)), 3, 0.0)[rim:-rim, rim:-rim]
+        warp_section(section, compose_transform(rotation_matrix(angle), np.zeros(2)), 3, 0.0)[
+            rim:-rim, rim:-rim
+        ]
         for section, angle in zip(wide, angles, strict=True)
     ]
     raw = np.clip(np.rint(turned), 0, 255).astype(np.uint8)
@@ -229,11 +231,11 @@ def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str 
     """Read a program's labels, and the true ones moved as it moved the sections."""
     import numpy as np
 
-    from connectome.align.estimate import apply_shifts
+    from connectome.align.estimate import apply_transforms
 
     moves = json.loads((outdir / paths.SHIFTS).read_text())
     with np.load(case.folder / "stack.npz") as archive:
-        true = apply_shifts(
+        true = apply_transforms(
             archive[truth], moves["shifts"], order=0, matrices=moves.get("matrices")
         )
     return np.load(outdir / labels), true

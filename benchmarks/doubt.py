@@ -65,22 +65,22 @@ def stacks(data: Path) -> Iterator[tuple]:
     for seed in SEEDS:
         phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
         volume = phantom.volume
-        yield f"phantom {seed}", volume.data, phantom.truth.labels, volume.voxel_size
+        yield f"phantom {seed}", volume.data, phantom.ground_truth.labels, volume.voxel_size
 
 
 def reconstructed(raw, truth, voxel_size):
     """Take a stack to its tables; return also labels, pieces and truth, all aligned."""
     tissue = preprocess.find_tissue(raw)
-    blank = preprocess.blank_sections(raw, tissue)
+    blank = preprocess.find_blank_sections(raw, tissue)
     even = preprocess.preprocess(raw, tissue, voxel_size, threads=2)
     found = align.estimate_alignment(even, voxel_size, blank, threads=2)
-    aligned = align.apply_shifts(even, found.shifts)
-    tissue = align.apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
-    truth = align.apply_shifts(truth, found.shifts, order=0)
+    aligned = align.apply_transforms(even, found.shifts)
+    tissue = align.apply_transforms(tissue.astype(np.uint8), found.shifts, order=0) > 0
+    truth = align.apply_transforms(truth, found.shifts, order=0)
     moves = (found.shifts, found.matrices)
     stacks = (even, aligned, tissue, voxel_size, moves)
-    probability = predict_aligned_probability(*stacks, found.damaged, threads=2)
-    made = segment_neurites(probability, aligned, tissue, voxel_size, found.damaged)
+    probability = predict_aligned_probability(*stacks, found.damaged_sections, threads=2)
+    made = segment_neurites(probability, aligned, tissue, voxel_size, found.damaged_sections)
     log = uncertainty.merge_log(made.stitched, made.supervoxels, voxel_size)
     table = uncertainty.segment_table(made.labels, voxel_size, made.stitched, log)
     return log, table, (made.labels, made.supervoxels, truth)

@@ -132,9 +132,9 @@ def imaged(
     )
     width = int(width_nm / voxel_size[1])
     phantom = make_phantom((n_sections, width, width), seed, voxel_size, params)
-    sound = [z for z in range(n_sections) if z not in phantom.damaged]
+    sound = [z for z in range(n_sections) if z not in phantom.damaged_sections]
     bent = 255 * (phantom.volume.data[sound] / 255) ** rng.uniform(0.6, 1.5)
-    return bent.astype(np.uint8), phantom.truth.labels[sound]
+    return bent.astype(np.uint8), phantom.ground_truth.labels[sound]
 
 
 def borders(labels: np.ndarray, n_axes: int) -> np.ndarray:

@@ -298,13 +298,13 @@ def least_left_over(original: Path, displaced: Path, folder: Path) -> float:
     """Measure the least that any trend, or none, leaves of known shifts."""
     import numpy as np
 
-    from connectome.align.estimate import STIFFNESS, smoothing_spline
+    from connectome.align.estimate import STIFFNESS, fit_smoothing_spline
     from connectome.evaluate import alignment_rms
 
     path, own = applied(displaced, True), applied(original)
     with np.load(folder / "stack.npz") as archive:
         added = archive["shifts"]
-    trends = [smoothing_spline(path, np.ones((len(path), 1)), each)[0] for each in STIFFNESS]
+    trends = [fit_smoothing_spline(path, np.ones((len(path), 1)), each)[0] for each in STIFFNESS]
     trends.append(0 * path)
     return min(alignment_rms(path - trend + added, own) for trend in trends)
 

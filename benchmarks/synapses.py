@@ -134,11 +134,11 @@ def reference_on_phantom(case: Case) -> float:
     import numpy as np
     import pandas as pd
 
-    from connectome.align.estimate import carry_points
+    from connectome.align.estimate import transform_points
 
     shifts = np.array(json.loads((case.folder / "reference" / paths.SHIFTS).read_text())["shifts"])
     true = pd.read_csv(case.folder / "synapses.csv")[["z", "y", "x"]].to_numpy(float)
-    return f1(reference_places(case), carry_points(true, shifts), voxel_size(case))
+    return f1(reference_places(case), transform_points(true, shifts), voxel_size(case))
 
 
 def vnc(path: Path, case: Case, with_reference: bool) -> list[Row]:
@@ -336,12 +336,12 @@ def carried(path: Path, case: Case, program: str):
     """Carry annotated synapses to where a program moved their sections."""
     import numpy as np
 
-    from connectome.align.estimate import apply_shifts
+    from connectome.align.estimate import apply_transforms
 
     moved = json.loads((case.folder / program / paths.SHIFTS).read_text())
     with np.load(path) as arrays:
         annotated = arrays["synapses"].astype(np.int32)
-    return apply_shifts(annotated, np.array(moved["shifts"]), order=0)
+    return apply_transforms(annotated, np.array(moved["shifts"]), order=0)
 
 
 def centres(annotated, ids=None):

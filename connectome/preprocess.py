@@ -11,8 +11,8 @@ from connectome.core.volume import in_plane_px
 
 # A section with less tissue than this, or less contrast than this share of what sections of the
 # stack usually have, holds nothing to see.
-LEAST_TISSUE = 0.05
-LEAST_CONTRAST = 0.1
+MIN_TISSUE_FRACTION = 0.05
+MIN_RELATIVE_CONTRAST = 0.1
 
 
 def find_tissue(sections: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def find_tissue(sections: np.ndarray) -> np.ndarray:
     return tissue
 
 
-def blank_sections(sections: np.ndarray, tissue: np.ndarray) -> tuple[int, ...]:
+def find_blank_sections(sections: np.ndarray, tissue: np.ndarray) -> tuple[int, ...]:
     """List the sections that show nothing.
 
     Parameters
@@ -56,9 +56,9 @@ def blank_sections(sections: np.ndarray, tissue: np.ndarray) -> tuple[int, ...]:
     """
     pairs = list(zip(sections, tissue, strict=True))
     contrast = np.array([section[inside].std() if inside.any() else 0 for section, inside in pairs])
-    empty = np.array([inside.mean() < LEAST_TISSUE for inside in tissue])
+    empty = np.array([inside.mean() < MIN_TISSUE_FRACTION for inside in tissue])
     usual = np.median(contrast[~empty]) if not empty.all() else 0.0
-    flat = contrast <= LEAST_CONTRAST * usual
+    flat = contrast <= MIN_RELATIVE_CONTRAST * usual
     return tuple(np.flatnonzero(empty | flat).tolist())
 
 

@@ -1,19 +1,19 @@
 """Bring the sections of a stack into register."""
 
 from connectome.align.estimate import (
-    LEAST_FIT,
+    MIN_CORRELATION,
     Alignment,
-    apply_shifts,
-    carry_points,
+    apply_transforms,
     estimate_alignment,
-    simulated_shifts,
+    simulate_shifts,
+    transform_points,
 )
 
 __all__ = [
-    "LEAST_FIT",
+    "MIN_CORRELATION",
     "Alignment",
-    "apply_shifts",
-    "carry_points",
+    "apply_transforms",
     "estimate_alignment",
-    "simulated_shifts",
+    "simulate_shifts",
+    "transform_points",
 ]

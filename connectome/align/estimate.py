@@ -14,16 +14,23 @@ from itertools import pairwise
 import numpy as np
 from scipy import linalg, ndimage
 
-from connectome.align.affine import Match, mapping, match, register_turned, rotation, warped
+from connectome.align.affine import (
+    PairTransform,
+    compose_transform,
+    register_patches,
+    register_rotation,
+    rotation_matrix,
+    warp_section,
+)
 from connectome.align.translation import (
-    NOTHING,
-    Link,
-    moved,
-    register,
-    register_far,
-    residual,
-    smoothed,
-    tukey,
+    NOT_REGISTERED,
+    PairShift,
+    measure_residual,
+    register_distant,
+    register_translation,
+    shift_section,
+    smooth_tissue,
+    tukey_window,
 )
 from connectome.core.params import AlignParams
 from connectome.core.progress import Progress, map_sections, map_stacks, silent
@@ -33,32 +40,32 @@ Pair = tuple[int, int]
 
 # Sections are damaged when they fit their neighbours less than this share of what sections of the
 # stack usually do, while those to either side fit each other: the share once for every step.
-SIMILARITY = 0.6
-MOST_DAMAGED = 3  # in a row: across more, too little of the tissue is the same
+MIN_RELATIVE_CORRELATION = 0.6
+MAX_DAMAGED_RUN = 3  # in a row: across more, too little of the tissue is the same
 # Sections that correlate less than this, as any do with noise, say nothing about their shift.
-LEAST_FIT = 0.15
+MIN_CORRELATION = 0.15
 # What is found far away is believed if it fits as well as usual, or nearly, and going by way of
 # the next section leads to about the same place.
 SIMILAR, AGREEMENT_PX = 0.8, 10.0
-SLOW_SECTIONS = 8  # width of the Gaussian that takes the jitter from where sections meet
+DRIFT_SIGMA_SECTIONS = 8  # width of the Gaussian that takes the jitter from where sections meet
 # Content comes and goes at the rim of the view when sections are displaced: it counts little.
 TAPER = 0.7
-PASSES, PRECISE_PX = 4, 0.01  # at most, and when to stop
+MAX_ITERATIONS, TOLERANCE_PX = 4, 0.01  # at most, and when to stop
 # Over fewer sections, jitter that adds up looks like a trend.
-LEAST_SECTIONS = 24
+MIN_DRIFT_SECTIONS = 24
 # Of turns, fewer tell: nobody means them to add up. Tissue does not twist to and fro, either: what
 # does within some ten sections is jitter.
 FEWEST_TURNED, STIFF_TWIST = 4, 10.0
 # A step this many times as far from the median as steps usually are, and a bit, is no trend.
-JUMP, STEADY_PX = 6.0, 0.25
+JUMP_FACTOR, MIN_SPREAD_PX = 6.0, 0.25
 # Weights of smoothness against fidelity that are tried: from no jitter at all to a straight line.
 STIFFNESS = 10.0 ** np.arange(-3, 10, 0.25)
 # A trend that takes up more of the jitter than this is not told.
-MOST_ERROR_PX = 2.0
+MAX_DRIFT_ERROR_PX = 2.0
 FLOOR_PX = 0.01  # of the jitter: no registration is better
 MODELS = "translation", "rigid", "affine"
 # A model is taken for the one before it if its patches lie this much closer together.
-GAIN = 0.7
+MODEL_GAIN = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,16 +95,16 @@ class Alignment:
 
     shifts: np.ndarray
     confidence: np.ndarray
-    damaged: tuple[int, ...]
-    trend: np.ndarray
+    damaged_sections: tuple[int, ...]
+    drift: np.ndarray
     matrices: np.ndarray | None = None
-    askew: tuple[int, ...] = ()
+    rotated_sections: tuple[int, ...] = ()
 
 
 def estimate_alignment(
     sections: np.ndarray,
     voxel_size: tuple[float, float, float],
-    blank: Sequence[int] = (),
+    blank_sections: Sequence[int] = (),
     params: AlignParams | None = None,
     threads: int = 1,
     progress: Progress = silent,
@@ -111,7 +118,7 @@ def estimate_alignment(
 
     What fits two sections best includes how far their neurites lean on average. The steps add up
     to jitter and a slow trend; the trend is left in the stack as far as the path tells it from
-    jitter (see `slow_trend`), unless it is to be straightened. O(V log A) time for V voxels in
+    jitter (see `estimate_drift`), unless it is to be straightened. O(V log A) time for V voxels in
     sections of area A.
 
     For a rigid or an affine model sections are first registered turned by all angles, too (see
@@ -145,21 +152,23 @@ def estimate_alignment(
     """
     params = params or AlignParams()
     sigma = in_plane_px(params.smoothing_nm, voxel_size)
-    smooth = list(map_sections(lambda section: smoothed(section, sigma), sections, threads))
-    usable = [z for z in range(len(sections)) if z not in set(blank)]
+    smooth = list(map_sections(lambda section: smooth_tissue(section, sigma), sections, threads))
+    usable = [z for z in range(len(sections)) if z not in set(blank_sections)]
     sound, links = _sound_sections(smooth, usable, threads, progress)
     path, fits = _refined(smooth, sound, links, threads)
     found = _placed(len(sections), sound, path, fits)
     if params.model == "translation":
-        found = replace(found, askew=_askew(smooth, usable, sound, found.confidence, threads))
+        found = replace(
+            found, rotated_sections=_askew(smooth, usable, sound, found.confidence, threads)
+        )
     else:
         found = _deformed(smooth, usable, found, params.model, threads)
     if params.straighten:
-        found = replace(found, shifts=found.shifts + found.trend, trend=np.zeros_like(found.trend))
+        found = replace(found, shifts=found.shifts + found.drift, drift=np.zeros_like(found.drift))
     return found
 
 
-def apply_shifts(
+def apply_transforms(
     sections: np.ndarray,
     shifts: np.ndarray,
     order: int = 3,
@@ -194,7 +203,7 @@ def apply_shifts(
 
     def placed(section, shift, matrix=None):
         if matrix is not None:
-            result = warped(section, mapping(matrix, shift), order, 0.0)
+            result = warp_section(section, compose_transform(matrix, shift), order, 0.0)
         elif np.any(shift):
             result = ndimage.shift(section, shift, order=order)
         else:
@@ -205,7 +214,7 @@ def apply_shifts(
     return map_stacks(placed, sections, *moves, threads=threads, progress=progress)
 
 
-def carry_points(
+def transform_points(
     places: np.ndarray,
     shifts: np.ndarray,
     matrices: np.ndarray | None = None,
@@ -244,16 +253,16 @@ def carry_points(
     return moved
 
 
-def simulated_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
+def simulate_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
     """Draw a random displacement (dy, dx) in pixels for every section, N(0, sigma)."""
     return np.random.default_rng(seed).normal(0.0, sigma_px, (n_sections, 2))
 
 
-def slow_trend(
+def estimate_drift(
     path: np.ndarray,
     sound: Sequence[int],
-    most_error: float = MOST_ERROR_PX,
-    fewest: int = LEAST_SECTIONS,
+    most_error: float = MAX_DRIFT_ERROR_PX,
+    fewest: int = MIN_DRIFT_SECTIONS,
     least_stiffness: float = 0.0,
 ) -> np.ndarray:
     """Tell the slow trend of a path from its jitter.
@@ -294,7 +303,7 @@ def slow_trend(
     free = path.shape[1] * (len(sound) - 2)
     best = (np.inf, None, 0.0)
     for stiffness in STIFFNESS[least_stiffness <= STIFFNESS]:
-        curve, determinant = smoothing_spline(smooth_path, known, stiffness)
+        curve, determinant = fit_smoothing_spline(smooth_path, known, stiffness)
         jitter = (known * smooth_path * (smooth_path - curve)).sum() / free + FLOOR_PX**2
         spread = determinant - (n - 2) * np.log(stiffness)
         unlikely = free * np.log(jitter) + path.shape[1] * spread
@@ -305,7 +314,7 @@ def slow_trend(
     return curve - curve.mean(axis=0) if error <= most_error else np.zeros_like(path)
 
 
-def smoothing_spline(
+def fit_smoothing_spline(
     path: np.ndarray, known: np.ndarray, stiffness: float
 ) -> tuple[np.ndarray, float]:
     """Draw a smooth curve through a path (Hodrick and Prescott 1997). O(Z) time.
@@ -345,12 +354,12 @@ def _without_jumps(path: np.ndarray) -> np.ndarray:
     steps = np.diff(path, axis=0)
     usual = np.median(steps, axis=0)
     off = np.abs(steps - usual)
-    jump = (off > JUMP * (np.median(off, axis=0) + STEADY_PX)).any(axis=1)
+    jump = (off > JUMP_FACTOR * (np.median(off, axis=0) + MIN_SPREAD_PX)).any(axis=1)
     steps[jump] = usual
     return path[0] + np.concatenate([np.zeros((1, path.shape[1])), np.cumsum(steps, axis=0)])
 
 
-def _registered(how: Callable, smooth, pairs, threads, progress=silent) -> dict[Pair, Link]:
+def _registered(how: Callable, smooth, pairs, threads, progress=silent) -> dict[Pair, PairShift]:
     """Register pairs of sections."""
 
     def one(pair):
@@ -365,7 +374,7 @@ def _all_turned(smooth, matrices, threads) -> list[np.ndarray]:
     def turned(section, matrix):
         if np.array_equal(matrix, np.eye(2)):
             return section
-        return warped(section, mapping(matrix, np.zeros(2)), 1, np.nan)
+        return warp_section(section, compose_transform(matrix, np.zeros(2)), 1, np.nan)
 
     return list(map_sections(lambda z: turned(smooth[z], matrices[z]), range(len(smooth)), threads))
 
@@ -376,8 +385,8 @@ def _arm(shape) -> float:
 
 
 def _sound_sections(
-    smooth, usable, threads, progress: Progress = silent, how: Callable = register
-) -> tuple[list[int], dict[Pair, Link]]:
+    smooth, usable, threads, progress: Progress = silent, how: Callable = register_translation
+) -> tuple[list[int], dict[Pair, PairShift]]:
     """Link sound sections; leave out those that fit nowhere."""
     links = _registered(how, smooth, list(pairwise(usable)), threads, progress)
     usual = float(np.median([link.fit for link in links.values()])) if links else 0.0
@@ -393,28 +402,31 @@ def _sound_sections(
 
 def _stride(smooth, ahead, links, usual, how) -> int:
     """Tell how many sections on the next sound one lies; register with it if need be."""
-    poor = [links[pair].fit < SIMILARITY * usual for pair in pairwise(ahead[: MOST_DAMAGED + 2])]
+    poor = [
+        links[pair].fit < MIN_RELATIVE_CORRELATION * usual
+        for pair in pairwise(ahead[: MAX_DAMAGED_RUN + 2])
+    ]
     for k in range(2, len(poor) + 1):
         if not (poor[0] and poor[k - 1]):
             continue
         pair = ahead[0], ahead[k]
         across = how(smooth[pair[0]], smooth[pair[1]])
         through = max(links[ahead[0], ahead[1]].fit, links[ahead[k - 1], ahead[k]].fit)
-        if across.fit > max(through, LEAST_FIT):
+        if across.fit > max(through, MIN_CORRELATION):
             links[pair] = across
             return k
     return 1
 
 
-def _torn_apart(smooth, sound, links, usual, threads) -> dict[Pair, Link]:
+def _torn_apart(smooth, sound, links, usual, threads) -> dict[Pair, PairShift]:
     """Look farther for the shifts of sections that do not fit where they were looked for."""
     gaps = [
         (a, b, c)
         for a, b, c in zip(sound[:-2], sound[1:-1], sound[2:], strict=True)
-        if links[a, b].fit < SIMILARITY * usual <= links[b, c].fit
+        if links[a, b].fit < MIN_RELATIVE_CORRELATION * usual <= links[b, c].fit
     ]
     pairs = [pair for a, b, c in gaps for pair in ((a, b), (a, c))]
-    far = _registered(register_far, smooth, pairs, threads)
+    far = _registered(register_distant, smooth, pairs, threads)
     found = {}
     for a, b, c in gaps:
         missed = far[a, b].shift + links[b, c].shift - far[a, c].shift
@@ -426,8 +438,8 @@ def _torn_apart(smooth, sound, links, usual, threads) -> dict[Pair, Link]:
 
 def _without_stray_end(sound: list[int], links, usual: float) -> list[int]:
     """Drop the first sections if what follows does not fit them."""
-    for k in range(min(MOST_DAMAGED, (len(sound) - 1) // 2), 0, -1):
-        if links[tuple(sorted(sound[k - 1 : k + 1]))].fit < SIMILARITY * usual:
+    for k in range(min(MAX_DAMAGED_RUN, (len(sound) - 1) // 2), 0, -1):
+        if links[tuple(sorted(sound[k - 1 : k + 1]))].fit < MIN_RELATIVE_CORRELATION * usual:
             return sound[k:]
     return sound
 
@@ -443,35 +455,37 @@ def _refined(smooth, sound, links, threads) -> tuple[np.ndarray, np.ndarray]:
         How well each fits the next.
     """
     pairs = list(pairwise(sound))
-    links = [links[pair] if links[pair].fit >= LEAST_FIT else NOTHING for pair in pairs]
+    links = [
+        links[pair] if links[pair].fit >= MIN_CORRELATION else NOT_REGISTERED for pair in pairs
+    ]
     steps = np.array([link.shift for link in links]).reshape(-1, 2)
     fits = np.array([link.fit for link in links])
     held = np.flatnonzero(fits)
-    for _ in range(PASSES if len(held) else 0):
+    for _ in range(MAX_ITERATIONS if len(held) else 0):
         path = _added_up(steps)
         finer = _residuals(smooth, sound, path, held, threads)
         steps[held] += [link.shift for link in finer]
         fits[held] = np.clip([link.fit for link in finer], 0, 1)
-        if max(np.abs(link.shift).max() for link in finer) < PRECISE_PX:
+        if max(np.abs(link.shift).max() for link in finer) < TOLERANCE_PX:
             break
     return _added_up(steps), fits
 
 
-def _residuals(smooth, sound, path, held, threads) -> list[Link]:
+def _residuals(smooth, sound, path, held, threads) -> list[PairShift]:
     """Register sections with their next where a path puts them, as far as they miss it."""
-    window = tukey(smooth[0].shape, TAPER)
+    window = tukey_window(smooth[0].shape, TAPER)
     # Sections meet where the path leads on the whole, whatever jitter there is on it.
-    slow = ndimage.gaussian_filter1d(path, SLOW_SECTIONS, axis=0, mode="nearest")
+    slow = ndimage.gaussian_filter1d(path, DRIFT_SIGMA_SECTIONS, axis=0, mode="nearest")
     views = np.round(slow).astype(int)
 
     def seen(i):
-        return moved(smooth[sound[i]], path[i] - views[i])
+        return shift_section(smooth[sound[i]], path[i] - views[i])
 
     images = list(map_sections(seen, range(len(sound)), threads))
 
     def missed(i):
         here, there = _same_place(window.shape, views[i + 1] - views[i])
-        return residual(images[i][here], images[i + 1][there], window[here])
+        return measure_residual(images[i][here], images[i + 1][there], window[here])
 
     return list(map_sections(missed, held, threads))
 
@@ -500,7 +514,7 @@ def _placed(n_sections: int, sound: list[int], path, fits) -> Alignment:
         shifts[:, axis] = np.interp(np.arange(n_sections), sound, path[:, axis])
     shifts -= shifts.mean(axis=0)
     confidence[sound] = np.maximum(np.append(fits, 0), np.append(0, fits))
-    trend = slow_trend(shifts, sound)
+    trend = estimate_drift(shifts, sound)
     return Alignment(shifts - trend, confidence, damaged, trend)
 
 
@@ -508,20 +522,22 @@ def _askew(smooth, usable, sound, confidence, threads) -> tuple[int, ...]:
     """Find sections that fit the nearest sound one about as well as is usual, but turned."""
     left_out = [z for z in usable if z not in set(sound)] if sound else []
     pairs = [(min(sound, key=lambda other: abs(other - z)), z) for z in left_out]
-    links = _registered(register_turned, smooth, pairs, threads)
-    least = SIMILARITY * np.median(confidence[sound]) if sound else 0.0
+    links = _registered(register_rotation, smooth, pairs, threads)
+    least = MIN_RELATIVE_CORRELATION * np.median(confidence[sound]) if sound else 0.0
     return tuple(z for (_, z), link in links.items() if link.turn and link.fit >= least)
 
 
 def _deformed(smooth, usable, shifted: Alignment, model: str, threads) -> Alignment:
     """Turn and stretch sound sections onto each other; else they are as ``shifted``."""
-    sound, links = _sound_sections(smooth, usable, threads, how=register_turned)
+    sound, links = _sound_sections(smooth, usable, threads, how=register_rotation)
     if len(sound) < 2:
         return shifted
 
     def matched(pair):
-        start = mapping(rotation(links[pair].turn), links[pair].shift)
-        return match(*(smooth[z] for z in pair), start, "rigid" if model == "rigid" else "affine")
+        start = compose_transform(rotation_matrix(links[pair].turn), links[pair].shift)
+        return register_patches(
+            *(smooth[z] for z in pair), start, "rigid" if model == "rigid" else "affine"
+        )
 
     matches = list(map_sections(matched, list(pairwise(sound)), threads))
     slow, jitter = _turned(matches, sound, len(shifted.shifts), smooth[0].shape)
@@ -532,7 +548,7 @@ def _deformed(smooth, usable, shifted: Alignment, model: str, threads) -> Alignm
     matrices = linalg.expm(_share(jitter, model))
     steps = _steps(matches, sound, matrices)
     links = {
-        pair: Link(step, one.fit)
+        pair: PairShift(step, one.fit)
         for pair, step, one in zip(pairwise(sound), steps, matches, strict=True)
     }
 
@@ -542,19 +558,21 @@ def _deformed(smooth, usable, shifted: Alignment, model: str, threads) -> Alignm
     return replace(_placed(len(matrices), sound, path, fits), matrices=matrices)
 
 
-def _least_needed(matches: list[Match], sound, slow, jitter) -> str:
+def _least_needed(matches: list[PairTransform], sound, slow, jitter) -> str:
     """Choose the simplest model that brings patches of neighbouring sections together."""
     left = {
         each: _apart(matches, sound, linalg.expm(slow + _share(jitter, each))) for each in MODELS
     }
     chosen = MODELS[0]
     for each in MODELS[1:]:
-        if left[each] < GAIN * left[chosen]:
+        if left[each] < MODEL_GAIN * left[chosen]:
             chosen = each
     return chosen
 
 
-def _turned(matches: list[Match], sound, n_sections: int, shape) -> tuple[np.ndarray, np.ndarray]:
+def _turned(
+    matches: list[PairTransform], sound, n_sections: int, shape
+) -> tuple[np.ndarray, np.ndarray]:
     """Add up how sections are turned and stretched; tell what is slow from what is jitter.
 
     Both are logarithms of matrices (Z, 2, 2), as these add up.
@@ -568,7 +586,7 @@ def _turned(matches: list[Match], sound, n_sections: int, shape) -> tuple[np.nda
     logs = np.column_stack([np.interp(sections, sound, column) for column in logs.T])
     logs -= logs.mean(axis=0)
     # Mistaken for jitter, a slow turn would grow along the stack: what may be slow stays.
-    slow = slow_trend(logs, sound, np.inf, FEWEST_TURNED, STIFF_TWIST)
+    slow = estimate_drift(logs, sound, np.inf, FEWEST_TURNED, STIFF_TWIST)
     return slow.reshape(-1, 2, 2) / distance, (logs - slow).reshape(-1, 2, 2) / distance
 
 
@@ -579,12 +597,12 @@ def _share(logs: np.ndarray, model: str) -> np.ndarray:
     return logs if model == "affine" else (logs - logs.transpose(0, 2, 1)) / 2
 
 
-def _steps(matches: list[Match], sound, matrices) -> np.ndarray:
+def _steps(matches: list[PairTransform], sound, matrices) -> np.ndarray:
     """Return the shifts between sections, each seen in a frame that is itself turned."""
     return np.array([matrices[z] @ m.placed[:2, 2] for z, m in zip(sound, matches, strict=False)])
 
 
-def _apart(matches: list[Match], sound, matrices) -> float:
+def _apart(matches: list[PairTransform], sound, matrices) -> float:
     """Measure how far apart patches that show the same lie once sections are in place, in px."""
     apart = [
         np.median(np.hypot(*(m.here @ matrices[a].T - (m.there @ matrices[b].T + step)).T))

@@ -12,14 +12,14 @@ import numpy as np
 from scipy import ndimage
 
 # Sections torn far apart are looked for down to this share of overlap.
-LEAST_OVERLAP = 0.2
-FAR_SIDE = 160  # px: a wide search sees sections at about this size
+MIN_OVERLAP = 0.2
+COARSE_SIDE_PX = 160  # px: a wide search sees sections at about this size
 # A step is trusted no further than if this share of the sections' variation were common to both.
-LEAST_COMMON = 0.2
+MIN_COMMON_VARIATION = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
+class PairShift:
     """How one section lies on another.
 
     Parameters
@@ -38,10 +38,10 @@ class Link:
     turn: float = 0.0
 
 
-NOTHING = Link(np.zeros(2), 0.0)
+NOT_REGISTERED = PairShift(np.zeros(2), 0.0)
 
 
-def smoothed(section: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+def smooth_tissue(section: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """Smooth the tissue of a section by itself: black blurred into it would be registered.
 
     Parameters
@@ -64,7 +64,7 @@ def smoothed(section: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     return np.divide(smooth, tissue, out=np.full_like(smooth, np.nan), where=tissue > 0.5)
 
 
-def tukey(shape: tuple[int, int], taper: float) -> np.ndarray:
+def tukey_window(shape: tuple[int, int], taper: float) -> np.ndarray:
     """Return a window that falls to almost nothing over the given share of each axis (Tukey)."""
     rows, columns = (
         np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / (taper * (n + 1) / 2) for n in shape
@@ -73,14 +73,14 @@ def tukey(shape: tuple[int, int], taper: float) -> np.ndarray:
     return np.outer(*fall).astype(np.float32)
 
 
-def moved(section: np.ndarray, shift: np.ndarray, order: int = 1) -> np.ndarray:
+def shift_section(section: np.ndarray, shift: np.ndarray, order: int = 1) -> np.ndarray:
     """Move a section; NaN where nothing was imaged."""
     if not np.any(shift):
         return section
     return ndimage.shift(section, shift, order=order, cval=np.nan)
 
 
-def register(fixed: np.ndarray, moving: np.ndarray) -> Link:
+def register_translation(fixed: np.ndarray, moving: np.ndarray) -> PairShift:
     """Find the whole-pixel translation of one section onto another.
 
     Windowed cross-correlation, as in scikit-image but without phase normalisation, which locks
@@ -89,14 +89,14 @@ def register(fixed: np.ndarray, moving: np.ndarray) -> Link:
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (Y, X)
-        As from `smoothed`.
+        As from `smooth_tissue`.
     """
     # A narrow window is safest for the first, large step. It favours small shifts, though, so
     # the second step sees the sections in overlap, through a wider window.
-    return _stepwise(fixed, moving, np.zeros(2), tapers=(1.0, 0.5))
+    return _refine_by_pixels(fixed, moving, np.zeros(2), tapers=(1.0, 0.5))
 
 
-def register_far(fixed: np.ndarray, moving: np.ndarray) -> Link:
+def register_distant(fixed: np.ndarray, moving: np.ndarray) -> PairShift:
     """Find the whole-pixel translation of sections of which little overlaps.
 
     Masked normalised cross-correlation (Padfield 2012, as in scikit-image) does not favour small
@@ -106,31 +106,31 @@ def register_far(fixed: np.ndarray, moving: np.ndarray) -> Link:
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (Y, X)
-        As from `smoothed`.
+        As from `smooth_tissue`.
     """
     from skimage.registration import phase_cross_correlation
 
-    every, *small = reduced(fixed, moving)
+    every, *small = subsample(fixed, moving)
     masks = [np.isfinite(image) for image in small]
     seen = [
-        np.where(mask, standardised(image, mask), 0)
+        np.where(mask, standardise(image, mask), 0)
         for image, mask in zip(small, masks, strict=True)
     ]
     if not all(image.any() for image in seen):
-        return NOTHING
+        return NOT_REGISTERED
     far, _, _ = phase_cross_correlation(
-        *seen, reference_mask=masks[0], moving_mask=masks[1], overlap_ratio=LEAST_OVERLAP
+        *seen, reference_mask=masks[0], moving_mask=masks[1], overlap_ratio=MIN_OVERLAP
     )
-    return _stepwise(fixed, moving, every * np.asarray(far, float), tapers=(0.5,))
+    return _refine_by_pixels(fixed, moving, every * np.asarray(far, float), tapers=(0.5,))
 
 
-def reduced(*sections: np.ndarray) -> tuple[int, ...]:
+def subsample(*sections: np.ndarray) -> tuple[int, ...]:
     """Return every how many pixels a quick look needs, and the sections with no more of them."""
-    every = max(1, max(sections[0].shape) // FAR_SIDE)
+    every = max(1, max(sections[0].shape) // COARSE_SIDE_PX)
     return every, *(section[::every, ::every] for section in sections)
 
 
-def residual(fixed: np.ndarray, placed: np.ndarray, window: np.ndarray) -> Link:
+def measure_residual(fixed: np.ndarray, placed: np.ndarray, window: np.ndarray) -> PairShift:
     """Find by how little a section misses another, and how well they fit.
 
     One Newton step up the windowed correlation. Lucas and Kanade (1981) divide by how much the
@@ -150,25 +150,25 @@ def residual(fixed: np.ndarray, placed: np.ndarray, window: np.ndarray) -> Link:
         A step of at most a pixel for the second section, and the fit before it.
     """
     if min(fixed.shape) < 2:  # no slope can be seen
-        return NOTHING
+        return NOT_REGISTERED
     known = np.isfinite(fixed) & np.isfinite(placed)
-    a, b = (standardised(image, known * window) for image in (fixed, placed))
+    a, b = (standardise(image, known * window) for image in (fixed, placed))
     slopes = [np.stack(np.gradient(image)) for image in (a, b)]
     # At the edge of what is known no slope is; at a gap of one pixel there is a slope, and no more.
     weight = window * known * np.isfinite(slopes[0] + slopes[1]).all(axis=0)
     a, b, slope_a, slope_b = (np.where(weight > 0, image, 0) for image in (a, b, *slopes))
     if not (a.any() and b.any()):
-        return NOTHING
+        return NOT_REGISTERED
     slope = (slope_a + slope_b) / 2
     varied = np.einsum("iyx,jyx,yx->ij", slope, slope, weight)
     together = np.einsum("iyx,iyx,yx->", slope_a, slope_b, weight) / np.trace(varied)
     pull = np.einsum("iyx,yx->i", slope, weight * (b - a))
-    step = np.linalg.pinv(varied, rcond=1e-6) @ pull / max(together, LEAST_COMMON)
+    step = np.linalg.pinv(varied, rcond=1e-6) @ pull / max(together, MIN_COMMON_VARIATION)
     step /= max(1.0, np.hypot(*step))
-    return Link(step, float((weight * a * b).sum() / weight.sum()))
+    return PairShift(step, float((weight * a * b).sum() / weight.sum()))
 
 
-def standardised(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def standardise(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Bring an image to mean 0 and variance 1 where it counts; to 0 if it is flat there."""
     counts = weight > 0
     values, weights = image[counts], weight[counts]
@@ -179,22 +179,22 @@ def standardised(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return ((image - mean) / spread).astype(np.float32)
 
 
-def _stepwise(fixed, moving, shift, tapers) -> Link:
+def _refine_by_pixels(fixed, moving, shift, tapers) -> PairShift:
     """Improve a shift by whole pixels, through one window after another."""
     from skimage.registration import phase_cross_correlation
 
     for taper in tapers:
-        a, b, both = _in_overlap(fixed, moved(moving, shift, order=0))
+        a, b, both = _standardise_overlap(fixed, shift_section(moving, shift, order=0))
         if not (a.any() and b.any()):
-            return NOTHING
-        window = tukey(fixed.shape, taper)
+            return NOT_REGISTERED
+        window = tukey_window(fixed.shape, taper)
         shift = shift + phase_cross_correlation(a * window, b * window, normalization=None)[0]
-    a, b, both = _in_overlap(fixed, moved(moving, shift, order=0))
-    return Link(shift, float((a * b).sum() / max(both.sum(), 1)))
+    a, b, both = _standardise_overlap(fixed, shift_section(moving, shift, order=0))
+    return PairShift(shift, float((a * b).sum() / max(both.sum(), 1)))
 
 
-def _in_overlap(fixed, placed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _standardise_overlap(fixed, placed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standardise two sections where both show tissue, and tell where that is."""
     both = np.isfinite(fixed) & np.isfinite(placed)
-    a, b = (np.where(both, standardised(image, both), 0) for image in (fixed, placed))
+    a, b = (np.where(both, standardise(image, both), 0) for image in (fixed, placed))
     return a, b, both

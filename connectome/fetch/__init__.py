@@ -2,7 +2,7 @@
 
 from connectome.fetch.cutout import (
     CutoutPlan,
-    Fetched,
+    FetchedCutout,
     check_ground_truth,
     fetch_cutout,
     plan_cutout,
@@ -11,7 +11,7 @@ from connectome.fetch.cutout import (
 
 __all__ = [
     "CutoutPlan",
-    "Fetched",
+    "FetchedCutout",
     "check_ground_truth",
     "fetch_cutout",
     "plan_cutout",

@@ -16,14 +16,14 @@ from connectome.core.params import DEFAULT_CUTOUT, Source
 from connectome.core.progress import Progress, silent
 from connectome.core.volume import Truth, Volume
 from connectome.fetch.bossdb.channel import Archive, Channel
-from connectome.fetch.bossdb.retry import DEFAULT_WAITS, Waits
-from connectome.fetch.bossdb.uri import FORM, parse_uri
+from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies
+from connectome.fetch.bossdb.uri import URI_FORM, parse_uri
 from connectome.io import stacks
 from connectome.io.intensity import Tones
 
 MIN_FIELD_UM = 1.5
-VOXEL_NM = (0.5, 1000.0)  # what volume EM is imaged at, with room to spare
-JITTER = 0.05  # of the source's size, to either side of its centre
+VOXEL_SIZE_RANGE_NM = (0.5, 1000.0)  # what volume EM is imaged at, with room to spare
+JITTER_FRACTION = 0.05  # of the source's size, to either side of its centre
 
 Triple = tuple[int, int, int]
 Contents = tuple[np.ndarray, Truth | None]
@@ -75,7 +75,7 @@ class CutoutPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Fetched:
+class FetchedCutout:
     """A cutout, what is known to be true about it, and what the user should know.
 
     Parameters
@@ -89,11 +89,11 @@ class Fetched:
     """
 
     volume: Volume
-    truth: Truth | None
+    ground_truth: Truth | None
     notes: tuple[str, ...]
 
 
-def plan_cutout(source: Source, waits: Waits = DEFAULT_WAITS) -> CutoutPlan:
+def plan_cutout(source: Source, retries: RetryPolicies = DEFAULT_RETRIES) -> CutoutPlan:
     """Decide which voxels a request means, from metadata alone.
 
     Parameters
@@ -118,19 +118,19 @@ def plan_cutout(source: Source, waits: Waits = DEFAULT_WAITS) -> CutoutPlan:
     """
     scheme, separator, _ = source.uri.partition("://")
     if scheme == "bossdb" and separator:
-        return _plan_bossdb(source, waits)
+        return _plan_bossdb(source, retries)
     if scheme == "phantom" and separator:
         return _plan_phantom(source)
     if separator:
         raise UsageError(
             f"{scheme}:// is not a scheme this program knows",
             "nothing was fetched",
-            f"{FORM}, phantom://neuropil, or a path ({stacks.FORMS})",
+            f"{URI_FORM}, phantom://neuropil, or a path ({stacks.FORMS})",
         )
     return _plan_file(source)
 
 
-def fetch_cutout(plan: CutoutPlan, progress: Progress = silent) -> Fetched:
+def fetch_cutout(plan: CutoutPlan, progress: Progress = silent) -> FetchedCutout:
     """Bring the voxels of a plan, as 8-bit EM.
 
     Parameters
@@ -157,7 +157,7 @@ def fetch_cutout(plan: CutoutPlan, progress: Progress = silent) -> Fetched:
     if plan.rescale:
         data = tones.to_uint8(data)
         notes += (tones.mapping(),)
-    return Fetched(Volume(data, plan.voxel_size, plan.origin, plan.uri), truth, notes)
+    return FetchedCutout(Volume(data, plan.voxel_size, plan.origin, plan.uri), truth, notes)
 
 
 def check_ground_truth(path: str, plan: CutoutPlan) -> None:
@@ -221,7 +221,7 @@ def _truth_stack(path: str, plan: CutoutPlan) -> tuple[stacks.Stack, Triple]:
 # --- sources ------------------------------------------------------------------------------------
 
 
-def _plan_bossdb(source: Source, waits: Waits) -> CutoutPlan:
+def _plan_bossdb(source: Source, waits: RetryPolicies) -> CutoutPlan:
     address = parse_uri(source.uri, source.resolution)
     archive = Archive(source.boss_host, source.boss_token, source.cache_dir, waits)
     shape = _zyx(source.cutout_xyz or DEFAULT_CUTOUT)
@@ -243,12 +243,12 @@ def _plan_bossdb(source: Source, waits: Waits) -> CutoutPlan:
 
     # Bounds kept from earlier may be out of date: only the server's word refuses a request.
     with suppress(UsageError):
-        remembered = archive.remembered(address)
+        remembered = archive.cached_channel(address)
         if remembered:
             plan = place(remembered)
-            if remembered.is_kept(plan.origin, plan.shape):
+            if remembered.is_cached(plan.origin, plan.shape):
                 return plan
-    return place(archive.ask(address))
+    return place(archive.fetch_channel(address))
 
 
 def _plan_file(source: Source) -> CutoutPlan:
@@ -292,7 +292,7 @@ def _plan_phantom(source: Source) -> CutoutPlan:
     def read(progress: Progress) -> Contents:
         phantom = make_phantom(shape, seed, voxel_size)
         progress(shape[0])
-        return phantom.volume.data, phantom.truth
+        return phantom.volume.data, phantom.ground_truth
 
     return _plan(
         source,
@@ -321,7 +321,7 @@ def _plan(source: Source, *, voxel_size, notes, **rest) -> CutoutPlan:
         )
     if voxel_size is not None and not np.allclose(size, voxel_size):
         notes += (f"voxel size {_nm(size)} as asked; the source says {_nm(voxel_size)}",)
-    low, high = VOXEL_NM
+    low, high = VOXEL_SIZE_RANGE_NM
     if not all(low <= length <= high for length in size):
         raise UsageError(
             f"voxels of {_nm(size)} are not those of electron microscopy",
@@ -407,6 +407,10 @@ def seeded_corner(source_shape: Triple, shape: Triple, seed: int) -> Triple:
     # x first: the order of the draws is part of what the seed means.
     for whole, size in zip(source_shape[::-1], shape[::-1], strict=True):
         # Sources too thin to jitter have no range to draw from.
-        jitter = int(rng.integers(-whole * JITTER, whole * JITTER)) if whole * JITTER >= 1 else 0
+        jitter = (
+            int(rng.integers(-whole * JITTER_FRACTION, whole * JITTER_FRACTION))
+            if whole * JITTER_FRACTION >= 1
+            else 0
+        )
         corner.append(max(0, min(whole - size, whole // 2 - size // 2 + jitter)))
     return tuple(corner[::-1])

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from connectome.phantom.tissue import Frame, PhantomParams, SmoothNoise, Tissue, gauss
+from connectome.phantom.tissue import Frame, PhantomParams, SmoothNoise, Tissue, draw_normal
 
-SECTIONS_FOR_DAMAGE = 8  # shorter stacks are too short to spare one
+MIN_SECTIONS_FOR_DAMAGE = 8  # shorter stacks are too short to spare one
 
 
-def section_shifts(
+def draw_section_shifts(
     rng: np.random.Generator, n_sections: int, voxel_size, params: PhantomParams
 ) -> np.ndarray:
     """Draw how each section is displaced: jitter, and a slow drift.
@@ -22,24 +22,24 @@ def section_shifts(
     ndarray, shape (Z, 2)
         (dy, dx) in px, of mean zero.
     """
-    steps = gauss(rng, n_sections, 2)
+    steps = draw_normal(rng, n_sections, 2)
     drift = np.zeros_like(steps)
     for z in range(1, n_sections):
         drift[z] = 0.97 * drift[z - 1] + 0.25 * steps[z]
-    wander = params.jitter_nm * gauss(rng, n_sections, 2) + params.drift_nm * drift
+    wander = params.jitter_nm * draw_normal(rng, n_sections, 2) + params.drift_nm * drift
     # On a coarse binary grid the sum is exact, and with it the mean.
     px = np.rint(wander / voxel_size[1:] * 1024) / 1024
     return px - px.sum(axis=0) / n_sections
 
 
-def grain(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Draw bell-shaped noise of unit variance, float32: sums of four random bytes."""
     draws = np.frombuffer(rng.bytes(4 * int(np.prod(shape))), np.uint8).reshape(4, *shape)
     total = draws.sum(axis=0, dtype=np.int16)
     return (total - np.int16(510)).astype(np.float32) * np.float32(1 / 147.8)
 
 
-def blur(field: np.ndarray, sigma_nm: float, frame: Frame) -> np.ndarray:
+def blur_sections(field: np.ndarray, sigma_nm: float, frame: Frame) -> np.ndarray:
     """Smooth sections by passes of a three-tap kernel that add up to a variance of sigma²."""
     for axis, size in ((1, frame.voxel_size[1]), (2, frame.voxel_size[2])):
         variance = (sigma_nm / size) * (sigma_nm / size)
@@ -58,7 +58,7 @@ def _three_taps(field, axis, side):
     return np.moveaxis(out, 0, axis)
 
 
-def expose(
+def image_tissue(
     rng, frame: Frame, tissue: Tissue, ink: np.ndarray, params: PhantomParams
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """Image the tissue.
@@ -82,50 +82,50 @@ def expose(
     damaged : tuple of int
         Damaged sections.
     """
-    scene = _cytoplasm(rng, frame, tissue) - ink
+    scene = _draw_cytoplasm(rng, frame, tissue) - ink
     stain = SmoothNoise(rng, frame, 90.0).sections(0, frame.shape[0])
     covered = tissue.membrane * np.clip(np.float32(0.9) + np.float32(0.14) * stain, 0.5, 1)
     scene += covered * (np.float32(0.18) - scene)
     np.clip(scene, 0.05, 1.0, out=scene)
-    scene = blur(scene, params.blur_nm, frame)
-    scene, damaged = _uneven_sections(rng, frame, scene)
+    scene = blur_sections(scene, params.blur_nm, frame)
+    scene, damaged = _vary_sections(rng, frame, scene)
     spread = np.float32(params.shot_noise) * np.sqrt(np.maximum(scene, 0.02))
-    scene += spread * grain(rng, scene.shape)
+    scene += spread * draw_noise(rng, scene.shape)
     return np.clip(np.rint(scene * 255), 0, 255).astype(np.uint8), damaged
 
 
-def _cytoplasm(rng, frame: Frame, tissue: Tissue) -> np.ndarray:
+def _draw_cytoplasm(rng, frame: Frame, tissue: Tissue) -> np.ndarray:
     """Return the grey of the cytoplasm: a tone for each neurite, mottled and granular."""
     n = int(tissue.labels.max()) + 1
-    tone = 0.71 + 0.035 * gauss(rng, n) - 0.10 * (rng.random(n) < 0.08)
+    tone = 0.71 + 0.035 * draw_normal(rng, n) - 0.10 * (rng.random(n) < 0.08)
     mottle = 0.06 + 0.08 * rng.random(n)
     clumps = SmoothNoise(rng, frame, 34.0)
     field = np.clip(clumps.sections(0, frame.shape[0]), -0.6, 1.8)
-    fine = blur(grain(rng, frame.shape), 7.0, frame)
+    fine = blur_sections(draw_noise(rng, frame.shape), 7.0, frame)
     scene = np.take(tone.astype(np.float32), tissue.labels)
     scene -= np.take(mottle.astype(np.float32), tissue.labels) * (field + np.float32(2.2) * fine)
     return scene
 
 
-def _uneven_sections(rng, frame: Frame, scene: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+def _vary_sections(rng, frame: Frame, scene: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """Vary brightness, contrast and illumination from section to section; damage one."""
     n, rows, cols = scene.shape
-    contrast = 1 + 0.06 * gauss(rng, n)
-    brightness = 0.02 * gauss(rng, n)
+    contrast = 1 + 0.06 * draw_normal(rng, n)
+    brightness = 0.02 * draw_normal(rng, n)
     y = np.linspace(-1, 1, rows)[None, :, None]
     x = np.linspace(-1, 1, cols)[None, None, :]
-    tilt = 0.02 * gauss(rng, 3, n, 1, 1)
+    tilt = 0.02 * draw_normal(rng, 3, n, 1, 1)
     shade = tilt[0] * y + tilt[1] * x + tilt[2] * (y * y + x * x - 0.7)
     scene = (scene - np.float32(0.55)) * contrast.astype(np.float32)[:, None, None]
     scene += (0.55 + brightness[:, None, None] + shade).astype(np.float32)
-    if n < SECTIONS_FOR_DAMAGE:
+    if n < MIN_SECTIONS_FOR_DAMAGE:
         return scene, ()
     hurt = int(n * (0.3 + 0.4 * rng.random()))
-    scene[hurt] = _faded_and_folded(rng, frame, scene, hurt)
+    scene[hurt] = _fade_and_fold(rng, frame, scene, hurt)
     return scene, (hurt,)
 
 
-def _faded_and_folded(rng, frame: Frame, scene: np.ndarray, hurt: int) -> np.ndarray:
+def _fade_and_fold(rng, frame: Frame, scene: np.ndarray, hurt: int) -> np.ndarray:
     """Take most of the contrast from a section and lay an uneven fold across it."""
     section = scene[hurt]
     y, x = (np.linspace(0, 1, n, dtype=np.float32) for n in section.shape)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from connectome.core.errors import UsageError
 from connectome.core.volume import Truth, Volume
-from connectome.phantom.imaging import expose, section_shifts
+from connectome.phantom.imaging import draw_section_shifts, image_tissue
 from connectome.phantom.organelles import (
     Synapse,
     draw_density,
@@ -24,13 +24,13 @@ from connectome.phantom.organelles import (
     draw_vesicles,
     place_synapses,
 )
-from connectome.phantom.tissue import Frame, PhantomParams, Tissue, fill_space, grow_strands
+from connectome.phantom.tissue import Frame, PhantomParams, Tissue, grow_strands, rasterise_strands
 
 NAME = "neuropil"
 SECTION_NM, PIXEL_NM = 30.0, 8.0
 OPTIONS = ("seed", "section_nm", "pixel_nm")
-LENGTHS_NM = (1.0, 100.0)  # sections and pixels that the tissue can sensibly be imaged with
-SMALLEST = (2, 16, 16)
+LENGTH_RANGE_NM = (1.0, 100.0)  # sections and pixels that the tissue can sensibly be imaged with
+MIN_SHAPE = (2, 16, 16)
 EXAMPLE = "phantom://neuropil?seed=7&section_nm=30&pixel_nm=8"
 
 
@@ -53,8 +53,8 @@ class Phantom:
     """
 
     volume: Volume
-    truth: Truth
-    damaged: tuple[int, ...] = ()
+    ground_truth: Truth
+    damaged_sections: tuple[int, ...] = ()
 
 
 def parse_phantom_uri(uri: str, default_seed: int) -> tuple[int, tuple[float, float, float]]:
@@ -100,7 +100,7 @@ def parse_phantom_uri(uri: str, default_seed: int) -> tuple[int, tuple[float, fl
 
 
 def _length(given: dict[str, str], option: str, default: float) -> float:
-    low, high = LENGTHS_NM
+    low, high = LENGTH_RANGE_NM
     try:
         length = float(given.get(option, default))
     except ValueError:
@@ -145,7 +145,7 @@ def make_phantom(
     Examples
     --------
     >>> phantom = make_phantom((8, 64, 64), seed=1)
-    >>> phantom.volume.shape, phantom.truth.labels.shape
+    >>> phantom.volume.shape, phantom.ground_truth.labels.shape
     ((8, 64, 64), (8, 64, 64))
     """
     check_phantom(shape, voxel_size)
@@ -154,17 +154,17 @@ def make_phantom(
     imaging, growing, filling, powering, wiring, furnishing, exposing = (
         np.random.default_rng(stream) for stream in streams
     )
-    shifts = section_shifts(imaging, shape[0], voxel_size, params)
+    shifts = draw_section_shifts(imaging, shape[0], voxel_size, params)
     frame = Frame(tuple(shape), tuple(voxel_size), shifts)
     strands = grow_strands(growing, frame, params)
-    tissue = fill_space(filling, frame, strands, params)
+    tissue = rasterise_strands(filling, frame, strands, params)
     ink = np.zeros(shape, np.float32)
     draw_mitochondria(powering, ink, frame, tissue, strands, params)
     synapses = place_synapses(wiring, frame, tissue, params)
     table = _draw_densities(ink, frame, tissue, synapses)
     draw_vesicles(furnishing, ink, frame, tissue, synapses)
     draw_tubules(furnishing, ink, frame, tissue, strands)
-    em, damaged = expose(exposing, frame, tissue, ink, params)
+    em, damaged = image_tissue(exposing, frame, tissue, ink, params)
     volume = Volume(em, voxel_size, source=phantom_uri(seed, voxel_size))
     return Phantom(volume, Truth(tissue.labels, table, shifts), damaged)
 
@@ -189,13 +189,13 @@ def check_phantom(shape: tuple[int, int, int], voxel_size: tuple[float, float, f
     UsageError
         If the shape is too small or the voxel size cannot be imaged with.
     """
-    if len(shape) != 3 or any(n < least for n, least in zip(shape, SMALLEST, strict=True)):
+    if len(shape) != 3 or any(n < least for n, least in zip(shape, MIN_SHAPE, strict=True)):
         raise UsageError(
             f"a phantom of shape {tuple(shape)} (Z, Y, X) is too small",
-            f"it takes at least {SMALLEST} to show neurites in section",
+            f"it takes at least {MIN_SHAPE} to show neurites in section",
             "--preset safe8gb",
         )
-    low, high = LENGTHS_NM
+    low, high = LENGTH_RANGE_NM
     if voxel_size[1] != voxel_size[2] or not all(low <= v <= high for v in voxel_size):
         raise UsageError(
             f"the phantom cannot be imaged with voxels of {tuple(voxel_size)} nm (z, y, x)",

@@ -17,13 +17,13 @@ from connectome.phantom.tissue import (
     SmoothNoise,
     Strands,
     Tissue,
-    gauss,
-    smooth_curves,
+    draw_normal,
+    draw_smooth_curves,
 )
 
 CONTACT_REACH_NM = 100.0  # neurites facing a density this near are its partners
-PARTNER_SHARE = 0.15  # of the membrane facing a density, to count as postsynaptic
-MOST_PARTNERS = 3
+MIN_PARTNER_SHARE = 0.15  # of the membrane facing a density, to count as postsynaptic
+MAX_PARTNERS = 3
 SYNAPSE_SPACING_NM = 280.0
 TERMINAL_DEPTH_NM = 62.0  # how far from its membrane a presynaptic neurite must reach
 FOOT_DEPTH_NM = 25.0  # a density stands no farther than this from the membrane's middle
@@ -99,7 +99,7 @@ def place_synapses(
         sociable, length, width, height = rng.random(4)
         half_length = 40 + 45 * length
         track = _follow_membrane(frame, tissue, z, tuple(foot[1:]), pre, half_length)
-        posts = _partners(frame, tissue.labels, track, pre)
+        posts = _find_partners(frame, tissue.labels, track, pre)
         # Most synapses of the worm are polyadic: a single partner is accepted now and then.
         if len(track) < 2 or len(posts) < (2 if sociable > 0.3 else 1):
             continue
@@ -153,7 +153,7 @@ def _follow_membrane(frame, tissue, z, foot, pre, half_length_nm) -> dict:
     return track
 
 
-def _partners(frame: Frame, labels: np.ndarray, track: dict, pre: int) -> tuple[int, ...]:
+def _find_partners(frame: Frame, labels: np.ndarray, track: dict, pre: int) -> tuple[int, ...]:
     """Return the neurites that face the density, by the area of membrane they share with it."""
     facing = []
     for z, (y, x) in track.items():
@@ -166,8 +166,8 @@ def _partners(frame: Frame, labels: np.ndarray, track: dict, pre: int) -> tuple[
         ):
             facing += [b[both & (a == pre) & (b != pre)], a[both & (b == pre) & (a != pre)]]
     ids, contact = np.unique(np.concatenate(facing), return_counts=True)
-    order = np.argsort(-contact, kind="stable")[:MOST_PARTNERS]
-    return tuple(int(ids[i]) for i in order if contact[i] >= PARTNER_SHARE * contact.sum())
+    order = np.argsort(-contact, kind="stable")[:MAX_PARTNERS]
+    return tuple(int(ids[i]) for i in order if contact[i] >= MIN_PARTNER_SHARE * contact.sum())
 
 
 def draw_density(
@@ -201,7 +201,7 @@ def draw_density(
 
 
 @dataclass(frozen=True, eq=False)
-class Cuts:
+class CrossSections:
     """Planes through small round or tubular things.
 
     Parameters
@@ -226,15 +226,17 @@ class Cuts:
     radius: np.ndarray
     axis: np.ndarray
 
-    def chosen(self, mask: np.ndarray) -> Cuts:
+    def chosen(self, mask: np.ndarray) -> CrossSections:
         """Return some of the cuts."""
-        return Cuts(*(getattr(self, field.name)[mask] for field in fields(self)))
+        return CrossSections(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
 # --- Round and tubular things -------------------------------------------------------------------
 
 
-def stamp(ink: np.ndarray, frame: Frame, cuts: Cuts, profile: Callable) -> None:
+def draw_cross_sections(
+    ink: np.ndarray, frame: Frame, cuts: CrossSections, profile: Callable
+) -> None:
     """Add the cross-sections of small things to the sections they are cut by.
 
     Parameters
@@ -274,7 +276,7 @@ def _column(values: np.ndarray, *axes: int) -> np.ndarray:
     return np.expand_dims(values.astype(np.float32), axes or (1, 2))
 
 
-def wall(distance, radius, half_nm: float, pixel_nm: float):
+def shell_profile(distance, radius, half_nm: float, pixel_nm: float):
     """Return how much of a thin shell a pixel at some distance from its centre holds."""
     half = np.float32(half_nm + 0.5 * pixel_nm)
     return np.clip(1 - np.abs(distance - radius) / half, 0, 1) * np.float32(half_nm / half + 0.15)
@@ -282,28 +284,28 @@ def wall(distance, radius, half_nm: float, pixel_nm: float):
 
 def draw_vesicles(rng, ink: np.ndarray, frame: Frame, tissue: Tissue, synapses) -> None:
     """Draw clear vesicles in a cloud behind each density, dense-core ones here and there."""
-    clouds = [_cloud(rng, ink, frame, tissue, s) for s in synapses]
-    clouds.append(_scattered(rng, frame, tissue))
+    clouds = [_sample_cloud(rng, ink, frame, tissue, s) for s in synapses]
+    clouds.append(_sample_scattered(rng, frame, tissue))
     places = np.concatenate(clouds)
     n = len(places)
     lone = np.arange(n) >= n - len(clouds[-1])
     dense = rng.random(n) < np.where(lone, 0.35, 0.06)
-    radius = np.where(dense, 22 + 3 * gauss(rng, n), 17.5 + 1.3 * gauss(rng, n))
+    radius = np.where(dense, 22 + 3 * draw_normal(rng, n), 17.5 + 1.3 * draw_normal(rng, n))
     pixel = frame.pixel_nm
 
     def clear(distance, r):
         lumen = np.clip((r - 2 - distance) / 6, 0, 1)
-        return 0.85 * wall(distance, r - 3, 4.0, pixel) - 0.16 * lumen
+        return 0.85 * shell_profile(distance, r - 3, 4.0, pixel) - 0.16 * lumen
 
     def dense_core(distance, r):
         core = np.clip((0.68 * r - distance) / 5, 0, 1)
-        return 0.75 * core + 0.35 * wall(distance, r - 3, 3.5, pixel)
+        return 0.75 * core + 0.35 * shell_profile(distance, r - 3, 3.5, pixel)
 
     for kind, profile in ((~dense, clear), (dense, dense_core)):
-        stamp(ink, frame, _spheres(frame, places[kind], radius[kind]), profile)
+        draw_cross_sections(ink, frame, _cut_spheres(frame, places[kind], radius[kind]), profile)
 
 
-def _cloud(rng, ink, frame: Frame, tissue: Tissue, synapse: Synapse) -> np.ndarray:
+def _sample_cloud(rng, ink, frame: Frame, tissue: Tissue, synapse: Synapse) -> np.ndarray:
     """Choose places (M, 3), (z, y, x) in nm, near a density for vesicles that do not overlap."""
     thickness = frame.voxel_size[0]
     y, x = synapse.track[synapse.section]
@@ -323,10 +325,10 @@ def _cloud(rng, ink, frame: Frame, tissue: Tissue, synapse: Synapse) -> np.ndarr
     away = pick - (synapse.z_nm, y, x)
     distance = np.sqrt((away * away).sum(axis=1))
     crowd = pick[np.argsort(distance * (0.5 + rng.random(600)), kind="stable")]
-    return _spaced(crowd, VESICLE_SPACING_NM)[: int(25 + 50 * rng.random())]
+    return _space_apart(crowd, VESICLE_SPACING_NM)[: int(25 + 50 * rng.random())]
 
 
-def _spaced(places: np.ndarray, spacing_nm: float) -> np.ndarray:
+def _space_apart(places: np.ndarray, spacing_nm: float) -> np.ndarray:
     """Keep, in order, the places that are clear of all kept before them."""
     z, y, x = ((axis[:, None] - axis) ** 2 for axis in places.T)
     close = z + y + x < spacing_nm * spacing_nm
@@ -337,7 +339,7 @@ def _spaced(places: np.ndarray, spacing_nm: float) -> np.ndarray:
     return places[kept]
 
 
-def _scattered(rng, frame: Frame, tissue: Tissue) -> np.ndarray:
+def _sample_scattered(rng, frame: Frame, tissue: Tissue) -> np.ndarray:
     """Choose places (M, 3) in nm for lone vesicles anywhere in the cytoplasm."""
     count = int(60 * frame.volume_um3) + 1
     z, row, col = ((rng.random(count) * n).astype(np.intp) for n in frame.shape)
@@ -346,7 +348,7 @@ def _scattered(rng, frame: Frame, tissue: Tissue) -> np.ndarray:
     return np.stack([z * frame.voxel_size[0], y, x], axis=1)[inside]
 
 
-def _spheres(frame: Frame, places: np.ndarray, radius: np.ndarray) -> Cuts:
+def _cut_spheres(frame: Frame, places: np.ndarray, radius: np.ndarray) -> CrossSections:
     """Return every plane that cuts some spheres at places (M, 3), (z, y, x) in nm."""
     z, y, x = places.T
     planes = frame.subplanes
@@ -359,7 +361,9 @@ def _spheres(frame: Frame, places: np.ndarray, radius: np.ndarray) -> Cuts:
     cut = (np.abs(dz) < radius[:, None] + 4) & (plane >= 0) & (plane < planes * frame.shape[0])
     which = np.nonzero(cut)[0]
     section = plane[cut] // planes
-    return Cuts(section, y[which], x[which], dz[cut], radius[which], np.zeros((len(which), 2)))
+    return CrossSections(
+        section, y[which], x[which], dz[cut], radius[which], np.zeros((len(which), 2))
+    )
 
 
 def draw_tubules(rng, ink: np.ndarray, frame: Frame, tissue: Tissue, strands: Strands) -> None:
@@ -368,11 +372,11 @@ def draw_tubules(rng, ink: np.ndarray, frame: Frame, tissue: Tissue, strands: St
     calibre = np.maximum(strands.radius, 0).mean(axis=0)
 
     def microtubule(distance, r):
-        return 0.5 * wall(distance, r - 4, 4.0, pixel)
+        return 0.5 * shell_profile(distance, r - 4, 4.0, pixel)
 
     def cisterna(distance, r):
         lumen = np.clip((r - 5 - distance) / 4, 0, 1)
-        return 0.42 * wall(distance, r - 2, 3.5, pixel) - 0.08 * lumen
+        return 0.42 * shell_profile(distance, r - 2, 3.5, pixel) - 0.08 * lumen
 
     many = np.clip(np.rint(calibre / 22 * (0.5 + rng.random(len(calibre)))), 1, 40).astype(int)
     some = ((calibre > 75) & (rng.random(len(calibre)) < 0.6)).astype(int)
@@ -380,27 +384,37 @@ def draw_tubules(rng, ink: np.ndarray, frame: Frame, tissue: Tissue, strands: St
         (many, 12.0, 0.0, microtubule),
         (some, 17.0, 0.86, cisterna),
     ):
-        cuts = _tubules(rng, frame, strands, np.repeat(np.arange(len(count)), count), radius, flat)
+        cuts = _cut_tubules(
+            rng, frame, strands, np.repeat(np.arange(len(count)), count), radius, flat
+        )
         room = radius / np.sqrt(1 - flat * flat) + 6
-        stamp(ink, frame, cuts.chosen(_in_cytoplasm(ink, frame, tissue, cuts, room)), profile)
+        draw_cross_sections(
+            ink, frame, cuts.chosen(_in_cytoplasm(ink, frame, tissue, cuts, room)), profile
+        )
 
 
-def _tubules(rng, frame: Frame, strands: Strands, which, radius_nm: float, flat: float) -> Cuts:
+def _cut_tubules(
+    rng, frame: Frame, strands: Strands, which, radius_nm: float, flat: float
+) -> CrossSections:
     """Let tubules run with the strands ``which``, wandering and turning a little."""
     z = frame.subplane_z(np.arange(frame.shape[0])).ravel()
     n = len(which)
     place, radius, _ = strands.at(z)
     # Where in the strand's profile, as a share of its radius.
-    seat = 1.3 * (rng.random((n, 2)) - 0.5) + 0.06 * smooth_curves(rng, z, 200.0, n, 2)
+    seat = 1.3 * (rng.random((n, 2)) - 0.5) + 0.06 * draw_smooth_curves(rng, z, 200.0, n, 2)
     place = place[:, which] + seat * np.maximum(radius[:, which], 0)[..., None]
     y, x = frame.wrap(place, strands.period).reshape(-1, 2).T
-    turn = smooth_curves(rng, z, 250.0, n, 2) + gauss(rng, n, 2)
+    turn = draw_smooth_curves(rng, z, 250.0, n, 2) + draw_normal(rng, n, 2)
     turn *= flat / np.sqrt((turn * turn).sum(axis=-1, keepdims=True) + 1e-6)
     section = np.repeat(np.arange(frame.shape[0]), frame.subplanes * n)
-    return Cuts(section, y, x, np.zeros_like(y), np.full_like(y, radius_nm), turn.reshape(-1, 2))
+    return CrossSections(
+        section, y, x, np.zeros_like(y), np.full_like(y, radius_nm), turn.reshape(-1, 2)
+    )
 
 
-def _in_cytoplasm(ink, frame: Frame, tissue: Tissue, cuts: Cuts, room_nm: float) -> np.ndarray:
+def _in_cytoplasm(
+    ink, frame: Frame, tissue: Tissue, cuts: CrossSections, room_nm: float
+) -> np.ndarray:
     """Tell which cuts have room: in the image, off the membrane, where nothing else is drawn."""
     row, col = (np.rint(v).astype(np.intp) for v in frame.row_col(cuts.section, cuts.y, cuts.x))
     free = (row >= 0) & (row < frame.shape[1]) & (col >= 0) & (col < frame.shape[2])
@@ -457,5 +471,5 @@ def _draw_profile(ink, wobble, frame, tissue, z, place, half_width, tilt) -> Non
     phase = across / 41 + 0.9 * np.abs(bend - np.rint(bend)) + height / 300 + 0.55 * wobble[index]
     crista = np.clip(1 - 3.6 * np.abs(phase - np.rint(phase)), 0, 1)
     crista *= np.clip((inside - 12) / 8, 0, 1)
-    envelope = wall(inside, 4, 5.0, frame.pixel_nm)
+    envelope = shell_profile(inside, 4, 5.0, frame.pixel_nm)
     ink[index] += 0.34 * np.clip(inside / 6, 0, 1) + 0.22 * envelope - 0.2 * crista

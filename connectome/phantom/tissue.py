@@ -20,7 +20,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from skimage.measure import label as connected_components
 
-KNOT_NM = 40.0  # distance in z between the levels at which strands are packed
+KNOT_SPACING_NM = 40.0  # distance in z between the levels at which strands are packed
 MARGIN_NM = 250.0  # packed tissue beyond each edge of the image
 REACH_NM = 40.0  # how far beyond its radius a strand claims space
 SUBPLANE_NM = 10.0  # a section is imaged as the mean of planes this far apart
@@ -80,7 +80,7 @@ class PhantomParams:
     shot_noise: float = 0.05
 
 
-def gauss(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def draw_normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Draw normal variates as sums of twelve uniform integers: exact, so alike everywhere."""
     draws = np.frombuffer(rng.bytes(24 * int(np.prod(shape))), dtype="<u2")
     return draws.reshape(12, *shape).sum(axis=0, dtype=np.int64) / 65536 - 6
@@ -93,7 +93,7 @@ def spline_weights(position: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, 
     return first, (0.5 * (1 - t) * (1 - t), 0.5 + t * (1 - t), 0.5 * t * t)
 
 
-def smooth_curves(
+def draw_smooth_curves(
     rng: np.random.Generator, z: np.ndarray, scale_nm: float, *shape: int
 ) -> np.ndarray:
     """Draw smooth random functions of z, of about unit variance.
@@ -114,7 +114,7 @@ def smooth_curves(
     ndarray, shape (K, *shape)
     """
     first, weights = spline_weights((z - z[0]) / scale_nm)
-    knots = 1.3 * gauss(rng, int(first[-1]) + 3, *shape)
+    knots = 1.3 * draw_normal(rng, int(first[-1]) + 3, *shape)
     trailing = (-1,) + (1,) * len(shape)
     return sum(w.reshape(trailing) * knots[first + k] for k, w in enumerate(weights))
 
@@ -223,7 +223,7 @@ class SmoothNoise:
             ((n + 2 * self.slack) >> doublings) + 4
             for n, doublings in zip(self.size, self.doublings, strict=True)
         )
-        self.knots = gauss(rng, int(frame.shape[0] * self.knots_per_section) + 4, *plane)
+        self.knots = draw_normal(rng, int(frame.shape[0] * self.knots_per_section) + 4, *plane)
 
     def sections(self, start: int, stop: int) -> np.ndarray:
         """Return the field in sections ``start:stop``, float32, of about half unit spread."""
@@ -285,12 +285,12 @@ class Strands:
 
     def at(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Interpolate to heights ``z`` (P,): places (P, N, 2), radii (P, N), slopes (P, N, 2)."""
-        position = (z - self.z[0]) / KNOT_NM
+        position = (z - self.z[0]) / KNOT_SPACING_NM
         first = np.clip(np.floor(position).astype(np.intp), 0, len(self.z) - 2)
         t = (position - first)[:, None]
         radius = (1 - t) * self.radius[first] + t * self.radius[first + 1]
         step = self.place[first + 1] - self.place[first]
-        return self.place[first] + t[..., None] * step, radius, step / KNOT_NM
+        return self.place[first] + t[..., None] * step, radius, step / KNOT_SPACING_NM
 
 
 def grow_strands(rng: np.random.Generator, frame: Frame, params: PhantomParams) -> Strands:
@@ -310,28 +310,30 @@ def grow_strands(rng: np.random.Generator, frame: Frame, params: PhantomParams) 
     Strands
     """
     depth_nm, *extent = np.multiply(frame.shape, frame.voxel_size)
-    z = np.arange(-2 * KNOT_NM, depth_nm + 3 * KNOT_NM, KNOT_NM)
+    z = np.arange(-2 * KNOT_SPACING_NM, depth_nm + 3 * KNOT_SPACING_NM, KNOT_SPACING_NM)
     period = np.maximum(np.array(extent) + 2 * MARGIN_NM, 4 * params.largest_radius_nm)
-    calibre = _calibres(rng, period[0] * period[1], params)
+    calibre = _draw_radii(rng, period[0] * period[1], params)
     strands_each = 1 + (rng.random(len(calibre)) < params.lobed_fraction) * (calibre > 65)
     strands_each += (rng.random(len(calibre)) < params.lobed_fraction) * (calibre > 200)
     neurite = np.repeat(np.arange(len(calibre)), strands_each)
     base = (calibre / np.sqrt(strands_each))[neurite]
     n = len(neurite)
 
-    radius = base * (1 + 0.22 * smooth_curves(rng, z, 350.0, n))
-    radius *= _endings(rng, z, n, params.endings_per_um)
-    slope = params.slope * gauss(rng, n, 2)[neurite]
+    radius = base * (1 + 0.22 * draw_smooth_curves(rng, z, 350.0, n))
+    radius *= _draw_tapers(rng, z, n, params.endings_per_um)
+    slope = params.slope * draw_normal(rng, n, 2)[neurite]
     slope *= np.where(rng.random(n) < params.oblique_fraction, 4.0, 1.0)[neurite][:, None]
-    slope = slope + params.slope * smooth_curves(rng, z, 300.0, n, 2)
+    slope = slope + params.slope * draw_smooth_curves(rng, z, 300.0, n, 2)
     branch = rng.random(n) < params.branches_per_um * depth_nm / 1000
     parting = np.where(branch, rng.random(n) * depth_nm, np.inf)
-    start = (rng.random((len(calibre), 2)) * period)[neurite] + base[:, None] * gauss(rng, n, 2)
-    place = _jostle(z, start, slope, radius, neurite, parting, period)
+    start = (rng.random((len(calibre), 2)) * period)[neurite] + base[:, None] * draw_normal(
+        rng, n, 2
+    )
+    place = _propagate_strands(z, start, slope, radius, neurite, parting, period)
     return Strands(z, place, radius, neurite, period)
 
 
-def _calibres(rng: np.random.Generator, area_nm2: float, params: PhantomParams) -> np.ndarray:
+def _draw_radii(rng: np.random.Generator, area_nm2: float, params: PhantomParams) -> np.ndarray:
     """Draw radii in nm from a Pareto law of index 8/3, truncated, until they fill the area."""
     least, most = params.smallest_radius_nm, params.largest_radius_nm
     count = int(area_nm2 / (least * least)) + 8
@@ -342,7 +344,7 @@ def _calibres(rng: np.random.Generator, area_nm2: float, params: PhantomParams) 
     return radii[: max(int(np.searchsorted(filled, area_nm2)), 8)]
 
 
-def _endings(rng: np.random.Generator, z: np.ndarray, n: int, per_um: float) -> np.ndarray:
+def _draw_tapers(rng: np.random.Generator, z: np.ndarray, n: int, per_um: float) -> np.ndarray:
     """Return factors (K, N) from 1 to −1 by which radii taper towards where neurites end."""
     depth = z[-1] - z[0]
     factor = np.ones((len(z), n))
@@ -353,20 +355,20 @@ def _endings(rng: np.random.Generator, z: np.ndarray, n: int, per_um: float) -> 
     return factor
 
 
-def _jostle(z, start, slope, radius, neurite, parting, period) -> np.ndarray:
+def _propagate_strands(z, start, slope, radius, neurite, parting, period) -> np.ndarray:
     """Carry strands from level to level along their slopes, pushing off those they overlap."""
     place = np.empty((len(z), len(start), 2))
-    here = _relax(start, radius[0], neurite, parting > z[0], period, 60)
+    here = _separate_discs(start, radius[0], neurite, parting > z[0], period, 60)
     for k, height in enumerate(z):
-        here = _relax(here, radius[k], neurite, parting > height, period, 4)
+        here = _separate_discs(here, radius[k], neurite, parting > height, period, 4)
         place[k] = here
-        here = here + KNOT_NM * slope[k]
+        here = here + KNOT_SPACING_NM * slope[k]
     for _ in range(2):
         place[1:-1] = 0.25 * place[:-2] + 0.5 * place[1:-1] + 0.25 * place[2:]
     return place
 
 
-def _relax(place, radius, neurite, joined, period, rounds) -> np.ndarray:
+def _separate_discs(place, radius, neurite, joined, period, rounds) -> np.ndarray:
     """Separate overlapping discs, the lighter giving way; keep a neurite's own strands together.
 
     Parameters
@@ -384,7 +386,7 @@ def _relax(place, radius, neurite, joined, period, rounds) -> np.ndarray:
     """
     room = np.maximum(radius, 0.0)
     weight = room * room + 1.0
-    a, b = _neighbours(place, 2 * room.max() + 40.0, period)
+    a, b = _find_neighbours(place, 2 * room.max() + 40.0, period)
     siblings = (neurite[a] == neurite[b]) & joined[a] & joined[b]
     wanted = np.where(siblings, 0.9, 0.95) * (room[a] + room[b])
     share_a = weight[b] / (weight[a] + weight[b])
@@ -402,7 +404,7 @@ def _relax(place, radius, neurite, joined, period, rounds) -> np.ndarray:
     return place
 
 
-def _neighbours(place, reach, period) -> tuple[np.ndarray, np.ndarray]:
+def _find_neighbours(place, reach, period) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs of strands within reach of each other, in a fixed order."""
     wrapped = place - period * np.floor(place / period)
     wrapped = np.where(wrapped < period, wrapped, 0.0)
@@ -432,7 +434,7 @@ class Tissue:
     membrane: np.ndarray
 
 
-def fill_space(
+def rasterise_strands(
     rng: np.random.Generator, frame: Frame, strands: Strands, params: PhantomParams
 ) -> Tissue:
     """Give every voxel to a neurite and draw the membranes between them.
@@ -469,7 +471,7 @@ def fill_space(
         bodies[block] = owner[:, middle]
         depth[block] = midline[:, middle]
         membrane[block] = membrane_profile(midline, params.membrane_nm).mean(axis=1)
-    return Tissue(_one_piece_each(bodies, frame.voxel_size), depth, membrane)
+    return Tissue(_relabel_components(bodies, frame.voxel_size), depth, membrane)
 
 
 def membrane_profile(midline_nm: np.ndarray, thickness_nm: float) -> np.ndarray:
@@ -511,7 +513,7 @@ def _nearest_surfaces(frame: Frame, block: slice, strands: Strands, noise, own_p
     shared = np.bincount(strands.neurite)[strands.neurite] > 1
     displaced = np.repeat(frame.shifts[block] * frame.voxel_size[1:], frame.subplanes, axis=0)
     place = place - displaced[:, None]
-    for i, home, window in _visible(frame, strands.period, place, radius):
+    for i, home, window in _visible_strands(frame, strands.period, place, radius):
         offsets = [
             np.arange(span.start, span.stop) * size - (place[:, i, k, None] + home[k])
             for k, (span, size) in enumerate(zip(window, frame.voxel_size[1:], strict=True))
@@ -521,11 +523,13 @@ def _nearest_surfaces(frame: Frame, block: slice, strands: Strands, noise, own_p
         rough = (slice(w.start + o, w.stop + o) for w, o in zip(window, own_part[i], strict=True))
         surface += noise[(slice(None), None, *rough)]
         here = (..., *window)
-        _claim(surface, strands.neurite[i], nearest[here], second[here], owner[here], shared[i])
+        _update_nearest(
+            surface, strands.neurite[i], nearest[here], second[here], owner[here], shared[i]
+        )
     return owner, nearest, second
 
 
-def _visible(frame: Frame, period: np.ndarray, place: np.ndarray, radius: np.ndarray):
+def _visible_strands(frame: Frame, period: np.ndarray, place: np.ndarray, radius: np.ndarray):
     """Yield strands whose copies on the torus reach the picture: index, offset in nm, window."""
     size = frame.voxel_size[1:]
     middle = place.mean(axis=0)
@@ -568,7 +572,7 @@ def _surface_distance(offsets, slope, radius) -> np.ndarray:
     return distance
 
 
-def _claim(surface, neurite, nearest, second, owner, shared) -> None:
+def _update_nearest(surface, neurite, nearest, second, owner, shared) -> None:
     """Let a strand take, in place, the points whose nearest or second nearest surface it is."""
     runner_up = np.minimum(np.maximum(surface, nearest), second)
     if shared:
@@ -605,7 +609,7 @@ def _midline_distance(lead: np.ndarray, frame: Frame) -> np.ndarray:
     return lead / np.maximum(np.sqrt(square), np.float32(0.6))
 
 
-def _one_piece_each(bodies: np.ndarray, voxel_size) -> np.ndarray:
+def _relabel_components(bodies: np.ndarray, voxel_size) -> np.ndarray:
     """Give every face-connected piece an id of its own; scraps go to a neighbour.
 
     Parameters
@@ -628,11 +632,11 @@ def _one_piece_each(bodies: np.ndarray, voxel_size) -> np.ndarray:
     ids = (np.cumsum(kept) * kept).astype(np.int32)
     labels = np.take(ids, pieces)
     while not labels.all():
-        _spread(labels)
+        _grow_labels(labels)
     return labels
 
 
-def _spread(labels: np.ndarray) -> None:
+def _grow_labels(labels: np.ndarray) -> None:
     """Let labels grow by one voxel, in place, into what is still 0."""
     before = labels.copy()
     for axis in range(3):

@@ -53,7 +53,7 @@ def aligned_ground_truth(draft: Draft, path: str | None) -> np.ndarray | None:
             "labels of the whole source, or of exactly this cutout",
         )
     shifts, matrices = paths.read_shifts(draft.outdir)
-    return align.apply_shifts(stack.read(corner, shape), shifts, order=0, matrices=matrices)
+    return align.apply_transforms(stack.read(corner, shape), shifts, order=0, matrices=matrices)
 
 
 def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:

@@ -70,7 +70,7 @@ def predict_aligned_probability(
     voxel_size : tuple of float
         (z, y, x) in nm.
     moves : tuple of ndarray
-        Shifts and matrices that lead from one to the other, as `connectome.align.apply_shifts`
+        Shifts and matrices that lead from one to the other, as `connectome.align.apply_transforms`
         takes them.
     damaged, threads, progress
         As `connectome.membranes.predict.neurite_probability` takes them.
@@ -85,7 +85,7 @@ def predict_aligned_probability(
         return predict.neurite_probability(aligned, tissue, *told)
     probability = predict.neurite_probability(preprocessed, preprocessed > 0, *told)
     shifts, matrices = moves
-    return align.apply_shifts(probability, shifts, order=0, matrices=matrices) * tissue
+    return align.apply_transforms(probability, shifts, order=0, matrices=matrices) * tissue
 
 
 def segment_neurites(

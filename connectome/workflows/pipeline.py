@@ -250,20 +250,20 @@ class _PipelineRun:
             if not self.config.align:
                 found = replace(found, shifts=np.zeros_like(found.shifts), matrices=None)
             moves = {"shifts": found.shifts, "matrices": found.matrices}
-            aligned = align.apply_shifts(preprocessed, **moves, threads=threads)
+            aligned = align.apply_transforms(preprocessed, **moves, threads=threads)
             # All that follows can then be done again from the file, and comes out the same.
             aligned = aligned.astype(self.config.aligned_dtype).astype(np.float32)
-            tissue = align.apply_shifts(tissue.astype(np.uint8), **moves, order=0) > 0
+            tissue = align.apply_transforms(tissue.astype(np.uint8), **moves, order=0) > 0
             aligned[~tissue] = 0  # splines ring beyond its edge
             truth = _transform_truth(truth, **moves, shape=tissue.shape[1:])
-            counts["damaged"] = len(found.damaged)
+            counts["damaged"] = len(found.damaged_sections)
         self.tell_alignment(found, tissue.shape[1:])
         return AlignedStack(cutout, preprocessed, aligned, tissue, found, truth)
 
     def preprocess(self, cutout: Volume, tell: Progress = silent):
         """Return tissue, blank sections and even EM."""
         tissue = preprocess.find_tissue(cutout.data)
-        blank = preprocess.blank_sections(cutout.data, tissue)
+        blank = preprocess.find_blank_sections(cutout.data, tissue)
         params, threads = self.config.preprocess_params, self.config.threads
         even = preprocess.preprocess(cutout.data, tissue, cutout.voxel_size, params, threads, tell)
         return tissue, blank, even
@@ -280,7 +280,7 @@ class _PipelineRun:
                 fetched = fetch.fetch_cutout(plan, tell)
             for note in fetched.notes:
                 self.console.warn(note)
-            truth = fetched.truth or Truth()
+            truth = fetched.ground_truth or Truth()
             if self.config.ground_truth:
                 labels = fetch.read_ground_truth(self.config.ground_truth, plan)
                 truth = replace(truth, labels=labels)
@@ -292,7 +292,7 @@ class _PipelineRun:
 
     def misalign(self, cutout: Volume, truth: Truth) -> tuple[Volume, Truth]:
         """Displace every section at random, and keep what would put it back."""
-        moves = align.simulated_shifts(
+        moves = align.simulate_shifts(
             len(cutout.data), self.config.simulate_sigma_px, self.config.source.seed
         )
         if truth.shifts is None:
@@ -302,7 +302,7 @@ class _PipelineRun:
             truth = replace(truth, shifts=self.estimate(even, cutout, blank).shifts)
             self.reference = "where sections lay before"
         truth = replace(_transform_truth(truth, moves), shifts=truth.shifts - moves)
-        moved = align.apply_shifts(cutout.data, moves, order=1)
+        moved = align.apply_transforms(cutout.data, moves, order=1)
         self.console.say(
             f"misaligned  on purpose, {self.config.simulate_sigma_px:g} px per section"
         )
@@ -330,7 +330,7 @@ class _PipelineRun:
 
     def agglomerate(self, prepared: AlignedStack) -> tuple[dict, dict[str, pd.DataFrame]]:
         """Rate membranes, and join small pieces by how their boundaries look and overlap."""
-        voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged
+        voxel_size, damaged = prepared.cutout.voxel_size, prepared.alignment.damaged_sections
         with self.log.stage("evidence"), self.bar("evidence", prepared.cutout) as tell:
             probability = predict_aligned_probability(
                 prepared.preprocessed,
@@ -366,7 +366,7 @@ class _PipelineRun:
         return detect_and_connect(
             prepared.cutout.with_data(prepared.aligned),
             labels,
-            prepared.alignment.damaged,
+            prepared.alignment.damaged_sections,
             self.console,
             self.log,
             self.config.threads,
@@ -415,8 +415,8 @@ class _PipelineRun:
             "pixel_size_nm": list(prepared.cutout.voxel_size[1:]),
             "applied": self.config.align,
             "confidence": found.confidence.tolist(),
-            "damaged_sections": list(found.damaged),
-            "trend": found.trend.tolist(),
+            "damaged_sections": list(found.damaged_sections),
+            "trend": found.drift.tolist(),
             "source": prepared.cutout.source,
         }
         if found.matrices is not None:
@@ -432,7 +432,7 @@ class _PipelineRun:
         press.draw(
             4,
             *(found.shifts, cutout.voxel_size, cutout.source),
-            *(true_shifts, found.damaged, found.confidence, found.trend, found.matrices),
+            *(true_shifts, found.damaged_sections, found.confidence, found.drift, found.matrices),
         )
 
     def bar(self, name: str, volume: Volume):
@@ -447,24 +447,24 @@ class _PipelineRun:
                 corner = np.array(shape) / 2
                 bent = np.abs((found.matrices - np.eye(2)) @ corner).max()
                 said += f", their corners by up to {bent:.1f} px more"
-            if found.trend.any():
-                said += f"; a slow trend of {np.abs(found.trend).max():.1f} px is the tissue's"
+            if found.drift.any():
+                said += f"; a slow trend of {np.abs(found.drift).max():.1f} px is the tissue's"
         else:
             said = "not asked for"
         self.console.say(f"aligned     {said}")
-        if found.damaged:
-            listed = ", ".join(map(str, found.damaged))
+        if found.damaged_sections:
+            listed = ", ".join(map(str, found.damaged_sections))
             self.console.warn(
                 f"section {listed}: blank, or unlike the sections around; bridged, not followed"
             )
-        if found.askew and self.config.align:
-            listed = ", ".join(map(str, found.askew))
+        if found.rotated_sections and self.config.align:
+            listed = ", ".join(map(str, found.rotated_sections))
             self.console.warn(
                 f"section {listed}: fits the sections around once it is turned; --align-model auto"
                 " turns sections back"
             )
-        fits = found.confidence >= align.LEAST_FIT
-        lost = [z for z in np.flatnonzero(~fits) if z not in set(found.damaged)]
+        fits = found.confidence >= align.MIN_CORRELATION
+        lost = [z for z in np.flatnonzero(~fits) if z not in set(found.damaged_sections)]
         if lost and fits.any():
             self.console.warn(
                 f"section {', '.join(map(str, lost))}: unlike the sections around, and too many in"
@@ -481,11 +481,11 @@ def _transform_truth(
     """Carry true labels and synapses to where their sections were moved."""
     labels, table = truth.labels, truth.synapses
     if labels is not None:
-        labels = align.apply_shifts(labels, shifts, order=0, matrices=matrices)
+        labels = align.apply_transforms(labels, shifts, order=0, matrices=matrices)
     if table is not None:
         table = table.copy()
         places = table[["z", "y", "x"]].to_numpy(float)
-        table[["z", "y", "x"]] = align.carry_points(places, shifts, matrices, shape)
+        table[["z", "y", "x"]] = align.transform_points(places, shifts, matrices, shape)
     return Truth(labels, table, truth.shifts)
 
 

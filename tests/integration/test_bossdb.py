@@ -11,15 +11,15 @@ from bossdb_server import BossServer, Fault, serve, silent_port
 
 from connectome.core.errors import ConnectomeError, DataError, SourceUnreachable, UsageError
 from connectome.core.progress import silent
-from connectome.fetch.bossdb.channel import Archive, ChannelInfo, slabs_of
-from connectome.fetch.bossdb.retry import DEFAULT_WAITS, Patience, Waits
+from connectome.fetch.bossdb.channel import Archive, ChannelInfo, split_into_slabs
+from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies, RetryPolicy
 from connectome.fetch.bossdb.uri import Address, parse_uri
 
 EM = Address("lab", "worm", "em")
-QUICK = Patience(
+QUICK = RetryPolicy(
     connect_s=0.5, read_s=0.3, attempts=4, first_wait_s=0.01, longest_wait_s=0.02, deadline_s=3
 )
-WAITS = Waits(metadata=QUICK, voxels=QUICK)
+WAITS = RetryPolicies(metadata=QUICK, voxels=QUICK)
 RNG = np.random.default_rng(0)
 NATIVE = RNG.integers(1, 256, (37, 90, 122), dtype=np.uint8)
 
@@ -69,7 +69,7 @@ def archive(host, tmp_path):
 
 
 def fetch(archive, origin=(3, 11, 7), shape=(33, 50, 61), mip=0, progress=silent):
-    return archive.ask(Address("lab", "worm", "em", mip)).read(origin, shape, progress)
+    return archive.fetch_channel(Address("lab", "worm", "em", mip)).read(origin, shape, progress)
 
 
 def box(data, origin, shape):
@@ -177,14 +177,14 @@ def test_voxel_sizes_arrive_in_nm_and_zyx_order(tmp_path, unit, size):
         "z_voxel_size": 10 * size,
     }
     with serve(BossServer(NATIVE, frame=frame)) as host:
-        channel = Archive(host, "public", str(tmp_path), WAITS).ask(EM)
+        channel = Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
     assert channel.address.mip == 0  # 5.7 nm in plane at mip 0, 11.3 at mip 1
     assert channel.voxel_size == pytest.approx((40, 8, 4))
 
 
 def test_a_mip_that_does_not_exist_is_a_usage_error(archive):
     with pytest.raises(UsageError, match="there are 0 to 3"):
-        archive.ask(Address("lab", "worm", "em", 4))
+        archive.fetch_channel(Address("lab", "worm", "em", 4))
 
 
 # --- voxels -------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_voxels_of_an_isotropic_hierarchy_arrive_equal(tmp_path):
 def test_a_frame_that_does_not_start_at_zero_is_counted_from_its_first_voxel(tmp_path):
     frame = {"x_start": 10, "x_stop": 132, "y_start": 6, "y_stop": 96, "z_start": 5, "z_stop": 42}
     with serve(BossServer(NATIVE, frame=frame)) as host:
-        channel = Archive(host, "public", str(tmp_path), WAITS).ask(EM)
+        channel = Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
         got = channel.read((1, 0, 0), (36, 90, 122), silent)
     np.testing.assert_array_equal(got, NATIVE[1:])
     assert "starts at 10 6 5 (X Y Z)" in channel.notes[0]
@@ -243,7 +243,7 @@ def test_a_cutout_is_asked_for_in_slabs_of_16_sections_and_progress_counts_secti
 )
 def test_slabs_tile_the_box_and_none_is_large_enough_for_intern_to_split(shape):
     covered = 0
-    for row in slabs_of(shape):
+    for row in split_into_slabs(shape):
         for slab in row:
             depth, height, width = (part.stop - part.start for part in slab)
             assert depth <= 16
@@ -294,19 +294,19 @@ def test_a_channel_that_is_not_em_is_a_data_error(tmp_path, channel, says):
         serve(BossServer(NATIVE, channel=channel)) as host,
         pytest.raises(DataError, match=says),
     ):
-        Archive(host, "public", str(tmp_path), WAITS).ask(EM)
+        Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
 
 
 def test_a_missing_channel_is_said_in_the_servers_words(archive):
     with pytest.raises(DataError, match=r"404 \(emm not found\)"):
-        archive.ask(Address("lab", "worm", "emm"))
+        archive.fetch_channel(Address("lab", "worm", "emm"))
 
 
 def test_a_channel_without_mips_is_noted(tmp_path):
     with serve(BossServer(NATIVE, channel={"downsample_status": "NOT_DOWNSAMPLED"})) as host:
         archive = Archive(host, "public", str(tmp_path), WAITS)
-        assert archive.ask(Address("lab", "worm", "em", 0)).notes == ()
-        assert "no mip above 0" in archive.ask(Address("lab", "worm", "em", 1)).notes[0]
+        assert archive.fetch_channel(Address("lab", "worm", "em", 0)).notes == ()
+        assert "no mip above 0" in archive.fetch_channel(Address("lab", "worm", "em", 1)).notes[0]
 
 
 # --- faults -------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_a_refusal_is_reported_at_once_with_a_hint(boss, archive, fault, kind, h
 def test_a_refusal_of_metadata_is_reported_at_once(boss, archive, fault, kind, hint):
     boss.always = fault
     with pytest.raises(kind, match=re.escape(hint)):
-        archive.ask(EM)
+        archive.fetch_channel(EM)
     assert len(boss.requests) == 1
 
 
@@ -353,14 +353,14 @@ def test_a_refusal_of_metadata_is_reported_at_once(boss, archive, fault, kind, h
 def test_metadata_are_asked_for_again_too(boss, archive, fault, path):
     boss.faults.append(fault)
     boss.faulty = re.compile(path)
-    assert archive.ask(EM).shape == NATIVE.shape
+    assert archive.fetch_channel(EM).shape == NATIVE.shape
     assert len(boss.requests) == 4
 
 
 def test_a_login_page_instead_of_json_is_recognised_at_once(boss, archive):
     boss.always = Fault(manner="html")
     with pytest.raises(SourceUnreachable, match="login page"):
-        archive.ask(EM)
+        archive.fetch_channel(EM)
     assert len(boss.requests) == 1
 
 
@@ -376,15 +376,15 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for(boss, archive):
     boss.always = Fault(503, headers={"Retry-After": "3600"})
     start = time.monotonic()
     with pytest.raises(SourceUnreachable, match="503"):
-        archive.ask(EM)
+        archive.fetch_channel(EM)
     assert time.monotonic() - start < 1
 
 
 def test_a_body_that_trickles_in_meets_the_deadline(boss, host, tmp_path):
     # Every read succeeds within its time-out, so only the deadline can end it.
     boss.always, boss.faulty = Fault(manner="trickle"), re.compile("cutout")
-    slow = Patience(connect_s=1, read_s=1, attempts=3, first_wait_s=0.01, deadline_s=0.6)
-    archive = Archive(host, "public", str(tmp_path), Waits(QUICK, slow))
+    slow = RetryPolicy(connect_s=1, read_s=1, attempts=3, first_wait_s=0.01, deadline_s=0.6)
+    archive = Archive(host, "public", str(tmp_path), RetryPolicies(QUICK, slow))
     start = time.monotonic()
     with pytest.raises(SourceUnreachable, match="in time"):
         fetch(archive)
@@ -392,21 +392,21 @@ def test_a_body_that_trickles_in_meets_the_deadline(boss, host, tmp_path):
 
 
 def test_speaking_tls_to_a_plain_server_fails_at_once(host, tmp_path):
-    slow_to_retry = Waits(metadata=replace(QUICK, first_wait_s=1.0, longest_wait_s=1.0))
+    slow_to_retry = RetryPolicies(metadata=replace(QUICK, first_wait_s=1.0, longest_wait_s=1.0))
     secure = host.replace("http:", "https:")
     start = time.monotonic()
     with pytest.raises(SourceUnreachable, match=r"TLS.*\n.*\n.*http://"):
-        Archive(secure, "public", str(tmp_path), slow_to_retry).ask(EM)
+        Archive(secure, "public", str(tmp_path), slow_to_retry).fetch_channel(EM)
     assert time.monotonic() - start < 0.4
 
 
 # --- nobody there -------------------------------------------------------------------------------
 
 
-def give_up_on(host, tmp_path, waits=DEFAULT_WAITS):
+def give_up_on(host, tmp_path, waits=DEFAULT_RETRIES):
     start = time.monotonic()
     with pytest.raises(SourceUnreachable):
-        Archive(host, "public", str(tmp_path), waits).ask(EM)
+        Archive(host, "public", str(tmp_path), waits).fetch_channel(EM)
     return time.monotonic() - start
 
 
@@ -424,7 +424,7 @@ def test_a_server_that_never_answers_is_noticed_within_seconds(tmp_path):
 def test_a_resolver_that_never_answers_meets_the_deadline(tmp_path, monkeypatch):
     # A resolver cannot be given a time-out, and one that hangs cannot be run here.
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(30))
-    waits = Waits(metadata=replace(QUICK, deadline_s=0.5))
+    waits = RetryPolicies(metadata=replace(QUICK, deadline_s=0.5))
     assert give_up_on("https://nowhere.invalid", tmp_path, waits) < 1.5
 
 
@@ -434,15 +434,15 @@ def test_a_resolver_that_never_answers_meets_the_deadline(tmp_path, monkeypatch)
 def test_a_repeated_request_is_answered_from_disk(boss, archive):
     first = fetch(archive)
     boss.requests.clear()
-    channel = archive.remembered(EM)
-    assert channel.is_kept((3, 11, 7), (33, 50, 61))
+    channel = archive.cached_channel(EM)
+    assert channel.is_cached((3, 11, 7), (33, 50, 61))
     again = channel.read((3, 11, 7), (33, 50, 61), silent)
     np.testing.assert_array_equal(again, first)
     assert boss.requests == []
 
 
 def test_nothing_is_remembered_of_a_channel_never_asked_for(archive):
-    assert archive.remembered(EM) is None
+    assert archive.cached_channel(EM) is None
 
 
 def test_an_interrupted_download_resumes(boss, archive):
@@ -475,9 +475,9 @@ def test_a_slab_of_other_sections_does_not_pass_for_these(archive, tmp_path):
 
 
 def test_damaged_metadata_are_asked_for_again(archive, tmp_path):
-    archive.ask(EM)
+    archive.fetch_channel(EM)
     next(tmp_path.rglob("channel.json")).write_text("{")
-    assert archive.remembered(EM) is None
+    assert archive.cached_channel(EM) is None
 
 
 def test_no_temporary_files_stay_in_the_cache(archive, tmp_path):

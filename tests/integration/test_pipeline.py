@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from connectome import runlog
-from connectome.align.estimate import apply_shifts, carry_points
+from connectome.align.estimate import apply_transforms, transform_points
 from connectome.cli.console import Console
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import AlignParams, RunConfig, Source
@@ -165,7 +165,7 @@ def test_arrays_hold_what_their_names_say(outdir):
     for image in (preprocessed, aligned):
         assert 0 <= image.min() < image.max() <= 1
     shifts = np.array(json.loads((outdir / paths.SHIFTS).read_text())["shifts"])
-    np.testing.assert_allclose(apply_shifts(preprocessed, shifts), aligned, atol=1e-3)
+    np.testing.assert_allclose(apply_transforms(preprocessed, shifts), aligned, atol=1e-3)
     assert labels.min() >= 0
     assert len(np.unique(labels)) > 10
 
@@ -222,8 +222,8 @@ def test_shifts_are_told_with_unit_source_and_damage(outdir):
     assert np.shape(content["shifts"]) == np.shape(content["true_shifts"]) == (10, 2)
     assert (content["unit"], content["axes"], content["source"]) == ("px", ["dy", "dx"], URI)
     assert content["pixel_size_nm"] == [8, 8]
-    assert content["damaged_sections"] == list(phantom.damaged)
-    np.testing.assert_allclose(content["true_shifts"], phantom.truth.shifts)
+    assert content["damaged_sections"] == list(phantom.damaged_sections)
+    np.testing.assert_allclose(content["true_shifts"], phantom.ground_truth.shifts)
 
 
 def test_the_evaluation_has_the_published_form(evaluation):
@@ -247,13 +247,13 @@ def test_the_evaluation_is_worth_having(evaluation):
 
 
 def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outdir, evaluation):
-    truth = make_phantom(SHAPE, seed=7).truth
+    truth = make_phantom(SHAPE, seed=7).ground_truth
     shifts = np.array(json.loads((outdir / paths.SHIFTS).read_text())["shifts"])
     labels = paths.read_volume(outdir / paths.LABELS).data
-    true_labels = apply_shifts(truth.labels, shifts, order=0)
+    true_labels = apply_transforms(truth.labels, shifts, order=0)
     assert segmentation_scores(labels, true_labels) == pytest.approx(evaluation["segmentation"])
     true_synapses = truth.synapses.copy()
-    true_synapses[["z", "y", "x"]] = carry_points(truth.synapses[["z", "y", "x"]], shifts)
+    true_synapses[["z", "y", "x"]] = transform_points(truth.synapses[["z", "y", "x"]], shifts)
     candidates = pd.read_csv(outdir / paths.SYNAPSES)
     scores = synapse_scores(candidates, true_synapses, SIZE, (labels, true_labels))
     assert scores == evaluation["synapses"]
@@ -269,14 +269,14 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     moves = [np.array(content[name]) for name in ("shifts", "matrices")]
     preprocessed = paths.read_volume(tmp_path / paths.PREPROCESSED).data
     aligned = paths.read_volume(tmp_path / paths.ALIGNED["float32"]).data
-    expected = apply_shifts(preprocessed, moves[0], matrices=moves[1])
+    expected = apply_transforms(preprocessed, moves[0], matrices=moves[1])
     np.testing.assert_allclose(expected, aligned, atol=1e-3)
-    truth = make_phantom(SHAPE, seed=7).truth
-    true_labels = apply_shifts(truth.labels, moves[0], order=0, matrices=moves[1])
+    truth = make_phantom(SHAPE, seed=7).ground_truth
+    true_labels = apply_transforms(truth.labels, moves[0], order=0, matrices=moves[1])
     labels = paths.read_volume(tmp_path / paths.LABELS).data
     assert evaluation["segmentation"] == pytest.approx(segmentation_scores(labels, true_labels))
     true = truth.synapses.copy()
-    true[["z", "y", "x"]] = carry_points(true[["z", "y", "x"]].to_numpy(), *moves, SHAPE[1:])
+    true[["z", "y", "x"]] = transform_points(true[["z", "y", "x"]].to_numpy(), *moves, SHAPE[1:])
     candidates = pd.read_csv(tmp_path / paths.SYNAPSES)
     found = synapse_scores(candidates, true, SIZE, (labels, true_labels))
     for limit, score in evaluation["synapses"].items():
@@ -366,7 +366,7 @@ def straight(tmp_path_factory):
     grain = np.random.default_rng(0).normal(0, 4, (8, *SHAPE[1:]))
     em = np.clip(phantom.volume.data[0] + grain, 1, 255).astype(np.uint8)
     np.save(folder / "em.npy", em)
-    np.save(folder / "truth.npy", np.repeat(phantom.truth.labels[:1], 8, axis=0))
+    np.save(folder / "truth.npy", np.repeat(phantom.ground_truth.labels[:1], 8, axis=0))
     return folder
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from connectome.core.params import PreprocessParams
-from connectome.preprocess import blank_sections, find_tissue, preprocess
+from connectome.preprocess import find_blank_sections, find_tissue, preprocess
 
 SIZE = (30.0, 8.0, 8.0)
 ROWS, COLUMNS = np.mgrid[:60, :80]
@@ -90,7 +90,7 @@ def test_turning_a_section_turns_its_tissue(row, column):
 
 
 def blank(sections):
-    return blank_sections(sections, find_tissue(sections))
+    return find_blank_sections(sections, find_tissue(sections))
 
 
 def test_sections_with_nothing_to_see_are_listed():

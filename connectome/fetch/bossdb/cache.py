@@ -14,7 +14,7 @@ from connectome.io.paths import atomic_path
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def default_folder() -> Path:
+def default_cache_folder() -> Path:
     """Return the user's cache folder for this program, as the platform has it."""
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
@@ -43,7 +43,7 @@ class SlabCache:
         """Return the file of a key; ``:`` (host and port) is not allowed in names everywhere."""
         return self.folder / f"{key.replace(':', '_')}.slab"
 
-    def holds(self, key: str) -> bool:
+    def contains(self, key: str) -> bool:
         """Tell whether there is a file for this key; whether it is sound shows on reading."""
         return self.path(key).exists()
 

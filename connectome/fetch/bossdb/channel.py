@@ -20,8 +20,8 @@ import numpy as np
 
 from connectome.core.errors import DataError, UsageError
 from connectome.core.progress import Progress
-from connectome.fetch.bossdb.cache import SlabCache, default_folder
-from connectome.fetch.bossdb.retry import DEFAULT_WAITS, Waits
+from connectome.fetch.bossdb.cache import SlabCache, default_cache_folder
+from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies
 from connectome.fetch.bossdb.uri import Address
 from connectome.io.paths import write_json
 
@@ -129,10 +129,10 @@ class Channel:
             notes.append("the server says this channel has no mip above 0; it may come out black")
         return tuple(notes)
 
-    def is_kept(self, origin: tuple[int, int, int], shape: tuple[int, int, int]) -> bool:
+    def is_cached(self, origin: tuple[int, int, int], shape: tuple[int, int, int]) -> bool:
         """Tell whether every slab of a box is in the cache."""
-        slabs = (slab for row in slabs_of(shape) for slab in row)
-        return all(self.archive.cache.holds(self._key(origin, slab)) for slab in slabs)
+        slabs = (slab for row in split_into_slabs(shape) for slab in row)
+        return all(self.archive.cache.contains(self._key(origin, slab)) for slab in slabs)
 
     def read(
         self,
@@ -159,7 +159,7 @@ class Channel:
             If a slab does not come; those that did are kept.
         """
         data = np.empty(shape, self.info.datatype)
-        for row in slabs_of(shape):
+        for row in split_into_slabs(shape):
             for slab in row:
                 data[slab] = self._slab(origin, slab)
             progress(row[0][0].stop - row[0][0].start)
@@ -216,7 +216,7 @@ class Archive:
         host: str,
         token: str,
         cache_dir: str | None = None,
-        waits: Waits = DEFAULT_WAITS,
+        waits: RetryPolicies = DEFAULT_RETRIES,
     ):
         parts = urlsplit(host if "://" in host else f"https://{host}")
         name = parts.hostname or ""
@@ -228,10 +228,10 @@ class Archive:
                 "--boss_host https://api.bossdb.io",
             )
         self.protocol, self.host, self.token = parts.scheme, parts.netloc, token
-        self.cache = SlabCache(Path(cache_dir) if cache_dir else default_folder())
+        self.cache = SlabCache(Path(cache_dir) if cache_dir else default_cache_folder())
         self.waits = waits
 
-    def remembered(self, address: Address) -> Channel | None:
+    def cached_channel(self, address: Address) -> Channel | None:
         """Return a channel from metadata asked for earlier, without any request."""
         try:
             known = json.loads(self._info_path(address).read_text())
@@ -243,7 +243,7 @@ class Archive:
             return None
         return self._at_mip(address, info)
 
-    def ask(self, address: Address) -> Channel:
+    def fetch_channel(self, address: Address) -> Channel:
         """Return a channel from the server's metadata, and remember them.
 
         Raises
@@ -255,7 +255,7 @@ class Archive:
         UsageError
             If the channel has no such mip.
         """
-        info = _info(*self.remote.resources(address))
+        info = _channel_info(*self.remote.resources(address))
         if info.kind != "image":
             raise DataError(
                 f"{address} is an annotation channel",
@@ -296,7 +296,7 @@ class Archive:
         return Channel(self, replace(address, mip=mip), info)
 
 
-def slabs_of(shape: tuple[int, int, int]) -> list[list[tuple[slice, slice, slice]]]:
+def split_into_slabs(shape: tuple[int, int, int]) -> list[list[tuple[slice, slice, slice]]]:
     """Cut a box into slabs of at most 16 sections and 30 million voxels.
 
     Parameters
@@ -314,16 +314,16 @@ def slabs_of(shape: tuple[int, int, int]) -> list[list[tuple[slice, slice, slice
     rows = min(height, max(1, SLAB_VOXELS // width))
     depth = min(SLAB_SECTIONS, max(1, SLAB_VOXELS // (rows * width)))
     return [
-        [(at_z, at_y, slice(0, width)) for at_y in _steps(height, rows)]
-        for at_z in _steps(sections, depth)
+        [(at_z, at_y, slice(0, width)) for at_y in _split_range(height, rows)]
+        for at_z in _split_range(sections, depth)
     ]
 
 
-def _steps(length: int, step: int) -> list[slice]:
+def _split_range(length: int, step: int) -> list[slice]:
     return [slice(at, min(at + step, length)) for at in range(0, length, step)]
 
 
-def _info(channel, experiment, frame) -> ChannelInfo:
+def _channel_info(channel, experiment, frame) -> ChannelInfo:
     """Bring what ``intern`` returns into (z, y, x) order and nm."""
     nm = _NM[frame.voxel_unit]
     # Data held as a cloud volume bring their own mips, whatever the status says.

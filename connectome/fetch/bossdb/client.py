@@ -20,7 +20,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from connectome.core.errors import ConnectomeError, DataError, SourceUnreachable
-from connectome.fetch.bossdb.retry import Patience, Waits, persist
+from connectome.fetch.bossdb.retry import RetryPolicies, RetryPolicy, call_with_retries
 from connectome.fetch.bossdb.uri import Address
 
 Answer = TypeVar("Answer")
@@ -55,7 +55,7 @@ class BossHost:
         How long to wait for metadata and for voxels.
     """
 
-    def __init__(self, protocol: str, host: str, token: str, waits: Waits):
+    def __init__(self, protocol: str, host: str, token: str, waits: RetryPolicies):
         self.host = host
         self._waits = waits
         # intern writes these into an INI text, where % introduces an interpolation.
@@ -119,7 +119,7 @@ class BossHost:
         )
 
 
-def _set_timeouts(service, patience: Patience) -> None:
+def _set_timeouts(service, patience: RetryPolicy) -> None:
     timeouts = (patience.connect_s, patience.read_s)
     service.session_send_opts = {**service.session_send_opts, "timeout": timeouts}
 
@@ -133,10 +133,10 @@ class _Request:
     consequence: str
     transient: tuple[type[Exception], ...]
 
-    def answer(self, call: Callable[[], Answer], patience: Patience) -> Answer:
+    def answer(self, call: Callable[[], Answer], patience: RetryPolicy) -> Answer:
         """Return what the call returns, or raise an error in words."""
         try:
-            return persist(call, patience, self.least_wait)
+            return call_with_retries(call, patience, self.least_wait)
         except (requests.RequestException, TimeoutError, BloscError, *_MISREAD) as error:
             raise self.in_words(error) from error
 

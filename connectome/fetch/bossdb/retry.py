@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for one answer, and how often to ask.
 
     Parameters
@@ -45,19 +45,19 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Waits:
+class RetryPolicies:
     """Brief for metadata, which tell whether the source is there at all; patient for voxels."""
 
-    metadata: Patience = Patience(read_s=5.0, attempts=3, deadline_s=6.0)
-    voxels: Patience = Patience()
+    metadata: RetryPolicy = RetryPolicy(read_s=5.0, attempts=3, deadline_s=6.0)
+    voxels: RetryPolicy = RetryPolicy()
 
 
-DEFAULT_WAITS = Waits()
+DEFAULT_RETRIES = RetryPolicies()
 
 
-def persist(
+def call_with_retries(
     ask: Callable[[], Answer],
-    patience: Patience,
+    patience: RetryPolicy,
     least_wait: Callable[[Exception], float | None],
 ) -> Answer:
     """Ask until there is an answer, an error that will not pass, or no time left.
@@ -88,7 +88,7 @@ def persist(
     failures = 0
     while True:
         try:
-            return _within(end - time.monotonic(), ask)
+            return _call_within(end - time.monotonic(), ask)
         except Exception as error:
             failures += 1
             least = least_wait(error)
@@ -100,7 +100,7 @@ def persist(
         time.sleep(wait)
 
 
-def _within(seconds: float, ask: Callable[[], Answer]) -> Answer:
+def _call_within(seconds: float, ask: Callable[[], Answer]) -> Answer:
     """Return what ``ask`` returns, or raise TimeoutError and leave it behind."""
     answer: Future[Answer] = Future()
 

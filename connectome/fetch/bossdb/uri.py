@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connectome.core.errors import UsageError
 
-FORM = "bossdb://collection/experiment/channel[/mip]"
+URI_FORM = "bossdb://collection/experiment/channel[/mip]"
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -48,7 +48,7 @@ def parse_uri(uri: str, resolution: int | None = None) -> Address:
         names.append(last)
     if len(names) != 3 or not all(_NAME.fullmatch(name) for name in names):
         raise UsageError(
-            f"{uri} is not of the form {FORM}",
+            f"{uri} is not of the form {URI_FORM}",
             "nothing was asked for",
             "--dataset bossdb://mulcahy2022/1h_L1/em",
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectome.core.errors import DataError, SourceUnreachable, UsageError
 from connectome.core.params import Source
-from connectome.fetch.bossdb.retry import Patience, Waits
+from connectome.fetch.bossdb.retry import RetryPolicies, RetryPolicy
 from connectome.fetch.cutout import (
     check_ground_truth,
     fetch_cutout,
@@ -23,7 +23,7 @@ from connectome.phantom.neuropil import make_phantom
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(1, 256, (20, 220, 260), dtype=np.uint8)
 SIZE = (30, 8, 8)
-WAITS = Waits(metadata=Patience(connect_s=0.3, read_s=0.3, attempts=2, deadline_s=0.5))
+WAITS = RetryPolicies(metadata=RetryPolicy(connect_s=0.3, read_s=0.3, attempts=2, deadline_s=0.5))
 
 
 @pytest.fixture
@@ -388,7 +388,7 @@ def test_the_phantom_comes_with_its_truth_and_ignores_flags_of_other_sources():
         fetch_cutout(plan_cutout(Source(plan.uri, (96, 80, 8)))).volume.data, fetched.volume.data
     )
     assert fetched.volume.shape == plan.shape == plan.source_shape == (8, 80, 96)
-    assert fetched.truth.labels.shape == plan.shape
+    assert fetched.ground_truth.labels.shape == plan.shape
     assert [note.split()[0] for note in plan.notes[:2]] == ["--resolution", "--origin"]
 
 

@@ -19,7 +19,7 @@ from matplotlib.quiver import Quiver
 from matplotlib.text import Text
 from PIL import Image
 
-from connectome.align.affine import mapping, rotation, warped
+from connectome.align.affine import compose_transform, rotation_matrix, warp_section
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
@@ -449,7 +449,7 @@ def test_figure4_draws_the_trend_that_was_kept_within_the_panel():
 
 def test_figure4_draws_turns_in_degrees_and_stretches_in_percent():
     degrees, percent = np.array([0.0, 3.0, -2.0]), np.array([0.0, 0.0, 1.0])
-    matrices = np.array([rotation(np.radians(angle)) for angle in degrees])
+    matrices = np.array([rotation_matrix(np.radians(angle)) for angle in degrees])
     plain = figure4(np.zeros((3, 2)), (30, 8, 8), matrices=matrices)
     both = figure4(
         np.zeros((3, 2)), (30, 8, 8), matrices=(1 + percent / 100)[:, None, None] * matrices
@@ -466,7 +466,9 @@ def test_figure4_draws_turns_in_degrees_and_stretches_in_percent():
 def test_a_turn_that_is_drawn_as_counterclockwise_is_one():
     section = np.zeros((41, 41), np.float32)
     section[35, 20] = 1  # below the middle
-    turned = warped(section, mapping(rotation(np.radians(90)), np.zeros(2)), 1, 0.0)
+    turned = warp_section(
+        section, compose_transform(rotation_matrix(np.radians(90)), np.zeros(2)), 1, 0.0
+    )
     assert np.unravel_index(turned.argmax(), turned.shape) == (20, 35)  # right of it
 
 

@@ -48,8 +48,8 @@ def tissue_like():
     def imaged(voxel_size):
         params = PhantomParams(jitter_nm=0.0, drift_nm=0.0)
         phantom = make_phantom(SHAPES[voxel_size], 3, voxel_size, params)
-        em, labels = phantom.volume.data, phantom.truth.labels
-        sound = [z for z in range(len(em)) if z not in phantom.damaged]
+        em, labels = phantom.volume.data, phantom.ground_truth.labels
+        sound = [z for z in range(len(em)) if z not in phantom.damaged_sections]
         even = preprocess.preprocess(em, preprocess.find_tissue(em), voxel_size)
         borders = learn_membranes.borders(labels, 2)
         return even[sound], borders[sound]

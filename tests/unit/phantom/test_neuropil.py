@@ -45,7 +45,7 @@ def ids_within(labels, voxel_size, place, reach_nm):
 
 
 def test_a_seed_always_gives_the_same_bytes(small):
-    assert sha256(small.truth.labels.astype("<i4")) == LABELS_SHA256
+    assert sha256(small.ground_truth.labels.astype("<i4")) == LABELS_SHA256
     assert sha256(small.volume.data) == EM_SHA256
 
 
@@ -72,8 +72,8 @@ def test_another_seed_gives_other_tissue(small):
     other = make_phantom(SMALL, seed=8)
     assert (other.volume.data != small.volume.data).mean() > 0.5
     assert (
-        len(np.unique(other.truth.labels)) != len(np.unique(small.truth.labels))
-        or (other.truth.labels != small.truth.labels).any()
+        len(np.unique(other.ground_truth.labels)) != len(np.unique(small.ground_truth.labels))
+        or (other.ground_truth.labels != small.ground_truth.labels).any()
     )
 
 
@@ -95,7 +95,7 @@ def test_the_source_makes_the_phantom_again():
 def test_any_shape_and_anisotropy_has_complete_truth(shape, pixel_nm, anisotropy, seed):
     voxel_size = (min(100.0, anisotropy * pixel_nm), pixel_nm, pixel_nm)
     phantom = make_phantom(shape, seed, voxel_size)
-    labels, truth = phantom.truth.labels, phantom.truth
+    labels, truth = phantom.ground_truth.labels, phantom.ground_truth
     assert phantom.volume.data.dtype == np.uint8 and phantom.volume.shape == shape
     assert phantom.volume.voxel_size == voxel_size
     assert labels.dtype == np.int32 and labels.shape == shape
@@ -108,14 +108,14 @@ def test_any_shape_and_anisotropy_has_complete_truth(shape, pixel_nm, anisotropy
 
 def test_isotropic_voxels_show_isotropic_tissue():
     still = PhantomParams(jitter_nm=0, drift_nm=0)
-    labels = make_phantom((64, 64, 64), 1, (8, 8, 8), still).truth.labels
+    labels = make_phantom((64, 64, 64), 1, (8, 8, 8), still).ground_truth.labels
     assert len(np.unique(labels)) > 10
     # Neurites mostly run along z: they change less from section to section than from row to row.
     assert (labels[1:] != labels[:-1]).mean() < (labels[:, 1:] != labels[:, :-1]).mean()
 
 
 def test_every_id_is_one_piece_and_most_tissue_runs_right_through(safe8gb):
-    labels = safe8gb.truth.labels
+    labels = safe8gb.ground_truth.labels
     assert pieces(labels) == labels.max()
     through = np.intersect1d(labels[0], labels[-1])
     assert np.isin(labels, through).mean() > 0.6
@@ -123,7 +123,7 @@ def test_every_id_is_one_piece_and_most_tissue_runs_right_through(safe8gb):
 
 def test_profiles_have_the_calibres_of_worm_neuropil(safe8gb):
     areas = np.concatenate(
-        [np.bincount(section.ravel())[1:] * 64.0 for section in safe8gb.truth.labels[::8]]
+        [np.bincount(section.ravel())[1:] * 64.0 for section in safe8gb.ground_truth.labels[::8]]
     )
     diameters = 2 * np.sqrt(areas[areas > 0] / np.pi)
     assert 100 < np.median(diameters) < 250
@@ -132,7 +132,7 @@ def test_profiles_have_the_calibres_of_worm_neuropil(safe8gb):
 
 
 def test_membranes_are_darker_than_cytoplasm(safe8gb):
-    em, labels = safe8gb.volume.data, safe8gb.truth.labels
+    em, labels = safe8gb.volume.data, safe8gb.ground_truth.labels
     for z in (0, 12, 47):
         midline = find_boundaries(labels[z], mode="inner")
         interior = ndimage.distance_transform_edt(~midline) > 4
@@ -140,7 +140,7 @@ def test_membranes_are_darker_than_cytoplasm(safe8gb):
 
 
 def test_shifts_put_sections_back(safe8gb):
-    labels, shifts = safe8gb.truth.labels, safe8gb.truth.shifts
+    labels, shifts = safe8gb.ground_truth.labels, safe8gb.ground_truth.shifts
 
     def agreement(sign):
         moved = np.stack(
@@ -158,7 +158,7 @@ def test_shifts_put_sections_back(safe8gb):
 
 def test_shifts_restore_the_image_of_the_tissue():
     phantom = make_phantom((6, 128, 128), seed=4, voxel_size=(8, 8, 8))
-    em, shifts = phantom.volume.data.astype(float), phantom.truth.shifts
+    em, shifts = phantom.volume.data.astype(float), phantom.ground_truth.shifts
     restored = np.stack(
         [
             ndimage.shift(s, shift, order=1, mode="nearest")
@@ -173,7 +173,7 @@ def test_shifts_restore_the_image_of_the_tissue():
 
 
 def test_synapses_lie_where_pre_and_posts_meet(safe8gb):
-    labels, synapses = safe8gb.truth.labels, safe8gb.truth.synapses
+    labels, synapses = safe8gb.ground_truth.labels, safe8gb.ground_truth.synapses
     voxel_size = safe8gb.volume.voxel_size
     assert 8 <= len(synapses) <= 20
     assert list(synapses.columns[:5]) == ["z", "y", "x", "pre_id", "post_ids"]
@@ -188,25 +188,25 @@ def test_synapses_lie_where_pre_and_posts_meet(safe8gb):
 
 
 def test_most_synapses_are_polyadic(safe8gb):
-    partners = safe8gb.truth.synapses.post_ids.str.split(";").str.len()
+    partners = safe8gb.ground_truth.synapses.post_ids.str.split(";").str.len()
     assert (partners >= 2).mean() > 0.5
 
 
 def test_densities_are_dark(safe8gb):
     em = safe8gb.volume.data
-    for row in safe8gb.truth.synapses.itertuples():
+    for row in safe8gb.ground_truth.synapses.itertuples():
         z, y, x = (round(v) for v in (row.z, row.y, row.x))
-        if z not in safe8gb.damaged:
+        if z not in safe8gb.damaged_sections:
             around = em[z, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
             assert np.median(around) < np.percentile(em[z], 20)
 
 
 def test_one_section_of_a_long_stack_is_damaged_and_reported(safe8gb):
-    (hurt,) = safe8gb.damaged
+    (hurt,) = safe8gb.damaged_sections
     low, high = np.percentile(safe8gb.volume.data, (25, 75), axis=(1, 2))
     assert np.argmin(high - low) == hurt
     assert 0 < hurt < 47
-    assert make_phantom((7, 32, 32)).damaged == ()
+    assert make_phantom((7, 32, 32)).damaged_sections == ()
 
 
 def test_brightness_changes_from_section_to_section(safe8gb):

@@ -30,8 +30,10 @@ def material_of(seed, voxel_size, shape=(10, 96, 96)):
     tissue = preprocess.find_tissue(phantom.volume.data)
     image = preprocess.preprocess(phantom.volume.data, tissue, voxel_size)
     rated = predict.neurite_probability(image, tissue, voxel_size)
-    proofread = Proofread(phantom.truth.labels, PROOFREAD)
-    return Material(image, tissue, voxel_size, (), rated, phantom.truth.labels, proofread, None)
+    proofread = Proofread(phantom.ground_truth.labels, PROOFREAD)
+    return Material(
+        image, tissue, voxel_size, (), rated, phantom.ground_truth.labels, proofread, None
+    )
 
 
 @pytest.fixture(scope="module", params=[THICK, THIN], ids=["thick", "thin"])

@@ -36,7 +36,7 @@ def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):
     """A phantom whose evidence is as blurred and noisy as to be of little use."""
     phantom = make_phantom(SHAPE, seed=3, voxel_size=voxel_size)
     image = phantom.volume.data.astype(np.float32) / 255
-    truth = phantom.truth.labels
+    truth = phantom.ground_truth.labels
     inside = unet.insides(truth, voxel_size).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, SHAPE)
     evidence = np.clip(ndimage.gaussian_filter(inside, (0, 4, 4)) + noise, 0.05, 0.95)

@@ -10,12 +10,12 @@ from locations import DATA
 from scipy import ndimage
 from skimage.measure import label
 
-from connectome.align.estimate import apply_shifts, estimate_alignment
+from connectome.align.estimate import apply_transforms, estimate_alignment
 from connectome.core.params import StitchParams
 from connectome.evaluate import segmentation_scores
 from connectome.membranes.predict import neurite_probability
 from connectome.phantom.neuropil import PhantomParams, make_phantom
-from connectome.preprocess import blank_sections, find_tissue, preprocess
+from connectome.preprocess import find_blank_sections, find_tissue, preprocess
 from connectome.segment.supervoxels import segment_stack
 from connectome.stitch.agglomerate import bridge_sections, stitch_pieces
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
@@ -389,16 +389,18 @@ def test_ids_are_in_order_of_appearance_however_pieces_are_numbered():
 def reconstructed(sections, truth, voxel_size, threads=2):
     """Return labels, tissue and truth of a stack, from the image alone."""
     tissue = find_tissue(sections)
-    blank = blank_sections(sections, tissue)
+    blank = find_blank_sections(sections, tissue)
     even = preprocess(sections, tissue, voxel_size, threads=threads)
     found = estimate_alignment(even, voxel_size, blank, threads=threads)
-    aligned = apply_shifts(even, found.shifts)
-    tissue = apply_shifts(tissue.astype(np.uint8), found.shifts, order=0) > 0
+    aligned = apply_transforms(even, found.shifts)
+    tissue = apply_transforms(tissue.astype(np.uint8), found.shifts, order=0) > 0
     moves = (found.shifts, found.matrices)
     stacks = (even, aligned, tissue, voxel_size, moves)
-    probability = predict_aligned_probability(*stacks, found.damaged, threads)
-    labels = segment_neurites(probability, aligned, tissue, voxel_size, found.damaged).labels
-    return labels, tissue, apply_shifts(truth, found.shifts, order=0)
+    probability = predict_aligned_probability(*stacks, found.damaged_sections, threads)
+    labels = segment_neurites(
+        probability, aligned, tissue, voxel_size, found.damaged_sections
+    ).labels
+    return labels, tissue, apply_transforms(truth, found.shifts, order=0)
 
 
 @pytest.mark.parametrize(
@@ -407,7 +409,9 @@ def reconstructed(sections, truth, voxel_size, threads=2):
 )
 def test_a_phantom_comes_out_nearly_right(shape, voxel_size, seed, are, voi):
     phantom = make_phantom(shape, seed, voxel_size)
-    labels, tissue, truth = reconstructed(phantom.volume.data, phantom.truth.labels, voxel_size)
+    labels, tissue, truth = reconstructed(
+        phantom.volume.data, phantom.ground_truth.labels, voxel_size
+    )
     scores = segmentation_scores(labels, truth)
     assert scores["are"] < are and scores["voi"] < voi
     assert np.array_equal(labels > 0, tissue)
@@ -417,14 +421,14 @@ def test_a_phantom_comes_out_nearly_right(shape, voxel_size, seed, are, voi):
 def test_moving_thick_sections_by_half_pixels_costs_no_border():
     phantom = make_phantom((12, 128, 128), 11, THICK, PhantomParams(jitter_nm=0, drift_nm=0))
     even = preprocess(phantom.volume.data, everything(phantom.volume.data), THICK)
-    damaged = estimate_alignment(even, THICK, []).damaged
+    damaged = estimate_alignment(even, THICK, []).damaged_sections
 
     def voi(shift):
         shifts = np.full((len(even), 2), shift) * (-1) ** np.arange(len(even))[:, None]
-        tissue = apply_shifts(np.ones(even.shape, np.uint8), shifts, order=0) > 0
-        aligned = apply_shifts(even, shifts)
+        tissue = apply_transforms(np.ones(even.shape, np.uint8), shifts, order=0) > 0
+        aligned = apply_transforms(even, shifts)
         found = predict_aligned_probability(even, aligned, tissue, THICK, (shifts, None), damaged)
-        truth = apply_shifts(phantom.truth.labels, shifts, order=0)
+        truth = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
         labels = segment_neurites(found, aligned, tissue, THICK, damaged).labels
         return segmentation_scores(labels, truth)["voi"]
 
@@ -457,7 +461,7 @@ def test_real_tissue_comes_out_far_better_than_published(name, box, are, voi):
 def test_threads_do_not_change_the_neurites(voxel_size):
     phantom = make_phantom((6, 64, 64), 5, voxel_size)
     one, three = (
-        reconstructed(phantom.volume.data, phantom.truth.labels, voxel_size, threads)[0]
+        reconstructed(phantom.volume.data, phantom.ground_truth.labels, voxel_size, threads)[0]
         for threads in (1, 3)
     )
     assert np.array_equal(one, three)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectome.align.estimate import apply_shifts, carry_points
+from connectome.align.estimate import apply_transforms, transform_points
 from connectome.core.params import SynapseParams
 from connectome.evaluate import synapse_scores
 from connectome.phantom.neuropil import make_phantom
@@ -187,27 +187,29 @@ def phantom():
 
 def test_float16_as_saved_gives_the_same_synapses(phantom):
     image = (phantom.volume.data / 255).astype(np.float16)
-    tables = [find(image.astype(kind), phantom.truth.labels) for kind in (np.float16, np.float32)]
+    tables = [
+        find(image.astype(kind), phantom.ground_truth.labels) for kind in (np.float16, np.float32)
+    ]
     pd.testing.assert_frame_equal(*tables)
 
 
 def test_threads_and_repetition_do_not_change_the_result(phantom):
     image = (phantom.volume.data / 255).astype(np.float32)
-    tables = [find(image, phantom.truth.labels, threads=n) for n in (1, 2, 1)]
+    tables = [find(image, phantom.ground_truth.labels, threads=n) for n in (1, 2, 1)]
     pd.testing.assert_frame_equal(tables[0], tables[1])
     pd.testing.assert_frame_equal(tables[0], tables[2])
 
 
 def test_brightness_and_contrast_do_not_move_the_candidates(phantom):
     image = (phantom.volume.data / 255).astype(np.float32)
-    plain, faint = (find(i, phantom.truth.labels) for i in (image, 0.3 + 0.5 * image))
+    plain, faint = (find(i, phantom.ground_truth.labels) for i in (image, 0.3 + 0.5 * image))
     pd.testing.assert_frame_equal(plain[["z", "y", "x"]], faint[["z", "y", "x"]])
 
 
 def test_ids_are_those_of_the_labels(phantom):
     image = (phantom.volume.data / 255).astype(np.float32)
-    plain = find(image, phantom.truth.labels)
-    renamed = find(image, phantom.truth.labels + 1000)
+    plain = find(image, phantom.ground_truth.labels)
+    renamed = find(image, phantom.ground_truth.labels + 1000)
     assert len(plain)
     assert (plain.pre_id + 1000).tolist() == renamed.pre_id.tolist()
     assert (plain.post_id + 1000).tolist() == renamed.post_id.tolist()
@@ -216,7 +218,7 @@ def test_ids_are_those_of_the_labels(phantom):
 def test_progress_counts_the_sections(phantom):
     told = []
     image = (phantom.volume.data / 255).astype(np.float32)
-    find(image, phantom.truth.labels, progress=told.append)
+    find(image, phantom.ground_truth.labels, progress=told.append)
     assert sum(told) == len(image)
 
 
@@ -224,13 +226,13 @@ def test_progress_counts_the_sections(phantom):
 def registered():
     """A phantom whose sections lie as they truly did: how well they are aligned is not asked."""
     phantom = make_phantom((24, 192, 192), seed=7)
-    size, shifts = phantom.volume.voxel_size, phantom.truth.shifts
+    size, shifts = phantom.volume.voxel_size, phantom.ground_truth.shifts
     tissue = find_tissue(phantom.volume.data)
-    image = apply_shifts(preprocess(phantom.volume.data, tissue, size), shifts)
-    labels = apply_shifts(phantom.truth.labels, shifts, order=0)
-    true = phantom.truth.synapses.copy()
-    true[["z", "y", "x"]] = carry_points(true[["z", "y", "x"]].to_numpy(), shifts)
-    return image, labels, true, phantom.damaged
+    image = apply_transforms(preprocess(phantom.volume.data, tissue, size), shifts)
+    labels = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
+    true = phantom.ground_truth.synapses.copy()
+    true[["z", "y", "x"]] = transform_points(true[["z", "y", "x"]].to_numpy(), shifts)
+    return image, labels, true, phantom.damaged_sections
 
 
 def test_most_synapses_of_the_phantom_are_found_on_its_true_labels(registered):

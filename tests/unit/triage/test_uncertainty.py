@@ -7,7 +7,7 @@ from locations import DATA
 from scipy import stats
 from scipy.cluster.hierarchy import DisjointSet
 
-from connectome.align.estimate import apply_shifts
+from connectome.align.estimate import apply_transforms
 from connectome.membranes.predict import neurite_probability
 from connectome.phantom.neuropil import make_phantom
 from connectome.preprocess import find_tissue, preprocess
@@ -255,9 +255,9 @@ def judged(sections, truth, voxel_size):
 def test_doubt_ranks_what_is_wrong_on_a_phantom():
     phantom = make_phantom((16, 160, 160), seed=101)
     volume = phantom.volume
-    shifts = phantom.truth.shifts  # by the truth: alignment is not what is judged here
-    sections = apply_shifts(volume.data, shifts, order=1)
-    truth = apply_shifts(phantom.truth.labels, shifts, order=0)
+    shifts = phantom.ground_truth.shifts  # by the truth: alignment is not what is judged here
+    sections = apply_transforms(volume.data, shifts, order=1)
+    truth = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
     joins, apart = judged(sections, truth, volume.voxel_size)
     assert joins > 0.8 and apart > 0.7
 
