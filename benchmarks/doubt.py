@@ -7,9 +7,9 @@ most of both neurites belongs to the same one; pairs are those of the log. A neu
 the volume that must change hands: what does not belong to its true neurite, or all of it where
 another one holds more of that; it counts as wrong from 0.003 µm³. Printed are how many are wrong,
 the chance that doubt ranks a wrong one before a right one (AUC), the share of wrong ones among
-the 20 most doubtful, and the share of all wrong volume that these hold; in the line below the
-same for the obvious order: weakest joins, brightest boundaries, largest neurites. Phantoms are of
-seeds on which nothing is tuned.
+the 20 most doubtful, and the share of all wrong volume that these hold; beside each the same for
+the obvious order: weakest joins, brightest boundaries, largest neurites. Phantoms are of seeds on
+which nothing is tuned.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pandas as pd
 from cases import DATA, PHANTOM_SHAPE, print_table
 from scipy import stats
 from scipy.cluster.hierarchy import DisjointSet
+from scores import add_save_option, save_table
 
 from connectome import align, preprocess
 from connectome.cli import arguments
@@ -38,21 +39,27 @@ STACKS = {
     "fib25_dev, sections 64-124": ("fib25_dev", slice(64, None)),
     "isbi_dev": ("isbi_dev", slice(None)),
 }
-TITLES = ("by doubt, and in the obvious order", "wrong", "AUC", "of first 20", "volume in first 20")
+OBVIOUS = "obvious order"
+MEASURES = ("AUC", "wrong in first 20", "volume in first 20")
+TITLES = ("by doubt", "wrong", *(t for name in MEASURES for t in (name, f"{name}, {OBVIOUS}")))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one table for all stacks."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
+    add_save_option(parser)
     args = parser.parse_args(argv)
     rows = []
     for name, raw, truth, voxel_size in stacks(args.data):
         log, table, found = reconstructed(raw, truth, voxel_size)
-        rows += judged(f"{name}: joins", *joins(log, *found))
-        rows += judged(f"{name}: pairs left apart", *apart(log, *found))
-        rows += judged(f"{name}: neurites", *neurites(table, *found, voxel_size))
+        rows += [
+            judged(f"{name}: merges", *joins(log, *found)),
+            judged(f"{name}: unmerged pairs", *apart(log, *found)),
+            judged(f"{name}: neurites", *neurites(table, *found, voxel_size)),
+        ]
     print_table(TITLES, rows)
+    save_table(args.save, "doubt", TITLES, rows)
 
 
 def stacks(data: Path) -> Iterator[tuple]:
@@ -135,12 +142,10 @@ def neurites(table, labels, _pieces, truth, voxel_size):
     return table["doubt"], table["volume_um3"], volume > WRONG_UM3, volume
 
 
-def judged(title, doubt, obvious, wrong, volume) -> list[tuple[str, ...]]:
-    """Lay out one row for doubt, and one for the obvious order."""
-    return [
-        (title, f"{wrong.sum()} of {len(wrong)}", *scores(doubt, wrong, volume)),
-        ("", "", *scores(obvious, wrong, volume)),
-    ]
+def judged(title, doubt, obvious, wrong, volume) -> tuple[str, ...]:
+    """Return one row: each score by doubt and in the obvious order."""
+    pairs = zip(scores(doubt, wrong, volume), scores(obvious, wrong, volume), strict=True)
+    return title, f"{wrong.sum()} of {len(wrong)}", *(cell for pair in pairs for cell in pair)
 
 
 def scores(order, wrong, volume) -> tuple[str, ...]:

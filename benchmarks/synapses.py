@@ -33,6 +33,7 @@ from cases import (
     run_ours,
     run_reference_to_neurites,
 )
+from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 from connectome.io import paths
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     parser.add_argument("--without-reference", action="store_true", help="leave those steps out")
+    add_save_option(parser)
     parser.add_argument("--figure", type=Path, help="draw precision and recall here, too")
     args = parser.parse_args(argv)
     curves: dict[str, list[tuple[float, float, float]]] = {}
@@ -63,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rows += aside(measure, path, case, not args.without_reference)
                 curves[name] = aside(real_curve, path, case)
         rows.append(aside(cost, Path(folder), not args.without_reference))
-    print_table(TITLES, [cells(*row) for row in rows])
+    table = [cells(*row) for row in rows]
+    print_table(TITLES, table)
+    save_table(args.save, "synapses", TITLES, table)
     titles = ("precision / recall at score", *(f"{least:.1f}" for least in LEAST_SCORES))
     print_table(
         titles,
@@ -113,8 +117,8 @@ def phantoms(folder: Path, with_reference: bool, curves: dict) -> list[Row]:
     of = f"phantom safe8gb, {len(ours)} seeds"
     return [
         (f"{of}: F1", 0.85, statistics.mean(reference) if reference else None, mean("f1")),
-        (f"{of}: partners right, of the matched", 0.80, None, mean("partners")),
-        (f"{of}: direction right, of the matched", 0.85, None, mean("direction")),
+        (f"{of}: correct partners, of the matched", 0.80, None, mean("partners")),
+        (f"{of}: correct direction, of the matched", 0.85, None, mean("direction")),
     ]
 
 
@@ -175,7 +179,7 @@ def isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
     return [
         ("isbi_dev, clefts: F1", 0.5, reference[0], f1(found, centres(annotated), size)),
         (
-            "isbi_dev, pieces of a cleft as one: F1",
+            "isbi_dev, fragments of a cleft as one: F1",
             None,
             reference[1],
             f1(found, joined(annotated, size), size),
