@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     values, verdicts, true_size = map(np.array, (values, verdicts, true_size))
     spread = values.std(axis=0)
     nothing = np.zeros(len(spread))
-    weights, bias = scoring.fitted(values, verdicts, (nothing, 0.0), (1 / spread, BIAS_SPREAD))
+    weights, bias = scoring.fit_logistic(
+        values, verdicts, (nothing, 0.0), (1 / spread, BIAS_SPREAD)
+    )
     slope, shift = calibrated((values @ weights + bias)[true_size], verdicts[true_size])
     weights, bias = slope * weights, slope * bias + shift
     chances = 1 / (1 + np.exp(-(values @ weights + bias)))
@@ -63,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths.write_json(
         args.out,
         {
-            "evidence": list(scoring.SIGNS),
+            "evidence": list(scoring.FEATURE_SIGNS),
             "weights": weights.round(4).tolist(),
             "bias": round(bias, 4),
             "centre": values[typical].mean(axis=0).round(4).tolist(),
             "spread": spread.round(4).tolist(),
-            "directions": list(scoring.DIRECTION),
+            "directions": list(scoring.DIRECTION_FEATURES),
             "direction": direction.round(4).tolist(),
         },
     )
@@ -108,17 +110,19 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     draft = read_draft(outdir)
     size = tuple(scale * length for length in draft.aligned.voxel_size)
     params = SynapseParams(least_score=0.0)
-    sight = densities.look(draft.aligned.data, draft.labels, size, draft.damaged, params)
+    sight = densities.compute_density_maps(
+        draft.aligned.data, draft.labels, size, draft.damaged, params
+    )
     true = pd.read_csv(outdir / paths.TRUE_SYNAPSES)
     places = true[["z", "y", "x"]].to_numpy(float) * size
     judge = even_handed()
     rows, near = [], []
     for density in densities.find_densities(sight, params):
-        around = synapses.Surroundings.of(density, sight)
-        row = synapses.described(density, around, sight, judge, params)
+        around = synapses.Neighbourhood.crop(density, sight)
+        row = synapses.describe_candidate(density, around, sight, judge, params)
         if row:
             rows.append(row)
-            near.append(synapses.neighbours(around, sight.voxel_um3, params))
+            near.append(synapses.adjacent_neurites(around, sight.voxel_um3, params))
     table = pd.DataFrame(rows)
     pairs = match_points(table[["z", "y", "x"]].to_numpy(float) * size, places, MATCH_NM)
     verdicts = np.zeros(len(table), bool)
@@ -129,14 +133,16 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
         names = named_elsewhere(ids, place, draft.labels, draft.truth.labels, size)
         right = np.equal(names, true["pre_id"][synapse])
         if np.count_nonzero(right) == 1:  # neither lost nor split
-            choices.append((scoring.pulls(near[found]), int(np.argmax(right))))
-    return list(scoring.evidence(table)), verdicts.tolist(), choices
+            choices.append((scoring.presynaptic_features(near[found]), int(np.argmax(right))))
+    return list(scoring.feature_matrix(table)), verdicts.tolist(), choices
 
 
-def even_handed() -> scoring.Judge:
+def even_handed() -> scoring.SynapseClassifier:
     """Return a judge who knows nothing yet: what lies most in a neurite is its own."""
-    n = len(scoring.SIGNS)
-    return scoring.Judge(np.zeros(n), 0.0, np.zeros(n), np.ones(n), np.array([1.0, 0.0, 0.0, 0.0]))
+    n = len(scoring.FEATURE_SIGNS)
+    return scoring.SynapseClassifier(
+        np.zeros(n), 0.0, np.zeros(n), np.ones(n), np.array([1.0, 0.0, 0.0, 0.0])
+    )
 
 
 def calibrated(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:
@@ -170,7 +176,7 @@ def chosen_by(choices: list) -> np.ndarray:
             slope = slope + odds @ pulls - pulls[right]
         return total, slope
 
-    return minimize(cost, np.zeros(len(scoring.DIRECTION)), jac=True, method="L-BFGS-B").x
+    return minimize(cost, np.zeros(len(scoring.DIRECTION_FEATURES)), jac=True, method="L-BFGS-B").x
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from scores import add_save_option, save_table
 from connectome.cli import arguments
 from connectome.io import paths
 from connectome.proofread.session.session import open_session
-from connectome.triage.queue import make_guide
+from connectome.triage.queue import build_queue
 
 LARGEST = 100 + N_EDITS  # the largest neurite, once it was merged into others
 # From one edit to the next: a skilled typist's keystroke (Card, Moran and Newell 1980). A hand that
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = pd.read_csv(outdir / paths.SYNAPSES)
         table.assign(score=0.5).to_csv(outdir / paths.SYNAPSES, index=False)
         with open_session(outdir) as session:
-            guide = make_guide(session.draft, session.proofreading.synapses, [0])
+            guide = build_queue(session.draft, session.proofreading.synapses, [0])
             window = Window(session, guide)
             settle()
             # The first edit of a session also reads the probability, and napari compiles.

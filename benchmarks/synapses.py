@@ -204,7 +204,7 @@ def cost(folder: Path, with_reference: bool) -> Row:
     import poc_reference
 
     from connectome.io.draft import read_draft
-    from connectome.synapses.candidates import find_synapses
+    from connectome.synapses.candidates import detect_synapses
 
     flags = ("--dataset", "phantom://neuropil?seed=101", "--cutout", "256", "256", "64")
     run_ours(Case("phantom, 64 x 256 x 256", folder, flags), folder / "timed")
@@ -213,7 +213,7 @@ def cost(folder: Path, with_reference: bool) -> Row:
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        find_synapses(*place, threads=2)
+        detect_synapses(*place, threads=2)
         seconds.append(time.perf_counter() - began)
     theirs = None
     if with_reference:
@@ -231,11 +231,11 @@ LEAST_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 def everything(draft, judge=None):
     """Find all candidates, the unlikely ones, too."""
     from connectome.core.params import SynapseParams
-    from connectome.synapses.candidates import find_synapses
+    from connectome.synapses.candidates import detect_synapses
 
     params = replace(SynapseParams(), least_score=0.0)
     place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
-    return find_synapses(*place, params, judge=judge)
+    return detect_synapses(*place, params, classifier=judge)
 
 
 def curve(found, true, size) -> list[tuple[float, float, float]]:
@@ -265,12 +265,12 @@ def taught(case: Case, true, marks: int = MARKS) -> float:
     for side in (-1, 1):
         learn = found[side * (found["x"] - middle) > 0].head(marks)
         rest = found[side * (found["x"] - middle) <= 0]
-        judge = scoring.default_judge()
+        judge = scoring.default_classifier()
         if marks:
             pairs = matches(places(learn), true[side * (true[:, 2] - middle) > 0], size)
             accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
-            judge = scoring.relearned(judge, learn, accepted) or judge
-        likely = judge.score(rest) if judge.taught else rest["score"]
+            judge = scoring.retrain_classifier(judge, learn, accepted) or judge
+        likely = judge.score(rest) if judge.retrained else rest["score"]
         kept = rest[likely >= SynapseParams().least_score]
         scores.append(f1(places(kept), true[side * (true[:, 2] - middle) <= 0], size))
     return statistics.mean(scores)

@@ -22,7 +22,7 @@ sys.path[:0] = [str(DOCS.parent)]
 
 from connectome.proofread.session.session import open_session
 from connectome.proofread.viewer.window import Window
-from connectome.triage.queue import make_guide
+from connectome.triage.queue import build_queue
 
 ISBI = ("--dataset", "isbi_dev.npz:raw", "--ground_truth", "isbi_dev.npz:labels")
 COLOURS = 256
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
         command = [sys.executable, str(DOCS.parent / "run_pipeline.py"), *ISBI, "--quiet"]
         subprocess.run([*command, "--outdir", scratch], cwd=folder, check=True)
         with open_session(Path(scratch), user="docs") as session:
-            window = Window(session, make_guide(session.draft, session.proofreading.synapses))
+            window = Window(session, build_queue(session.draft, session.proofreading.synapses))
             settle()
             while window.place is None or window.place.kind != "join":
                 window.perform(window.action("Next"))

@@ -30,7 +30,7 @@ def comparison_figure(graphs: dict) -> Figure:
     Parameters
     ----------
     graphs : dict of str to Topology
-        Two, as `connectome.graph.topology.topology` returns them, by the names to call them.
+        Two, as `connectome.graph.topology.measure_topology` returns them, by name.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def _draw_survival(axes: Axes, topology, name: str, colour, size, dashes) -> Non
 
 
 def _draw_club(axes: Axes, topology, colour) -> None:
-    club = topology.clubs
+    club = topology.comparable_rich_club
     axes.fill_between(
         club["degree"], 1 - club["sd"], 1 + club["sd"], color=colour, alpha=0.15, lw=0
     )

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import number
-from connectome.graph.node_layout import graph_layout
+from connectome.graph.node_layout import layout_graph
 
 DRAWN_NEURITES = 5000  # the strongest; more would be dust in print
 DRAWN_CONNECTIONS = 20000
@@ -124,7 +124,7 @@ def _draw_network(
     shown = np.flatnonzero(pre != post)[-DRAWN_CONNECTIONS:]
     pre, post, weight = pre[shown], post[shown], connections.data[order][shown]
 
-    place, spacing = _fitted(graph_layout(pre, post, len(names)))
+    place, spacing = _fitted(layout_graph(pre, post, len(names)))
     radius = _radii(strength, spacing)
     place = _apart(place, radius)
     grade = np.asarray(norm(weight))

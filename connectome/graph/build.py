@@ -24,15 +24,15 @@ NODE_COLUMNS = [
     *("n_pre", "n_post", "betweenness", "component"),
     *("contact_area_um2", "volume_um3", "n_sections", "touches_border"),
 ]
-PLACE = ["z", "y", "x"]
-ENDS = ["pre_id", "post_id"]
-EDGE_COLUMNS = [*ENDS, "n_synapses", "weight", "mean_score", "contact_area_um2"]
-EDGE_COLUMNS += PLACE
+POSITION_COLUMNS = ["z", "y", "x"]
+END_COLUMNS = ["pre_id", "post_id"]
+EDGE_COLUMNS = [*END_COLUMNS, "n_synapses", "weight", "mean_score", "contact_area_um2"]
+EDGE_COLUMNS += POSITION_COLUMNS
 CONTACT_COLUMNS = ["id_a", "id_b", "area_um2"]
 NM2_PER_UM2 = 1e6
 # Sources times what is walked from each, nodes and edges: about a second of shortest paths.
 BETWEENNESS_WORK = 1_000_000
-LEAST_SOURCES = 10
+MIN_SOURCES = 10
 
 
 def build_graph(
@@ -102,17 +102,17 @@ def edge_table(
     """
     each = _connections(synapses, params.min_score)
     if not params.directed:
-        each[ENDS] = np.sort(each[ENDS], axis=1)
-    summed = {axis: (axis, "mean") for axis in PLACE if axis in each}
-    edges = each.groupby(ENDS, as_index=False).agg(
+        each[END_COLUMNS] = np.sort(each[END_COLUMNS], axis=1)
+    summed = {axis: (axis, "mean") for axis in POSITION_COLUMNS if axis in each}
+    edges = each.groupby(END_COLUMNS, as_index=False).agg(
         n_synapses=("score", "size"),
         weight=("score", "sum"),
         mean_score=("score", "mean"),
         **summed,
     )
     edges["contact_area_um2"] = np.nan if contacts is None else _areas(edges, contacts)
-    edges = edges.sort_values(["weight", *ENDS], ascending=[False, True, True])
-    decimals = {"weight": 4, "mean_score": 4} | dict.fromkeys(PLACE, 1)
+    edges = edges.sort_values(["weight", *END_COLUMNS], ascending=[False, True, True])
+    decimals = {"weight": 4, "mean_score": 4} | dict.fromkeys(POSITION_COLUMNS, 1)
     return edges.reindex(columns=EDGE_COLUMNS).round(decimals).reset_index(drop=True)
 
 
@@ -128,7 +128,7 @@ def _connections(synapses: pd.DataFrame, least: float) -> pd.DataFrame:
                 f"the synapse in row {row} has no {name}", "it cannot become a connection"
             )
     counted = synapses[synapses["score"] >= least]
-    places = [axis for axis in PLACE if axis in synapses]
+    places = [axis for axis in POSITION_COLUMNS if axis in synapses]
     each = counted[["pre_id", "score", *places]]
     each = each.assign(post_id=counted[partners].astype(str).str.split(";")).explode("post_id")
     try:
@@ -140,7 +140,7 @@ def _connections(synapses: pd.DataFrame, least: float) -> pd.DataFrame:
 def _areas(edges: pd.DataFrame, contacts: pd.DataFrame) -> np.ndarray:
     """Look up the contact area of every connection; 0 where the two never touch."""
     area = contacts.set_index(["id_a", "id_b"])["area_um2"]
-    ends = np.sort(edges[ENDS].to_numpy("int64"), axis=1)
+    ends = np.sort(edges[END_COLUMNS].to_numpy("int64"), axis=1)
     return area.reindex(pd.MultiIndex.from_arrays(ends.T), fill_value=0.0).to_numpy()
 
 
@@ -224,7 +224,7 @@ def contact_table(labels: np.ndarray, voxel_size: tuple[float, float, float]) ->
 
 def node_table(
     graph: nx.Graph,
-    neurites: pd.DataFrame | None = None,
+    segments: pd.DataFrame | None = None,
     contacts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Describe every neurite of the graph, the most central first.
@@ -262,8 +262,8 @@ def node_table(
     table["betweenness"] = node.map(_betweenness(graph))
     table["component"] = node.map(_components(graph))
     table["contact_area_um2"] = np.nan if contacts is None else node.map(_touched(contacts))
-    if neurites is not None:
-        table = table.join(neurites.set_index("id")[NODE_COLUMNS[-3:]], on="node")
+    if segments is not None:
+        table = table.join(segments.set_index("id")[NODE_COLUMNS[-3:]], on="node")
     table = table.reindex(columns=NODE_COLUMNS)
     whole = ["in_synapses", "out_synapses", "n_pre", "n_post", "component", "n_sections"]
     table = table.astype(dict.fromkeys(whole, "Int64") | {"touches_border": "boolean"})
@@ -275,7 +275,7 @@ def node_table(
 def _betweenness(graph: nx.DiGraph) -> dict:
     """Return the share of shortest paths through each node, from all sources or a sample."""
     size = graph.number_of_nodes() + graph.number_of_edges()
-    sources = max(LEAST_SOURCES, ceil(BETWEENNESS_WORK / max(size, 1)))
+    sources = max(MIN_SOURCES, ceil(BETWEENNESS_WORK / max(size, 1)))
     sampled = sources if sources < len(graph) else None
     return nx.betweenness_centrality(graph, k=sampled, seed=0)
 
@@ -293,7 +293,7 @@ def _touched(contacts: pd.DataFrame) -> pd.Series:
     return pd.concat(sides).groupby(level=0).sum()
 
 
-def annotated(graph: nx.Graph, nodes: pd.DataFrame) -> nx.Graph:
+def annotate_graph(graph: nx.Graph, nodes: pd.DataFrame) -> nx.Graph:
     """Return the graph with everything the node table knows, for other programs to read.
 
     Parameters

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ["kind", "item", "before", "after", "change"]
-ENDS = ["pre_id", "post_id"]
+END_COLUMNS = ["pre_id", "post_id"]
 # A part of a neurite smaller than this share of it is a shaved edge, not a split.
-LEAST_SHARE = 0.1
-LEAST_VOXELS = 50
-LEAST_CHANGE = 0.05  # of a connection's weight; less is a boundary that moved by a voxel
+MIN_SHARE = 0.1
+MIN_VOXELS = 50
+MIN_WEIGHT_CHANGE = 0.05  # of a connection's weight; less is a boundary that moved by a voxel
 
 
 @dataclass(frozen=True, eq=False)
-class Wired:
+class GraphSnapshot:
     """A wiring diagram as far as it is compared.
 
     Parameters
@@ -41,7 +41,7 @@ class Wired:
     directed: bool = True
 
 
-def changes(before: Wired, after: Wired) -> pd.DataFrame:
+def diff_graphs(before: GraphSnapshot, after: GraphSnapshot) -> pd.DataFrame:
     """Compare two wiring diagrams of the same tissue.
 
     Parameters
@@ -106,7 +106,7 @@ def _successors(pairs: pd.DataFrame) -> dict[int, int]:
 
 def _split(pairs: pd.DataFrame) -> list[tuple]:
     """List former neurites that are now several."""
-    parts = pairs[(pairs["share_of_old"] >= LEAST_SHARE) & (pairs["voxels"] >= LEAST_VOXELS)]
+    parts = pairs[(pairs["share_of_old"] >= MIN_SHARE) & (pairs["voxels"] >= MIN_VOXELS)]
     # A part that is mainly somebody else's was never this neurite's to give.
     parts = parts[parts["share_of_new"] >= 0.5]
     return _several("split", parts, "old", "new")
@@ -114,7 +114,7 @@ def _split(pairs: pd.DataFrame) -> list[tuple]:
 
 def _merged(pairs: pd.DataFrame) -> list[tuple]:
     """List neurites that were several."""
-    parts = pairs[(pairs["share_of_new"] >= LEAST_SHARE) & (pairs["voxels"] >= LEAST_VOXELS)]
+    parts = pairs[(pairs["share_of_new"] >= MIN_SHARE) & (pairs["voxels"] >= MIN_VOXELS)]
     parts = parts[parts["share_of_old"] >= 0.5]
     return _several("merged", parts, "new", "old")
 
@@ -143,7 +143,7 @@ def _connections(
     now = _weights(after, directed)
     both = pd.concat([former.rename("before"), now.rename("after")], axis=1)
     change = both["after"].fillna(0) - both["before"].fillna(0)
-    differs = both.isna().any(axis=1) | (change.abs() > LEAST_CHANGE * both.max(axis=1))
+    differs = both.isna().any(axis=1) | (change.abs() > MIN_WEIGHT_CHANGE * both.max(axis=1))
     rows = []
     for (pre, post), by in change[differs].sort_values(key=lambda c: -c.abs()).items():
         weights = both.loc[(pre, post)]
@@ -158,6 +158,6 @@ def _connections(
 def _weights(edges: pd.DataFrame, directed: bool) -> pd.Series:
     """Sum up the weights by the two ends; without direction those of both ways are one."""
     if not directed:
-        low, high = np.sort(edges[ENDS].to_numpy(), axis=1).T
+        low, high = np.sort(edges[END_COLUMNS].to_numpy(), axis=1).T
         edges = edges.assign(pre_id=low, post_id=high)
-    return edges.groupby(ENDS)["weight"].sum()
+    return edges.groupby(END_COLUMNS)["weight"].sum()

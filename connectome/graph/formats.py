@@ -16,8 +16,8 @@ from connectome.io import paths
 
 # Columns that name the two sides of a connection: names as published worm connectomes have them
 # go before the numbers these have besides.
-ENDS = (("pre", "post"), ("pre_id", "post_id"), ("pre_id", "post_ids"))
-COUNTS = ("n_synapses", "weight")
+END_COLUMNS = (("pre", "post"), ("pre_id", "post_id"), ("pre_id", "post_ids"))
+COUNT_COLUMNS = ("n_synapses", "weight")
 FORMATS = "a run's folder, .csv, .graphml, .gexf or .json"
 
 
@@ -29,8 +29,7 @@ def write_graph(folder: Path, graph: nx.Graph, source: str) -> None:
     folder : Path
         Output folder.
     graph : networkx.Graph
-        With plain numbers as attributes, as `connectome.graph.annotated` returns; directed or not,
-        and so are the files.
+        With plain numbers as attributes, as `connectome.graph.annotate_graph` returns.
     source : str
         Where the EM came from.
     """
@@ -156,7 +155,7 @@ def _from_csv(path: Path) -> nx.Graph:
     if "post_ids" in table and pre == "pre_id":
         post = "post_ids"
         table = table.assign(post_ids=table[post].str.split(";")).explode(post)
-    count = next((name for name in COUNTS if name in table), None)
+    count = next((name for name in COUNT_COLUMNS if name in table), None)
     columns = [table[name].str.strip() for name in (pre, post, *([count] if count else []))]
     for name, column in zip((pre, post, count), columns, strict=False):
         if (column == "").any() or column.str.lower().eq("nan").any():
@@ -179,10 +178,10 @@ def _table_directed(path: Path) -> bool:
 
 
 def _ends(table: pd.DataFrame, path: Path) -> tuple[str, str]:
-    for ends in ENDS:
+    for ends in END_COLUMNS:
         if set(ends) <= set(table.columns):
             return ends
-    wanted = " or ".join(", ".join(ends) for ends in ENDS)
+    wanted = " or ".join(", ".join(ends) for ends in END_COLUMNS)
     there = [*table.columns[:8], *(["…"] if len(table.columns) > 8 else [])]
     raise DataError(
         f"{path} has columns {', '.join(there)}",
@@ -231,7 +230,7 @@ def _directed(content) -> bool:
 
 
 def _count(edge: dict):
-    return next((edge[name] for name in COUNTS if name in edge), 1)
+    return next((edge[name] for name in COUNT_COLUMNS if name in edge), 1)
 
 
 def _summed(

@@ -10,13 +10,15 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-ALL_PAIRS = 300  # neurites up to which every pair repels; beyond, a mesh stands for the far ones
-MESH = 64
-SCREEN = 8  # cells after which a push fades, or chains would stand out like spines
-PIVOTS = 50
+MAX_ALL_PAIRS = (
+    300  # neurites up to which every pair repels; beyond, a mesh stands for the far ones
+)
+MESH_CELLS = 64
+SCREENING_CELLS = 8  # cells after which a push fades, or chains would stand out like spines
+N_PIVOTS = 50
 
 
-def graph_layout(pre: np.ndarray, post: np.ndarray, count: int) -> np.ndarray:
+def layout_graph(pre: np.ndarray, post: np.ndarray, count: int) -> np.ndarray:
     """Place the nodes of a graph in the plane: connected ones near, all apart.
 
     Parameters
@@ -45,8 +47,8 @@ def graph_layout(pre: np.ndarray, post: np.ndarray, count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     place = rng.normal(size=(count, 2)) * np.sqrt(sizes[component])[:, None]
 
-    groups = [(sizes[component] <= ALL_PAIRS, False)]
-    groups += [(component == part, True) for part in np.flatnonzero(sizes > ALL_PAIRS)]
+    groups = [(sizes[component] <= MAX_ALL_PAIRS, False)]
+    groups += [(component == part, True) for part in np.flatnonzero(sizes > MAX_ALL_PAIRS)]
     for members, large in groups:
         nodes = np.flatnonzero(members)
         within = near[nodes][:, nodes]
@@ -112,12 +114,18 @@ def _repulsion(place: np.ndarray, pairs: sparse.csr_array) -> np.ndarray:
 def _mesh_repulsion(place: np.ndarray) -> np.ndarray:
     """Return 1 / distance pushes of all nodes on each: far ones by a mesh, near ones exactly."""
     low = place.min(axis=0)
-    cell = (place.max(axis=0) - low).max() / (MESH - 1) + 1e-9
+    cell = (place.max(axis=0) - low).max() / (MESH_CELLS - 1) + 1e-9
     grid = (place - low) / cell
     nearest = np.round(grid).astype(int)
-    density = np.bincount(nearest[:, 0] * MESH + nearest[:, 1], minlength=MESH * MESH)
-    spectrum = np.fft.rfft2(density.reshape(MESH, MESH), (2 * MESH, 2 * MESH))
-    fields = np.fft.irfft2(spectrum * _mesh_kernel(), (2 * MESH, 2 * MESH))[:, :MESH, :MESH]
+    density = np.bincount(
+        nearest[:, 0] * MESH_CELLS + nearest[:, 1], minlength=MESH_CELLS * MESH_CELLS
+    )
+    spectrum = np.fft.rfft2(
+        density.reshape(MESH_CELLS, MESH_CELLS), (2 * MESH_CELLS, 2 * MESH_CELLS)
+    )
+    fields = np.fft.irfft2(spectrum * _mesh_kernel(), (2 * MESH_CELLS, 2 * MESH_CELLS))[
+        :, :MESH_CELLS, :MESH_CELLS
+    ]
     far = np.stack([ndimage.map_coordinates(field, grid.T, order=1) for field in fields], axis=1)
 
     _, mates = cKDTree(place).query(place, k=9)
@@ -129,16 +137,18 @@ def _mesh_repulsion(place: np.ndarray) -> np.ndarray:
 @cache
 def _mesh_kernel() -> np.ndarray:
     """Return the spectrum (2, 2·MESH, MESH + 1) of a 1 / distance push, in cells."""
-    lag = np.fft.fftfreq(2 * MESH, 1 / (2 * MESH))
+    lag = np.fft.fftfreq(2 * MESH_CELLS, 1 / (2 * MESH_CELLS))
     rows, columns = np.meshgrid(lag, lag, indexing="ij")
     distance = np.maximum(np.hypot(rows, columns), 1)
-    return np.fft.rfft2(np.stack([rows, columns]) / distance**2 * np.exp(-distance / SCREEN))
+    return np.fft.rfft2(
+        np.stack([rows, columns]) / distance**2 * np.exp(-distance / SCREENING_CELLS)
+    )
 
 
 def _pivot_places(near: sparse.csr_array, rng: np.random.Generator) -> np.ndarray:
     """Return first places from graph distances to a few pivots, their principal components."""
     count = near.shape[0]
-    pivots = rng.choice(count, min(PIVOTS, count), replace=False)
+    pivots = rng.choice(count, min(N_PIVOTS, count), replace=False)
     distance = csgraph.dijkstra(near, unweighted=True, indices=pivots).T ** 2
     distance -= distance.mean(axis=0)
     distance -= distance.mean(axis=1, keepdims=True)

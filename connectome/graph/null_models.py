@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 30  # of worms, what is left of the real connections no longer changes after 20
+N_ROUNDS = 30  # of worms, what is left of the real connections no longer changes after 20
 
 
-def rewired(
+def rewire(
     pre: np.ndarray,
     post: np.ndarray,
     count: int,
@@ -60,7 +60,7 @@ def rewired(
 def _swapped(pre, post, groups, key, rng, turned=()) -> tuple[np.ndarray, np.ndarray]:
     """Go through all rounds; connections swap within their group, keys tell them apart."""
     pre, post = pre.copy(), post.copy()
-    for _ in range(ROUNDS):
+    for _ in range(N_ROUNDS):
         flip = np.asarray(turned, int)[rng.random(len(turned)) < 0.5]
         pre[flip], post[flip] = post[flip], pre[flip]
         drawn = [rng.permutation(group)[: len(group) // 2 * 2] for group in groups]

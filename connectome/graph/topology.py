@@ -16,12 +16,14 @@ import pandas as pd
 from networkx.algorithms.triads import TRIAD_NAMES, TRICODE_TO_NAME
 
 from connectome.core.progress import Progress, silent
-from connectome.graph.null_models import rewired
+from connectome.graph.null_models import rewire
 
 TRIADS = tuple(TRIAD_NAMES)
 CONNECTED_TRIADS = tuple(name for name in TRIADS if name not in ("003", "012", "102"))
-CLUB = 10  # neurons a rich club has at least: in smaller ones a single connection decides
-CLUB_SD = 2.0  # by how many it stands out of random graphs
+MIN_CLUB_MEMBERS = (
+    10  # neurons a rich club has at least: in smaller ones a single connection decides
+)
+MIN_CLUB_SD = 2.0  # by how many it stands out of random graphs
 COLUMNS = ["group", "measure", "value", "random", "z"]
 DIRECTED_GROUPS = ("reciprocity", "triads")  # say nothing of what has no direction
 
@@ -50,16 +52,16 @@ class Topology:
     table: pd.DataFrame
     distributions: dict[str, np.ndarray]
     rich_club: pd.DataFrame
-    club: tuple[str, ...]
+    rich_club_members: tuple[str, ...]
     directed: bool = True
 
     @property
-    def clubs(self) -> pd.DataFrame:
+    def comparable_rich_club(self) -> pd.DataFrame:
         """The rows of ``rich_club`` that are worth a look: enough members, and random graphs."""
         return _large(self.rich_club)
 
 
-def topology(
+def measure_topology(
     graph: nx.Graph, n_random: int = 100, seed: int = 0, progress: Progress = silent
 ) -> Topology:
     """Measure a graph.
@@ -98,8 +100,8 @@ def topology(
     kept, mixed = [], []
     rng = np.random.default_rng(seed)
     for _ in range(n_random):
-        mixed.append(_reciprocity(*rewired(pre, post, count, rng), count))
-        kept.append(_counted(*rewired(pre, post, count, rng, keep_reciprocal=True), count))
+        mixed.append(_reciprocity(*rewire(pre, post, count, rng), count))
+        kept.append(_counted(*rewire(pre, post, count, rng, keep_reciprocal=True), count))
         progress(1)
     distributions = _distributions(pre, post, synapses, count)
     each = distributions["synapses_per_connection"] = synapses if directed else synapses[pre < post]
@@ -145,13 +147,13 @@ class _Counts:
 
 
 def _counted(pre: np.ndarray, post: np.ndarray, count: int) -> _Counts:
-    low, high, way = dyads(pre, post, count)
+    low, high, way = list_dyads(pre, post, count)
     partners = np.bincount(np.concatenate([low, high]), minlength=count)
     # From low to high degree every node looks at few others, even in a graph with huge hubs.
     order = np.lexsort((np.arange(count), partners))
     rank = np.empty(count, int)
     rank[order] = np.arange(count)
-    low, high, way = dyads(rank[pre], rank[post], count)
+    low, high, way = list_dyads(rank[pre], rank[post], count)
     corners, ways = _triangles(low, high, way, count)
     around = np.bincount(corners.ravel(), minlength=count)
     degree = partners[order]
@@ -168,7 +170,7 @@ def _counted(pre: np.ndarray, post: np.ndarray, count: int) -> _Counts:
     )
 
 
-def dyads(
+def list_dyads(
     pre: np.ndarray, post: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """List every pair of connected nodes once.
@@ -318,7 +320,7 @@ def _rich_club(real: _Counts, kept: list[_Counts]) -> pd.DataFrame:
 
 
 def _large(club: pd.DataFrame) -> pd.DataFrame:
-    return club[(club["members"] >= CLUB) & club["normalised"].notna()]
+    return club[(club["members"] >= MIN_CLUB_MEMBERS) & club["normalised"].notna()]
 
 
 def _best(club: pd.DataFrame, partners: np.ndarray) -> tuple[list[tuple], np.ndarray]:
@@ -330,7 +332,7 @@ def _best(club: pd.DataFrame, partners: np.ndarray) -> tuple[list[tuple], np.nda
     large = _large(club)
     if large.empty:
         return [(name, np.nan, np.nan, np.nan) for name in names], np.empty(0, int)
-    clear = large[large["normalised"] > 1 + CLUB_SD * large["sd"]]
+    clear = large[large["normalised"] > 1 + MIN_CLUB_SD * large["sd"]]
     shown = large if clear.empty else clear
     best = shown.loc[shown["normalised"].idxmax()]
     z = (best["normalised"] - 1) / best["sd"] if best["sd"] > 0 else np.nan

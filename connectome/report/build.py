@@ -14,7 +14,7 @@ import pandas as pd
 
 from connectome import runlog
 from connectome.core.colouring import apart
-from connectome.graph.node_layout import graph_layout
+from connectome.graph.node_layout import layout_graph
 from connectome.io import paths
 from connectome.io.results import Results
 from connectome.report import tiles
@@ -405,7 +405,7 @@ def _graph(results: Results) -> dict:
     edges = edges[edges["pre_id"].isin(nodes) & edges["post_id"].isin(nodes)][:MOST_EDGES]
     pre, post = (np.searchsorted(nodes, edges[end]) for end in ("pre_id", "post_id"))
     others = pre != post
-    places = UNIT_PX * graph_layout(pre[others], post[others], len(nodes)) if len(nodes) else []
+    places = UNIT_PX * layout_graph(pre[others], post[others], len(nodes)) if len(nodes) else []
     return {
         "nodes": [
             [int(i), round(float(x), 1), round(float(y), 1), round(float(s), 4)]

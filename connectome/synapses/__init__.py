@@ -2,10 +2,10 @@
 
 from connectome.synapses.candidates import (
     COLUMNS,
-    Surroundings,
-    described,
-    find_synapses,
-    neighbours,
+    Neighbourhood,
+    adjacent_neurites,
+    describe_candidate,
+    detect_synapses,
 )
 
-__all__ = ["COLUMNS", "Surroundings", "described", "find_synapses", "neighbours"]
+__all__ = ["COLUMNS", "Neighbourhood", "adjacent_neurites", "describe_candidate", "detect_synapses"]

@@ -13,19 +13,27 @@ from connectome.core.progress import Progress, map_stacks, silent
 from connectome.core.pyramid import halved, wide_gaussian
 from connectome.core.volume import in_plane_px
 
-FINEST_NM = 5.0  # pixels up to this size show no more of a density than those twice as wide
-INSIDE_NM = 35.0  # further than this from a boundary there is cytoplasm, and no membrane
-LOCAL_NM = 300.0  # Gaussian width over which membranes are averaged
-MEMBRANES = (20, 50, 80)  # percentiles of their greys: an average is made of those in between
-FEW_MEMBRANES = 0.004  # of all pixels around: so few do not say how dark membranes are here
-FEWEST = 100  # pixels of membrane, and of cytoplasm, that tell the greys of a section
+MIN_PIXEL_NM = 5.0  # pixels up to this size show no more of a density than those twice as wide
+CYTOPLASM_DISTANCE_NM = (
+    35.0  # further than this from a boundary there is cytoplasm, and no membrane
+)
+MEMBRANE_AVERAGING_NM = 300.0  # Gaussian width over which membranes are averaged
+MEMBRANE_PERCENTILES = (
+    20,
+    50,
+    80,
+)  # percentiles of their greys: an average is made of those in between
+MEMBRANE_PRIOR_FRACTION = (
+    0.004  # of all pixels around: so few do not say how dark membranes are here
+)
+MIN_PIXELS = 100  # pixels of membrane, and of cytoplasm, that tell the greys of a section
 GRAIN_NM, FINE_NM, VESICLE_NM = 8.0, 12.0, 25.0  # Gaussian widths, in plane
-LARGEST_ENERGY = 0.5  # of texture: dense-core vesicles count no more than that
-LEAST_CONTRAST = 1e-3  # of membranes against cytoplasm, on a scale from 0 to 1
+MAX_TEXTURE_ENERGY = 0.5  # of texture: dense-core vesicles count no more than that
+MIN_CONTRAST = 1e-3  # of membranes against cytoplasm, on a scale from 0 to 1
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class DensityMaps:
     """A stack as densities are seen in it, on a grid of pixels no finer than they need.
 
     Parameters
@@ -50,9 +58,9 @@ class Sight:
     labels: np.ndarray
     voxel_size: tuple[float, float, float]
     binning: int
-    distance: np.ndarray
+    boundary_distance: np.ndarray
     darkness: np.ndarray
-    density: np.ndarray
+    smoothed_darkness: np.ndarray
     texture: np.ndarray
 
     @property
@@ -73,56 +81,56 @@ class Density:
         (z, y, x) on the grid of the sight.
     """
 
-    height: float
+    peak_darkness: float
     voxels: np.ndarray
 
     @property
-    def middle(self) -> np.ndarray:
+    def central_voxel(self) -> np.ndarray:
         """Its voxel nearest to its centroid."""
         away = self.voxels - self.voxels.mean(axis=0)
         return self.voxels[np.argmin((away * away).sum(axis=1))]
 
 
-def look(
-    aligned: np.ndarray,
+def compute_density_maps(
+    em: np.ndarray,
     labels: np.ndarray,
     voxel_size: tuple[float, float, float],
-    damaged: Sequence[int] = (),
+    damaged_sections: Sequence[int] = (),
     params: SynapseParams | None = None,
     threads: int = 1,
     progress: Progress = silent,
-) -> Sight:
+) -> DensityMaps:
     """Measure everywhere how dark it is, in units of the membranes around. O(V) for V voxels.
 
     Parameters
     ----------
     aligned, labels, voxel_size, damaged, params, threads, progress
-        As `connectome.synapses.find_synapses`.
+        As `connectome.synapses.detect_synapses`.
 
     Returns
     -------
     Sight
     """
     params = params or SynapseParams()
-    image, labels, voxel_size, binning = _coarse(aligned, labels, voxel_size)
-    if len(damaged):
+    image, labels, voxel_size, binning = _coarse(em, labels, voxel_size)
+    if len(damaged_sections):
         labels = labels.copy()
-        labels[list(damaged)] = 0  # whoever is there is not seen
+        labels[list(damaged_sections)] = 0  # whoever is there is not seen
     distance = map_stacks(_boundary_distance(voxel_size), labels, threads=threads)
-    raw = _in_membranes(image, labels, distance, voxel_size, damaged)
+    raw = _in_membranes(image, labels, distance, voxel_size, damaged_sections)
     parts = map_stacks(_smoothed(voxel_size), raw, labels > 0, threads=threads, progress=progress)
     darkness, density, texture = parts[:, 0], parts[:, 1], parts[:, 2]
     density = ndimage.gaussian_filter1d(density, params.depth_nm / voxel_size[0], axis=0)
     density[distance > params.max_boundary_nm] = 0
-    density[list(damaged)] = 0
-    within = (distance > INSIDE_NM) & (labels > 0)
-    within[list(damaged)] = False
+    density[list(damaged_sections)] = 0
+    within = (distance > CYTOPLASM_DISTANCE_NM) & (labels > 0)
+    within[list(damaged_sections)] = False
     usual = np.median(texture[within]) if within.any() else 0.0
     texture /= usual if usual > 0 else 1.0
-    return Sight(labels, voxel_size, binning, distance, darkness, density, texture)
+    return DensityMaps(labels, voxel_size, binning, distance, darkness, density, texture)
 
 
-def find_densities(sight: Sight, params: SynapseParams | None = None) -> list[Density]:
+def find_densities(maps: DensityMaps, params: SynapseParams | None = None) -> list[Density]:
     """Find dark cores, each once however many sections it spans.
 
     From every peak of `Sight.density`, the highest first, a core is flooded down to a share of its
@@ -142,18 +150,18 @@ def find_densities(sight: Sight, params: SynapseParams | None = None) -> list[De
         By falling height.
     """
     params = params or SynapseParams()
-    field = sight.density
-    reach = [2 * round(params.separation_nm / length) + 1 for length in sight.voxel_size]
+    field = maps.smoothed_darkness
+    reach = [2 * round(params.separation_nm / length) + 1 for length in maps.voxel_size]
     highest = ndimage.maximum_filter(field, size=reach, mode="constant")
     peaks = np.argwhere((field == highest) & (field >= params.least_darkness))
     heights = field[tuple(peaks.T)]
-    half = np.ceil(params.largest_nm / 2 / np.asarray(sight.voxel_size)).astype(int)
+    half = np.ceil(params.largest_nm / 2 / np.asarray(maps.voxel_size)).astype(int)
     taken = np.zeros(field.shape, bool)
     found = []
     for n in np.argsort(-heights, kind="stable"):
         peak, height = peaks[n], float(heights[n])
         if not taken[tuple(peak)]:
-            box = box_around(peak, peak, half, field.shape)
+            box = box_with_margin(peak, peak, half, field.shape)
             dark = (field[box] >= params.core_share * height) & ~taken[box]
             parts, _ = ndimage.label(dark, np.ones((3, 3, 3)))
             core = parts == parts[tuple(p - s.start for p, s in zip(peak, box, strict=True))]
@@ -162,7 +170,7 @@ def find_densities(sight: Sight, params: SynapseParams | None = None) -> list[De
     return found
 
 
-def box_around(first, last, margin, shape) -> tuple[slice, ...]:
+def box_with_margin(first, last, margin, shape) -> tuple[slice, ...]:
     """Index all voxels from one corner to another, and a margin, within a stack."""
     ends = zip(first, last, margin, shape, strict=True)
     return tuple(slice(max(a - m, 0), min(b + m + 1, n)) for a, b, m, n in ends)
@@ -172,7 +180,7 @@ def _coarse(image, labels, voxel_size):
     """Average pixels two by two as often as they are finer than needed."""
     z, y, x = voxel_size
     binning = 1
-    while max(y, x) <= FINEST_NM:
+    while max(y, x) <= MIN_PIXEL_NM:
         image = halved(image.astype(np.float32, copy=False), (1, 2))
         labels = labels[:, ::2, ::2]
         y, x, binning = 2 * y, 2 * x, 2 * binning
@@ -197,7 +205,7 @@ def _boundary_distance(voxel_size):
     return one
 
 
-def _in_membranes(image, labels, distance, voxel_size, damaged) -> np.ndarray:
+def _in_membranes(image, labels, distance, voxel_size, damaged_sections) -> np.ndarray:
     """Measure darkness between that of cytoplasm, 0, and that of the membranes around, 1.
 
     Stain and thickness vary within a section, so membranes are averaged locally; the darkest and
@@ -205,9 +213,9 @@ def _in_membranes(image, labels, distance, voxel_size, damaged) -> np.ndarray:
     """
     bright = np.full((len(image), 1, 1), np.nan, np.float32)
     dark = np.full(image.shape, np.nan, np.float32)
-    for z in sorted(set(range(len(image))) - set(damaged)):
-        membrane, within = distance[z] == 0, (distance[z] > INSIDE_NM) & (labels[z] > 0)
-        if min(np.count_nonzero(membrane), np.count_nonzero(within)) >= FEWEST:
+    for z in sorted(set(range(len(image))) - set(damaged_sections)):
+        membrane, within = distance[z] == 0, (distance[z] > CYTOPLASM_DISTANCE_NM) & (labels[z] > 0)
+        if min(np.count_nonzero(membrane), np.count_nonzero(within)) >= MIN_PIXELS:
             bright[z] = np.median(image[z][within])
             dark[z] = _around(image[z], membrane, voxel_size)
     told = ~np.isnan(bright[:, 0, 0])
@@ -216,21 +224,23 @@ def _in_membranes(image, labels, distance, voxel_size, damaged) -> np.ndarray:
     # Where a section shows too little, it is taken to be as the others are.
     bright[~told], dark[~told] = np.median(bright[told]), np.median(dark[told])
     # Where membranes are no darker than cytoplasm nothing can be told.
-    seen = (bright - dark > LEAST_CONTRAST) & (labels > 0)
-    darkness = np.where(seen, (bright - image) / np.maximum(bright - dark, LEAST_CONTRAST), 0)
-    darkness[list(damaged)] = 0  # a fold must not darken the sections beside it
+    seen = (bright - dark > MIN_CONTRAST) & (labels > 0)
+    darkness = np.where(seen, (bright - image) / np.maximum(bright - dark, MIN_CONTRAST), 0)
+    darkness[list(damaged_sections)] = 0  # a fold must not darken the sections beside it
     return darkness.astype(np.float32)
 
 
 def _around(section, membrane, voxel_size) -> np.ndarray:
     """Average the grey of membranes around every pixel of a section."""
-    low, middle, high = np.percentile(section[membrane], MEMBRANES)
+    low, middle, high = np.percentile(section[membrane], MEMBRANE_PERCENTILES)
     greys = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
     mean = greys.sum() / np.count_nonzero(membrane)
-    sigma = in_plane_px(LOCAL_NM, voxel_size)
+    sigma = in_plane_px(MEMBRANE_AVERAGING_NM, voxel_size)
     total, count = (wide_gaussian(field, sigma) for field in (greys, membrane.astype(np.float32)))
     # Far from any membrane the mean of the section holds; all in all the median does.
-    return (total + FEW_MEMBRANES * mean) / (count + FEW_MEMBRANES) - mean + middle
+    return (
+        (total + MEMBRANE_PRIOR_FRACTION * mean) / (count + MEMBRANE_PRIOR_FRACTION) - mean + middle
+    )
 
 
 def _smoothed(voxel_size):
@@ -249,7 +259,7 @@ def _smoothed(voxel_size):
             return result
 
         fine = smooth(GRAIN_NM)
-        energy = np.minimum((fine - smooth(VESICLE_NM)) ** 2, LARGEST_ENERGY)
+        energy = np.minimum((fine - smooth(VESICLE_NM)) ** 2, MAX_TEXTURE_ENERGY)
         return np.stack([fine, smooth(FINE_NM), energy])
 
     return one

@@ -20,7 +20,7 @@ from connectome.weights import weights_path
 
 WEIGHTS = weights_path("synapse_weights.json")
 # Evidence by name, and the sign its weight may have; 0 for either.
-SIGNS = {
+FEATURE_SIGNS = {
     "peak": 1,
     "darkness": 1,
     "darkest": 1,
@@ -37,33 +37,33 @@ SIGNS = {
     "more filling": -1,
     "less filling": -1,
 }
-DIRECTION = ("share", "deep", "vesicles", "volume")
-DARKNESS = ("peak", "darkness", "darkest", "rim_darkness")
-LEAST_SHARE, LEAST_VESICLES, LEAST_UM3 = 0.02, 0.05, 1e-4
-SUREST = 30.0  # log-odds beyond which a probability is 0 or 1 to the computer
+DIRECTION_FEATURES = ("share", "deep", "vesicles", "volume")
+DARKNESS_COLUMNS = ("peak", "darkness", "darkest", "rim_darkness")
+SHARE_OFFSET, MIN_VESICLE_TEXTURE, MIN_SIZE = 0.02, 0.05, 1e-4
+MAX_LOG_ODDS = 30.0  # log-odds beyond which a probability is 0 or 1 to the computer
 # How far a few dozen verdicts are likely to move a weight, for evidence in standard deviations, and
-# the log-odds of a typical candidate: far enough to do what `no_denser` does without them.
+# the log-odds of a typical candidate: far enough to do what `cap_density` does without them.
 WEIGHT_SPREAD, BIAS_SPREAD = 0.6, 1.0
-FEWEST_VERDICTS = 5  # of either kind, for there to be anything to learn
+MIN_VERDICTS = 5  # of either kind, for there to be anything to learn
 # How far the density of synapses varies from tissue to tissue, as a logarithm, and how far the
 # log-odds of candidates may be off in a stack like none they were learned on.
 DENSITY_SPREAD, STACK_SPREAD = 0.3, 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class SynapseClassifier:
     """Two logistic models.
 
     Parameters
     ----------
     weights : ndarray of float, shape (F,)
-        Of the evidence in `SIGNS`, in its own units.
+        Of the evidence in `FEATURE_SIGNS`, in its own units.
     bias : float
     centre, spread : ndarray of float, shape (F,)
         Of the evidence where the weights were learned: that of typical candidates, neither clear
         nor hopeless, and the standard deviation.
     direction : ndarray of float, shape (D,)
-        Weights of `DIRECTION`.
+        Weights of `DIRECTION_FEATURES`.
     taught : bool
         Whether verdicts on candidates of the stack itself have had a say.
     """
@@ -73,14 +73,14 @@ class Judge:
     centre: np.ndarray
     spread: np.ndarray
     direction: np.ndarray
-    taught: bool = False
+    retrained: bool = False
 
     def score(self, table: pd.DataFrame) -> np.ndarray:
         """Return the probability of each candidate being a synapse; shape (N,)."""
-        odds = evidence(table) @ self.weights + self.bias
-        return 1 / (1 + np.exp(-np.clip(odds, -SUREST, SUREST)))
+        odds = feature_matrix(table) @ self.weights + self.bias
+        return 1 / (1 + np.exp(-np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS)))
 
-    def presynaptic(self, near: Sequence) -> np.ndarray:
+    def presynaptic_probability(self, near: Sequence) -> np.ndarray:
         """Return the probability of each neighbour being the presynaptic one; shape (N,).
 
         A conditional logit (McFadden 1974): exactly one of them is.
@@ -89,12 +89,12 @@ class Judge:
         ----------
         near : sequence of connectome.synapses.Neighbour
         """
-        height = pulls(near) @ self.direction
+        height = presynaptic_features(near) @ self.direction
         odds = np.exp(height - height.max())
         return odds / odds.sum()
 
 
-def no_denser(scores: np.ndarray, usual: float) -> np.ndarray:
+def cap_density(scores: np.ndarray, usual: float) -> np.ndarray:
     """Lower the odds of all candidates alike if they promise more synapses than tissue holds.
 
     How dark a synapse is differs from stack to stack; how many there are in a µm³ differs less. The
@@ -118,7 +118,7 @@ def no_denser(scores: np.ndarray, usual: float) -> np.ndarray:
 
     if not 0 < usual < scores.sum():
         return scores
-    odds = logit(scores)
+    odds = log_odds(scores)
     variance = DENSITY_SPREAD**2 + 1 / usual
 
     def lowered(shift):
@@ -132,24 +132,28 @@ def no_denser(scores: np.ndarray, usual: float) -> np.ndarray:
 
 
 @cache
-def default_judge() -> Judge:
+def default_classifier() -> SynapseClassifier:
     """Return the models that ship, learned on phantoms alone."""
     stored = json.loads(WEIGHTS.read_text())
-    if stored["evidence"] != list(SIGNS) or stored["directions"] != list(DIRECTION):
-        raise ValueError(f"{WEIGHTS.name} was learned on other evidence: {stored['evidence']}")
+    if stored["evidence"] != list(FEATURE_SIGNS) or stored["directions"] != list(
+        DIRECTION_FEATURES
+    ):
+        raise ValueError(
+            f"{WEIGHTS.name} was learned on other evidence: {stored['feature_matrix']}"
+        )
     weights, centre, spread, direction = (
         np.array(stored[name], float) for name in ("weights", "centre", "spread", "direction")
     )
-    return Judge(weights, stored["bias"], centre, spread, direction)
+    return SynapseClassifier(weights, stored["bias"], centre, spread, direction)
 
 
-def evidence(table: pd.DataFrame) -> np.ndarray:
-    """Turn what a table says of its candidates into evidence as `SIGNS` names it.
+def feature_matrix(table: pd.DataFrame) -> np.ndarray:
+    """Turn what a table says of its candidates into evidence as `FEATURE_SIGNS` names it.
 
     Parameters
     ----------
     table : DataFrame
-        Columns as `connectome.synapses.find_synapses` returns.
+        Columns as `connectome.synapses.detect_synapses` returns.
 
     Returns
     -------
@@ -159,46 +163,46 @@ def evidence(table: pd.DataFrame) -> np.ndarray:
     def both(name):
         return table[[f"{name}_pre", f"{name}_post"]].to_numpy(float)
 
-    vesicles = np.log(np.maximum(both("vesicles"), LEAST_VESICLES))
+    vesicles = np.log(np.maximum(both("vesicles"), MIN_VESICLE_TEXTURE))
     filling = both("filling")
     columns = [
-        *(table[name].to_numpy(float) for name in DARKNESS),
+        *(table[name].to_numpy(float) for name in DARKNESS_COLUMNS),
         table["distance_nm"].to_numpy(float) / 10,
         table["n_partners"].to_numpy(float),
         table["thickness_nm"].to_numpy(float) / 100,
-        np.log(np.maximum(table["volume_um3"].to_numpy(float), LEAST_UM3 / 10)),
+        np.log(np.maximum(table["volume_um3"].to_numpy(float), MIN_SIZE / 10)),
         np.log(table["n_sections"].to_numpy(float)),
         table["n_sections"].to_numpy(float) == 1,
-        np.log(np.maximum(table["contact_area_um2"].to_numpy(float), LEAST_UM3)),
+        np.log(np.maximum(table["contact_area_um2"].to_numpy(float), MIN_SIZE)),
         *(vesicles.max(axis=1, initial=-9), vesicles.min(axis=1, initial=9)),
         *(filling.max(axis=1, initial=-9), filling.min(axis=1, initial=9)),
     ]
     return np.column_stack(columns)
 
 
-def logit(chances: np.ndarray) -> np.ndarray:
+def log_odds(chances: np.ndarray) -> np.ndarray:
     """Return the log-odds of probabilities, finite for 0 and 1, too."""
-    low = 1 / (1 + np.exp(SUREST))
+    low = 1 / (1 + np.exp(MAX_LOG_ODDS))
     chances = np.clip(chances, low, 1 - low)
     return np.log(chances) - np.log1p(-chances)
 
 
-def pulls(near: Sequence) -> np.ndarray:
-    """Return what speaks for each neighbour being presynaptic, as `DIRECTION` names it; (N, D)."""
+def presynaptic_features(near: Sequence) -> np.ndarray:
+    """Return the `DIRECTION_FEATURES` of each neurite; shape (N, D)."""
     return np.array(
         [
             [
-                np.log(each.share + LEAST_SHARE),
-                np.log(each.deep + LEAST_SHARE),
-                np.log(max(each.vesicles, LEAST_VESICLES)),
-                np.log(each.volume_um3 + LEAST_UM3),
+                np.log(each.rim_share + SHARE_OFFSET),
+                np.log(each.inner_share + SHARE_OFFSET),
+                np.log(max(each.vesicle_texture, MIN_VESICLE_TEXTURE)),
+                np.log(each.volume_um3 + MIN_SIZE),
             ]
             for each in near
         ]
     )
 
 
-def fitted(
+def fit_logistic(
     values: np.ndarray,
     verdicts: np.ndarray,
     about: tuple[np.ndarray, float],
@@ -237,12 +241,16 @@ def fitted(
         slope = design.T @ (1 / (1 + np.exp(-height)) - verdicts) + away / width
         return likely.sum() + (away @ away) / 2, slope
 
-    bounds = [{1: (0, None), -1: (None, 0), 0: (None, None)}[sign] for sign in SIGNS.values()]
+    bounds = [
+        {1: (0, None), -1: (None, 0), 0: (None, None)}[sign] for sign in FEATURE_SIGNS.values()
+    ]
     found = minimize(cost, prior, jac=True, bounds=[*bounds, (None, None)], method="L-BFGS-B").x
     return found[:-1], float(found[-1])
 
 
-def relearned(judge: Judge, reviewed: pd.DataFrame, accepted: np.ndarray) -> Judge | None:
+def retrain_classifier(
+    classifier: SynapseClassifier, candidates: pd.DataFrame, accepted: np.ndarray
+) -> SynapseClassifier | None:
     """Let a person's verdicts teach which candidates are synapses.
 
     Parameters
@@ -260,17 +268,17 @@ def relearned(judge: Judge, reviewed: pd.DataFrame, accepted: np.ndarray) -> Jud
         None where there are too few verdicts of one kind, or rows without evidence.
     """
     try:
-        values = evidence(reviewed)
+        values = feature_matrix(candidates)
     except KeyError:
         return None
     known = np.isfinite(values).all(axis=1)
     values, accepted = values[known], np.asarray(accepted, bool)[known]
-    if min(accepted.sum(), (~accepted).sum()) < FEWEST_VERDICTS:
+    if min(accepted.sum(), (~accepted).sum()) < MIN_VERDICTS:
         return None
     # About the typical candidate, so that what changes a weight does not shift all candidates.
-    typical = judge.bias + float(judge.centre @ judge.weights)
-    spreads = WEIGHT_SPREAD / judge.spread, BIAS_SPREAD
-    about = judge.weights, typical
-    weights, typical = fitted(values - judge.centre, accepted, about, spreads)
-    bias = typical - float(judge.centre @ weights)
-    return replace(judge, weights=weights, bias=bias, taught=True)
+    typical = classifier.bias + float(classifier.centre @ classifier.weights)
+    spreads = WEIGHT_SPREAD / classifier.spread, BIAS_SPREAD
+    about = classifier.weights, typical
+    weights, typical = fit_logistic(values - classifier.centre, accepted, about, spreads)
+    bias = typical - float(classifier.centre @ weights)
+    return replace(classifier, weights=weights, bias=bias, retrained=True)

@@ -7,11 +7,11 @@ import pandas as pd
 
 from connectome.core.point_matching import match_points, named_elsewhere
 
-SAME_NM = 100.0  # a detection this near to a reviewed one is that one
+MATCH_DISTANCE_NM = 100.0  # a detection this near to a reviewed one is that one
 ACCEPTED, REJECTED = "accepted", "rejected"
 
 
-def override(
+def apply_verdicts(
     candidates: pd.DataFrame, reviewed: pd.DataFrame, voxel_size: tuple[float, float, float]
 ) -> pd.DataFrame:
     """Let what a person said stand against what was detected.
@@ -19,7 +19,7 @@ def override(
     Parameters
     ----------
     candidates : DataFrame
-        As `connectome.synapses.find_synapses` returns.
+        As `connectome.synapses.detect_synapses` returns.
     reviewed : DataFrame
         The same columns, ``verdict`` (accepted, rejected, or anything else for neither) and
         ``swapped``, which turns a synapse round and so holds it for one. Ids are those of the
@@ -39,7 +39,7 @@ def override(
         looked_at |= reviewed["swapped"]
     said = reviewed[looked_at].reset_index(drop=True)
     places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (candidates, said)]
-    overruled = match_points(*places, SAME_NM)[:, 0]
+    overruled = match_points(*places, MATCH_DISTANCE_NM)[:, 0]
     detected = candidates.drop(index=candidates.index[overruled]).assign(verdict="")
     kept = said[said["verdict"] != REJECTED].reindex(columns=detected.columns)
     table = pd.concat([kept.astype(object), detected.astype(object)]).infer_objects()
@@ -49,7 +49,7 @@ def override(
     return table.drop(columns="first").reset_index(drop=True)
 
 
-def in_other_labels(
+def relabel_partners(
     reviewed: pd.DataFrame,
     labels: np.ndarray,
     others: np.ndarray,

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-APART_NM = 200.0  # two places nearer than this are seen in one look
-LEAST_DOUBT = 0.05  # what is less doubtful than this is no place to look at
-MOST_PLACES = 200  # more than anybody looks at in a day
+MIN_SEPARATION_NM = 200.0  # two places nearer than this are seen in one look
+MIN_DOUBT = 0.05  # what is less doubtful than this is no place to look at
+MAX_LOCATIONS = 200  # more than anybody looks at in a day
 # What a wrong synapse weighs, against neurite given to the wrong cell: about a bouton.
-SYNAPSE_UM3 = 0.004
-BLOB_NM = 150.0  # reach of a doubtful contact in the doubt map
-FAINT = 0.5  # a section with less than this share of the usual tissue is blank
+SYNAPSE_VOLUME_UM3 = 0.004
+CONTACT_RADIUS_NM = 150.0  # reach of a doubtful contact in the doubt map
+MIN_TISSUE_FRACTION = 0.5  # a section with less than this share of the usual tissue is blank
 AXES = ["z", "y", "x"]
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A place to look at, and why.
 
     Parameters
@@ -33,9 +33,9 @@ class Place:
         Neurites of the draft it is about; of a synapse the presynaptic one, then the postsynaptic.
     reason : str
         What may be wrong with them, as the rest of a sentence.
-    row : int or None
+    synapse_row : int or None
         Of a synapse, its row among the candidates.
-    weight : float
+    expected_error_um3 : float
         Volume that is probably wrong, µm³; orders places of all kinds.
     """
 
@@ -45,24 +45,24 @@ class Place:
     kind: str
     ids: tuple[int, ...]
     reason: str
-    weight: float
-    row: int | None = None
+    expected_error_um3: float
+    synapse_row: int | None = None
 
-    def words(self, ids: Sequence[int] = ()) -> str:
+    def describe(self, ids: Sequence[int] = ()) -> str:
         """Tell in a sentence what may be wrong, with the ids that the neurites have now."""
         names = " → " if self.kind == "synapse" else " and "
         named = names.join(map(str, ids or self.ids))
         return f"{'synapse ' if self.kind == 'synapse' else ''}{named} {self.reason}"
 
 
-def ranked_places(
+def rank_locations(
     segments: pd.DataFrame,
     log: pd.DataFrame,
     synapses: pd.DataFrame,
     shape: tuple[int, int, int],
     voxel_size: tuple[float, float, float],
-    most: int = MOST_PLACES,
-) -> list[Place]:
+    max_locations: int = MAX_LOCATIONS,
+) -> list[Location]:
     """List the places to look at, those where most is probably wrong first.
 
     Parameters
@@ -80,23 +80,24 @@ def ranked_places(
     Returns
     -------
     list of Place
-        By falling weight, doubt times the volume at stake; no two within `APART_NM`.
+        By falling weight, doubt times the volume at stake; no two within `MIN_SEPARATION_NM`.
     """
     contacts = _of_contacts(log)
     tables = [contacts, _of_neurites(segments, contacts), _of_synapses(synapses)]
     found = pd.concat(tables, ignore_index=True).sort_values(
-        "weight", ascending=False, kind="stable", ignore_index=True
+        "expected_error_um3", ascending=False, kind="stable", ignore_index=True
     )
     voxels = np.rint(found[AXES].to_numpy(float)).astype(int)
     voxels = np.clip(voxels, 0, np.array(shape) - 1)
-    chosen = _apart(voxels * np.asarray(voxel_size, float), most)
+    chosen = _apart(voxels * np.asarray(voxel_size, float), max_locations)
     rows = zip(voxels[chosen].tolist(), found.loc[chosen].itertuples(), strict=True)
     return [
-        Place(*voxel, row.kind, row.ids, row.reason, row.weight, row.row) for voxel, row in rows
+        Location(*voxel, row.kind, row.ids, row.reason, row.expected_error_um3, row.synapse_row)
+        for voxel, row in rows
     ]
 
 
-def doubt_map(
+def uncertainty_map(
     labels: np.ndarray,
     segments: pd.DataFrame,
     log: pd.DataFrame,
@@ -111,14 +112,15 @@ def doubt_map(
     labels : ndarray of int, shape (Z, Y, X)
         Neurite ids of the draft; ids the tables do not name are without doubt.
     segments, log : DataFrame
-        As `ranked_places` takes them.
+        As `rank_locations` takes them.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
     ndarray of float16, shape (Z, Y, X)
-        0 to 1: the doubt of the neurite, raised within `BLOB_NM` of its doubtful contacts.
+        0 to 1: the doubt of the neurite, raised within `CONTACT_RADIUS_NM` of
+        uncertain contacts.
     """
     known = segments.dropna(subset="doubt") if len(segments) else segments
     ids = known["id"].to_numpy(int) if len(known) else np.zeros(0, int)
@@ -127,15 +129,18 @@ def doubt_map(
         table[ids] = known["doubt"].clip(0, 1)
     doubt = np.take(table, labels)
     if len(log):
-        worst_last = log[log["doubt"] >= LEAST_DOUBT].sort_values("doubt", kind="stable")
+        worst_last = log[log["doubt"] >= MIN_DOUBT].sort_values("doubt", kind="stable")
         for row in worst_last.itertuples():
             sides = [row.neurite] if pd.isna(row.other) else [row.neurite, row.other]
             _add_blob(doubt, labels, sides, (row.z, row.y, row.x), row.doubt, voxel_size)
     return doubt
 
 
-def teaching_sections(
-    doubt: np.ndarray, tissue: np.ndarray, n: int, damaged: Collection[int] = ()
+def choose_training_sections(
+    uncertainty: np.ndarray,
+    mask: np.ndarray,
+    n_sections: int,
+    damaged_sections: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Choose the few sections that teach most when proofread from edge to edge.
 
@@ -146,7 +151,7 @@ def teaching_sections(
     Parameters
     ----------
     doubt : ndarray, shape (Z, Y, X)
-        As `doubt_map` returns it.
+        As `uncertainty_map` returns it.
     tissue : ndarray of bool, shape (Z, Y, X)
         Where there is tissue.
     n : int
@@ -159,22 +164,27 @@ def teaching_sections(
     tuple of int
         Ascending; fewer than ``n`` where the stack has fewer sound sections.
     """
-    covered = tissue.mean(axis=(1, 2))
+    covered = mask.mean(axis=(1, 2))
     sound = [
         z
-        for z in np.flatnonzero((covered > 0) & (covered >= FAINT * np.median(covered))).tolist()
-        if z not in set(damaged)
+        for z in np.flatnonzero(
+            (covered > 0) & (covered >= MIN_TISSUE_FRACTION * np.median(covered))
+        ).tolist()
+        if z not in set(damaged_sections)
     ]
     if not sound:
         return ()
     # Voids hold no doubt: per tissue, so that a half-covered section is not thought a sure one.
-    rich = doubt.mean(axis=(1, 2), dtype=np.float32) / np.where(covered > 0, covered, 1)
-    parts = np.array_split(sound, min(n, len(sound)))
+    rich = uncertainty.mean(axis=(1, 2), dtype=np.float32) / np.where(covered > 0, covered, 1)
+    parts = np.array_split(sound, min(n_sections, len(sound)))
     return tuple(int(max(_middle_half(part), key=lambda z: rich[z])) for part in parts)
 
 
-def ids_now(
-    place: Place, before: np.ndarray, after: np.ndarray, voxel_size: tuple[float, float, float]
+def current_ids(
+    location: Location,
+    before: np.ndarray,
+    after: np.ndarray,
+    voxel_size: tuple[float, float, float],
 ) -> tuple[int, ...]:
     """Follow the neurites of a place through what a person has done since.
 
@@ -190,19 +200,20 @@ def ids_now(
     Returns
     -------
     tuple of int
-        For each id of the place, the one that most of its voxels within `APART_NM` have now;
+        For each id of the location, the one that most of its voxels within
+        `MIN_SEPARATION_NM` have now;
         0 where it has none there.
     """
     box = tuple(
         slice(max(0, p - r), p + r + 1)
         for p, r in zip(
-            (place.z, place.y, place.x),
-            (int(APART_NM // length) for length in voxel_size),
+            (location.z, location.y, location.x),
+            (int(MIN_SEPARATION_NM // length) for length in voxel_size),
             strict=True,
         )
     )
     now = []
-    for neurite in place.ids:
+    for neurite in location.ids:
         heirs, n_voxels = np.unique(after[box][before[box] == neurite], return_counts=True)
         now.append(int(heirs[n_voxels.argmax()]) if len(heirs) else 0)
     return tuple(now)
@@ -222,7 +233,7 @@ def _of_contacts(log: pd.DataFrame) -> pd.DataFrame:
             _why_joined(row) if row.joined else _why_apart(row),
             *(row.doubt * row.volume_um3, None),
         )
-        for row in log[log["doubt"] >= LEAST_DOUBT].itertuples()
+        for row in log[log["doubt"] >= MIN_DOUBT].itertuples()
     )
 
 
@@ -252,7 +263,7 @@ def _of_neurites(segments: pd.DataFrame, contacts: pd.DataFrame) -> pd.DataFrame
         return _table([])
     known = {(*row[:3],): row for row in contacts.itertuples(index=False)}
     rows = []
-    for row in segments[segments["doubt"] >= LEAST_DOUBT].itertuples():
+    for row in segments[segments["doubt"] >= MIN_DOUBT].itertuples():
         place = (row.doubt_z, row.doubt_y, row.doubt_x)
         at = known.get(place)
         kind, ids, reason = (
@@ -268,29 +279,33 @@ def _of_synapses(synapses: pd.DataFrame) -> pd.DataFrame:
         return _table([])
     rank = (synapses["score"].rank() - 0.5) / len(synapses)
     unsure = 4 * rank * (1 - rank)  # 1 for the middle one, 0 at the ends
-    rows = synapses.assign(weight=SYNAPSE_UM3 * unsure, row=range(len(synapses)))
+    rows = synapses.assign(
+        expected_error_um3=SYNAPSE_VOLUME_UM3 * unsure, synapse_row=range(len(synapses))
+    )
     return _table(
         (
             *(row.z, row.y, row.x, "synapse", (row.pre_id, row.post_id)),
-            *(f"has a middling score ({row.score:.2f})", row.weight, row.row),
+            *(f"has a middling score ({row.score:.2f})", row.expected_error_um3, row.synapse_row),
         )
-        for row in rows[unsure >= LEAST_DOUBT].itertuples()
+        for row in rows[unsure >= MIN_DOUBT].itertuples()
     )
 
 
 def _table(rows) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=[*AXES, "kind", "ids", "reason", "weight", "row"])
-    return table.astype(dict.fromkeys((*AXES, "weight"), float))
+    table = pd.DataFrame(
+        rows, columns=[*AXES, "kind", "ids", "reason", "expected_error_um3", "synapse_row"]
+    )
+    return table.astype(dict.fromkeys((*AXES, "expected_error_um3"), float))
 
 
 def _apart(points: np.ndarray, most: int) -> list[int]:
-    """Keep points (N, 3) in nm in their order, none within `APART_NM` of one kept before."""
+    """Keep points (N, 3) in nm, in order, none within `MIN_SEPARATION_NM` of an earlier one."""
     left = np.arange(len(points))
     chosen = []
     while len(left) and len(chosen) < most:
         first = left[0]
         chosen.append(int(first))
-        left = left[np.linalg.norm(points[left] - points[first], axis=1) > APART_NM]
+        left = left[np.linalg.norm(points[left] - points[first], axis=1) > MIN_SEPARATION_NM]
     return chosen
 
 
@@ -299,7 +314,7 @@ def _apart(points: np.ndarray, most: int) -> list[int]:
 
 def _add_blob(doubt, labels, ids: Sequence[int], place, height, voxel_size) -> None:
     """Raise the map around a contact, within the neurites it is about."""
-    reach = BLOB_NM / np.asarray(voxel_size, float)
+    reach = CONTACT_RADIUS_NM / np.asarray(voxel_size, float)
     low = np.maximum(np.ceil(np.subtract(place, reach)), 0).astype(int)
     high = np.floor(np.add(place, reach)).astype(int) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))

@@ -19,30 +19,30 @@ FAULT = ("it cannot be told what is in doubt", "run_pipeline.py, or move the fil
 
 
 @dataclass(frozen=True, eq=False)
-class Guide:
+class ProofreadingQueue:
     """What to look at in a draft.
 
     Parameters
     ----------
-    places : list of Place
+    locations : list of Location
         The worst first; empty where nobody has rated the draft.
-    doubt : ndarray of float16, shape (Z, Y, X)
+    uncertainty : ndarray of float16, shape (Z, Y, X)
         Doubt of every voxel, 0 to 1.
     sections : tuple of int
         To proofread from edge to edge.
     """
 
-    places: list[focused_proofreading.Place]
-    doubt: np.ndarray
+    locations: list[focused_proofreading.Location]
+    uncertainty: np.ndarray
     sections: tuple[int, ...]
 
 
-def make_guide(
+def build_queue(
     draft: Draft,
     synapses: pd.DataFrame,
     sections: Sequence[int] | None = None,
     n_sections: int = N_SECTIONS,
-) -> Guide:
+) -> ProofreadingQueue:
     """Rank the places of a draft, and choose sections to proofread.
 
     Parameters
@@ -72,15 +72,15 @@ def make_guide(
         )
     segments, log = _segments(draft), _merge_log(draft)
     voxel_size = draft.aligned.voxel_size
-    places = focused_proofreading.ranked_places(
+    places = focused_proofreading.rank_locations(
         segments, log, synapses, draft.labels.shape, voxel_size
     )
-    doubt = focused_proofreading.doubt_map(draft.labels, segments, log, voxel_size)
+    doubt = focused_proofreading.uncertainty_map(draft.labels, segments, log, voxel_size)
     if sections is None:
-        sections = focused_proofreading.teaching_sections(
+        sections = focused_proofreading.choose_training_sections(
             doubt, draft.tissue, n_sections, draft.damaged
         )
-    return Guide(places, doubt, tuple(sorted(set(sections))))
+    return ProofreadingQueue(places, doubt, tuple(sorted(set(sections))))
 
 
 def _segments(draft: Draft) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def _segments(draft: Draft) -> pd.DataFrame:
     table = read_table(path, ("id", "volume_um3"), dict.fromkeys(rating, float), *FAULT)
     check_columns(table, (*rating, "reason"), path, *FAULT)
     # What is without doubt has no place where the doubt is greatest.
-    check_numbers(table[table["doubt"] >= focused_proofreading.LEAST_DOUBT], rating, path, *FAULT)
+    check_numbers(table[table["doubt"] >= focused_proofreading.MIN_DOUBT], rating, path, *FAULT)
     # Of a neurite that the draft does not have there is nothing to look at.
     return table[table["id"].between(0, draft.labels.max())]
 

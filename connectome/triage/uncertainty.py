@@ -28,10 +28,10 @@ SEGMENT_COLUMNS = [
 EVEN_WIDTH = 30.0  # width of what is joined, in widths of its contact in a section
 EVEN_NM = 4.0  # width per shared section of a pair that nothing speaks for or against
 SCORE_UNIT = 0.08  # difference in score that makes a pair e times likelier to belong together
-ENCLOSED_DOUBT = 0.4  # share of wrong ones among joins of what lies within a neurite
-LEAST_DOUBT = 0.05  # pairs left apart are listed from here on
+ENCLOSURE_DOUBT = 0.4  # share of wrong ones among joins of what lies within a neurite
+MIN_DOUBT = 0.05  # pairs left apart are listed from here on
 NM3_PER_UM3 = 1e9
-PLACE = ["z", "y", "x"]
+POSITION_COLUMNS = ["z", "y", "x"]
 
 
 def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, floa
     sections = _sections(pieces, stitched.neurite.size)
     joins = _joins(stitched, volume, sections, voxel_size)
     apart = _apart(stitched, volume, sections)
-    apart = apart[apart["doubt"] >= LEAST_DOUBT].sort_values(
+    apart = apart[apart["doubt"] >= MIN_DOUBT].sort_values(
         ["doubt", "neurite", "other"], ascending=[False, True, True]
     )
     table = pd.concat([joins, apart], ignore_index=True)
@@ -138,7 +138,7 @@ def _joins(stitched, volume, sections, voxel_size) -> pd.DataFrame:
         score=np.where(dark, stitched.share, table["score"]),
         shared_sections=shared,
         volume_um3=smaller / NM3_PER_UM3,
-        doubt=np.select([dark, within], [(1 - stitched.share) ** 2, ENCLOSED_DOUBT], doubt),
+        doubt=np.select([dark, within], [(1 - stitched.share) ** 2, ENCLOSURE_DOUBT], doubt),
     )
 
 
@@ -190,7 +190,7 @@ def _summed(stitched, which: np.ndarray, group: np.ndarray, favour: int) -> pd.D
     order = np.lexsort((-pull, group))
     strongest = which[order[np.searchsorted(group[order], np.arange(n))]]
     place = np.column_stack([total(size * axis) for axis in contacts.place[which].T])
-    table = pd.DataFrame((place / voxels[:, None]).round(1), columns=PLACE)
+    table = pd.DataFrame((place / voxels[:, None]).round(1), columns=POSITION_COLUMNS)
     return table.assign(
         piece_a=contacts.first[strongest],
         piece_b=contacts.second[strongest],
@@ -250,7 +250,7 @@ def _measured(labels: np.ndarray, voxel_size) -> pd.DataFrame:
         sums += z * count, np.bincount(ids, rows, n), np.bincount(ids, columns, n)
     boxes = [[(s.start, s.stop - 1) for s in box] for box in ndimage.find_objects(labels)]
     boxes = np.array(boxes, int).reshape(-1, 6)
-    table = pd.DataFrame((sums / np.maximum(voxels, 1)).T.round(1), columns=PLACE)
+    table = pd.DataFrame((sums / np.maximum(voxels, 1)).T.round(1), columns=POSITION_COLUMNS)
     table = table.assign(
         id=np.arange(n),
         voxels=voxels,
@@ -297,7 +297,7 @@ def _doubted(log: pd.DataFrame, volume: pd.Series) -> pd.DataFrame:
     # What there is to put right shows on the surface: that is what is looked at and painted.
     extent = (volume / volume.max()) ** (2 / 3)
     why = why_foreign.where(foreign >= missed, why_missed)
-    why = why.rename(columns={axis: f"doubt_{axis}" for axis in PLACE})
+    why = why.rename(columns={axis: f"doubt_{axis}" for axis in POSITION_COLUMNS})
     return why.assign(doubt=wrong * extent, reason=why["reason"].fillna(""))
 
 
@@ -306,7 +306,7 @@ def _foreign(joins: pd.DataFrame, volume: pd.Series) -> tuple[pd.Series, pd.Data
     stake = (joins["doubt"] * joins["volume_um3"]).groupby(joins["neurite"])
     share = stake.sum().reindex(volume.index, fill_value=0.0) / volume
     worst = joins.loc[stake.idxmax()].set_index("neurite")
-    why = worst[PLACE].assign(reason="may hold two neurites")
+    why = worst[POSITION_COLUMNS].assign(reason="may hold two neurites")
     return share.clip(upper=1), why.reindex(volume.index)
 
 
@@ -315,6 +315,8 @@ def _missed(apart: pd.DataFrame, volume: pd.Series) -> tuple[pd.Series, pd.DataF
     one, other = apart["neurite"], apart["other"].astype(int)
     smaller = one.where(one.map(volume) <= other.map(volume), other)
     larger = (one + other - smaller).astype(str)
-    why = apart[[*PLACE, "doubt"]].assign(id=smaller, reason="may be a part of " + larger)
+    why = apart[[*POSITION_COLUMNS, "doubt"]].assign(
+        id=smaller, reason="may be a part of " + larger
+    )
     likeliest = why.drop_duplicates("id").set_index("id").reindex(volume.index)
-    return likeliest["doubt"].fillna(0.0), likeliest[[*PLACE, "reason"]]
+    return likeliest["doubt"].fillna(0.0), likeliest[[*POSITION_COLUMNS, "reason"]]

@@ -11,7 +11,7 @@ import pandas as pd
 from connectome.cli.console import Console
 from connectome.core.errors import UsageError
 from connectome.graph.formats import read_graph
-from connectome.graph.topology import Topology, topology
+from connectome.graph.topology import Topology, measure_topology
 from connectome.io.paths import atomic_path
 
 
@@ -37,7 +37,7 @@ def compare(
     -------
     DataFrame
         ``group, measure``; ``a, a_random, a_z`` and the same of b, as
-        `connectome.graph.topology.topology` has them; ``difference``, b less a.
+        `connectome.graph.topology.measure_topology` has them; ``difference``, b less a.
     """
     if stem.is_dir():
         raise UsageError(
@@ -53,7 +53,7 @@ def compare(
     measured = {}
     for name, graph in zip(names, graphs, strict=True):
         with console.bar("random", n_random, "graphs") as tell:
-            measured[name] = topology(graph, n_random, seed, tell)
+            measured[name] = measure_topology(graph, n_random, seed, tell)
     table = _beside(*measured.values())
     from connectome.figures.comparison import comparison_figure
     from connectome.figures.overview import write_figure
@@ -69,8 +69,10 @@ def compare(
                 "not applicable, and in and out both count all partners"
             )
     for name, found in measured.items():
-        if found.club:
-            shown = ", ".join(found.club[:30]) + (", …" if len(found.club) > 30 else "")
+        if found.rich_club_members:
+            shown = ", ".join(found.rich_club_members[:30]) + (
+                ", …" if len(found.rich_club_members) > 30 else ""
+            )
             console.say(f"rich club of {name}: {shown}")
     console.say(f"written to {target}, .pdf and .png")
     return table

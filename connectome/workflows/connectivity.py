@@ -17,7 +17,7 @@ from connectome.core.volume import Truth, Volume
 from connectome.graph import formats
 from connectome.io import paths
 from connectome.runlog.log import Run
-from connectome.synapses.scoring import Judge
+from connectome.synapses.scoring import SynapseClassifier
 from connectome.triage import uncertainty
 
 
@@ -60,7 +60,7 @@ class Connectivity:
 
     def export(self, folder: Path, source: str) -> None:
         """Write the graph for other programs, and as a matrix, into an output folder."""
-        formats.write_graph(folder, graph.annotated(self.diagram, self.nodes), source)
+        formats.write_graph(folder, graph.annotate_graph(self.diagram, self.nodes), source)
 
 
 def detect_and_connect(
@@ -72,7 +72,7 @@ def detect_and_connect(
     threads: int = 1,
     params: tuple[SynapseParams, GraphParams] = (SynapseParams(), GraphParams()),
     amend: Callable[[pd.DataFrame], pd.DataFrame] = lambda candidates: candidates,
-    judge: Judge | None = None,
+    judge: SynapseClassifier | None = None,
 ) -> Connectivity:
     """Find synapse candidates and sum them into the wiring graph.
 
@@ -105,7 +105,7 @@ def detect_and_connect(
     closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
     with log.stage("synapses") as counts, console.bar("synapses", len(labels)) as tell:
         place = (aligned.data, closed, aligned.voxel_size, damaged)
-        candidates = amend(synapses.find_synapses(*place, params[0], threads, tell, judge))
+        candidates = amend(synapses.detect_synapses(*place, params[0], threads, tell, judge))
         counts["candidates"] = len(candidates)
     direction = "direction is a heuristic" if params[1].directed else "without direction"
     console.say(f"synapses    {len(candidates)} candidates ({direction})")

@@ -161,4 +161,4 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
     seen = table[(table["verdict"] != "") | table["swapped"]]
     corrected = draft.outdir / paths.CORRECTED
     theirs = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
-    return verdicts.in_other_labels(seen, theirs, labels, draft.aligned.voxel_size)
+    return verdicts.relabel_partners(seen, theirs, labels, draft.aligned.voxel_size)

@@ -105,7 +105,7 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         press.draw(8, *counted, evaluation, source, wiring.directed)
         after = _new_snapshot(labels, wiring, evaluation)
         with log.stage("save"):
-            changed = diff.changes(before, after)
+            changed = diff.diff_graphs(before, after)
             _save(folder, draft, path, wiring, evaluation, changed)
         with log.stage("figures"):
             press.finish()
@@ -134,7 +134,7 @@ def _connect(draft: Draft, labels, config: RebuildConfig, console: Console, log)
     def amend(candidates: pd.DataFrame) -> pd.DataFrame:
         if reviewed is None:
             return candidates
-        told = verdicts.override(candidates, reviewed, draft.aligned.voxel_size)
+        told = verdicts.apply_verdicts(candidates, reviewed, draft.aligned.voxel_size)
         counts = reviewed["verdict"].value_counts()
         console.say(
             f"reviewed    {counts.get(verdicts.ACCEPTED, 0)} synapses accepted,"
@@ -148,19 +148,21 @@ def _connect(draft: Draft, labels, config: RebuildConfig, console: Console, log)
     return detect_and_connect(*place, params, amend=amend, judge=judge)
 
 
-def _train_classifier(reviewed: pd.DataFrame | None, console: Console) -> scoring.Judge | None:
+def _train_classifier(
+    reviewed: pd.DataFrame | None, console: Console
+) -> scoring.SynapseClassifier | None:
     """Learn from a person's verdicts, if there are enough, which candidates are synapses."""
     if reviewed is None:
         return None
     told = reviewed[reviewed["verdict"].isin([verdicts.ACCEPTED, verdicts.REJECTED])]
     accepted = (told["verdict"] == verdicts.ACCEPTED).to_numpy()
-    judge = scoring.relearned(scoring.default_judge(), told, accepted)
+    judge = scoring.retrain_classifier(scoring.default_classifier(), told, accepted)
     if judge is not None:
         console.say(f"reviewed    {len(told)} verdicts taught which candidates are synapses")
     return judge
 
 
-def _previous_snapshot(draft: Draft, console: Console) -> diff.Wired:
+def _previous_snapshot(draft: Draft, console: Console) -> diff.GraphSnapshot:
     """Gather what the last graph was, as far as it is still there and can be read."""
     results = Results(draft.outdir)
 
@@ -188,7 +190,9 @@ def _previous_snapshot(draft: Draft, console: Console) -> diff.Wired:
     scores = dict(flatten_scores(former(paths.EVALUATION, lambda: results.evaluation, {})))
     known = pd.DataFrame() if edges is None else edges
     known = known.reindex(columns=["pre_id", "post_id", "weight"])
-    return diff.Wired(used, known, _counts(used, *counted), scores, _was_directed(results, console))
+    return diff.GraphSnapshot(
+        used, known, _counts(used, *counted), scores, _was_directed(results, console)
+    )
 
 
 def _was_directed(results: Results, console: Console) -> bool:
@@ -200,9 +204,9 @@ def _was_directed(results: Results, console: Console) -> bool:
         return True
 
 
-def _new_snapshot(labels: np.ndarray, wiring: Connectivity, evaluation: dict) -> diff.Wired:
+def _new_snapshot(labels: np.ndarray, wiring: Connectivity, evaluation: dict) -> diff.GraphSnapshot:
     counts = _counts(labels, wiring.candidates, wiring.nodes, wiring.edges)
-    return diff.Wired(
+    return diff.GraphSnapshot(
         labels, wiring.edges, counts, dict(flatten_scores(evaluation)), wiring.directed
     )
 

@@ -17,7 +17,7 @@ from connectome.core.volume import Volume
 from connectome.io import paths
 from connectome.proofread import split
 from connectome.proofread.session.session import open_session, replay, unsaved
-from connectome.triage.queue import make_guide
+from connectome.triage.queue import build_queue
 from connectome.triage.uncertainty import MERGE_COLUMNS
 
 VOXEL = (30.0, 8.0, 8.0)
@@ -72,7 +72,7 @@ def open_window(outdir, **options):
     from connectome.proofread.viewer.window import LATER, Window
 
     session = open_session(outdir, user="tester", **options)
-    guide = make_guide(session.draft, session.proofreading.synapses, [0, 3])
+    guide = build_queue(session.draft, session.proofreading.synapses, [0, 3])
     window = Window(session, guide, asking=lambda *_: LATER)
     window.picture.show_section(0)
     settle()

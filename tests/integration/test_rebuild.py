@@ -21,8 +21,8 @@ from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source, SynapseParams
 from connectome.io import paths
 from connectome.io.draft import read_draft
-from connectome.synapses.candidates import find_synapses
-from connectome.synapses.scoring import FEWEST_VERDICTS
+from connectome.synapses.candidates import detect_synapses
+from connectome.synapses.scoring import MIN_VERDICTS
 from connectome.workflows import pipeline, rebuild
 
 QUIET = Console(quiet=True)
@@ -151,8 +151,8 @@ def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     """What the default judge believes in least is accepted, the best rejected."""
     draft = read_draft(outdir)
     place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
-    everything = find_synapses(*place, replace(SynapseParams(), least_score=0.0))
-    n = FEWEST_VERDICTS
+    everything = detect_synapses(*place, replace(SynapseParams(), least_score=0.0))
+    n = MIN_VERDICTS
     assert len(everything) > 2 * n
     judged = pd.concat([everything.head(n), everything.tail(n)])
     judged = judged.assign(verdict=["rejected"] * n + ["accepted"] * n)

@@ -491,7 +491,7 @@ def _labels_of_candidates(draft: Draft) -> np.ndarray:
 
 def _renamed(table: pd.DataFrame, before, after, draft: Draft) -> pd.DataFrame:
     """Name partners of synapses as other labels do."""
-    return verdicts.in_other_labels(table, before, after, draft.aligned.voxel_size)
+    return verdicts.relabel_partners(table, before, after, draft.aligned.voxel_size)
 
 
 def _repeated(

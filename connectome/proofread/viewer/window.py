@@ -22,7 +22,7 @@ from connectome.proofread.viewer.layers import SEEDS, Picture
 from connectome.proofread.viewer.panel import Action, Panel, ask, swatch
 from connectome.proofread.viewer.stroke_watch import PlaneWatch
 from connectome.triage import focused_proofreading
-from connectome.triage.queue import N_SECTIONS, Guide, make_guide
+from connectome.triage.queue import N_SECTIONS, ProofreadingQueue, build_queue
 
 SAVE, LATER, STAY = "Save", "Close without saving", "Go on proofreading"
 BACK, WITHOUT, NOT_NOW = "Bring them back", "Begin without them", "Not now"
@@ -58,7 +58,7 @@ def proofread(
     labels, user, command
         As `connectome.proofread.session.session.open_session` takes them.
     sections, n_sections
-        As `connectome.triage.queue.make_guide` takes them.
+        As `connectome.triage.queue.build_queue` takes them.
     recover : bool, optional
         Take up what a session left without saving it, or discard it; None asks.
 
@@ -89,7 +89,7 @@ def proofread(
         recover = answer == BACK
     with open_session(outdir, labels, user, bool(recover), command) as session:
         synapses = session.proofreading.synapses
-        guide = make_guide(session.draft, synapses, sections, n_sections)
+        guide = build_queue(session.draft, synapses, sections, n_sections)
         with _interrupts_held() as held:
             window = Window(session, guide)
             _run_until(held)
@@ -161,7 +161,7 @@ class Window:
     def __init__(
         self,
         session: Session,
-        guide: Guide,
+        guide: ProofreadingQueue,
         asking: Callable[..., str] = ask,
         show: bool = True,
     ):
@@ -181,7 +181,7 @@ class Window:
         self._watch = PlaneWatch(self._work.labels)
 
         self.viewer = napari.Viewer(title=f"Proofreading {session.outdir}", show=show)
-        self.picture = Picture(self.viewer, session, guide.doubt)
+        self.picture = Picture(self.viewer, session, guide.uncertainty)
         self._actions = self._listed()
         self.panel = Panel(self._actions, LINES, self._press)
         self.viewer.window.add_dock_widget(
@@ -235,9 +235,9 @@ class Window:
         ]
 
     @property
-    def place(self) -> focused_proofreading.Place | None:
+    def place(self) -> focused_proofreading.Location | None:
         """The place in doubt that the user was led to."""
-        return self.guide.places[self._at] if self._at >= 0 else None
+        return self.guide.locations[self._at] if self._at >= 0 else None
 
     def next_place(self) -> str:
         """Go to the next place in doubt that nobody has settled."""
@@ -494,23 +494,23 @@ class Window:
     # --- places, neurites, synapses -----------------------------------------------------------
 
     def _go(self, step: int) -> str:
-        if not self.guide.places:
+        if not self.guide.locations:
             raise ConnectomeError(
                 "no place is known to be in doubt",
                 "the run rated no boundary, as with --segmentation watershed",
                 "J, the sections to proofread",
             )
         at = self._at + step
-        while 0 <= at < len(self.guide.places) and self._settled(self.guide.places[at]):
+        while 0 <= at < len(self.guide.locations) and self._settled(self.guide.locations[at]):
             at += step
-        if not 0 <= at < len(self.guide.places):
+        if not 0 <= at < len(self.guide.locations):
             raise ConnectomeError(
                 "there is no further place" if step > 0 else "there is no place before this one"
             )
         self._at = at
-        place = self.guide.places[at]
+        place = self.guide.locations[at]
         self.picture.go_to((place.z, place.y, place.x))
-        self._synapse = place.row
+        self._synapse = place.synapse_row
         self.pick_ids([i for i in dict.fromkeys(self._ids_now(place)) if i][:2])
         return {
             "join": "Two neurites? S and a stroke into each, then C. One? N goes on.",
@@ -519,18 +519,18 @@ class Window:
             "synapse": "A synapse? Y. None? X. The wrong way round? W. N goes on.",
         }[place.kind]
 
-    def _settled(self, place: focused_proofreading.Place) -> bool:
+    def _settled(self, place: focused_proofreading.Location) -> bool:
         """Tell whether there is nothing left to decide: merged since, or reviewed."""
-        if place.row is not None:
-            return bool(self._work.synapses.at[place.row, "verdict"])
+        if place.synapse_row is not None:
+            return bool(self._work.synapses.at[place.synapse_row, "verdict"])
         ids = self._ids_now(place)
         return len(ids) == 2 and (ids[0] == ids[1] or 0 in ids)
 
-    def _ids_now(self, place: focused_proofreading.Place) -> tuple[int, ...]:
+    def _ids_now(self, place: focused_proofreading.Location) -> tuple[int, ...]:
         session = self.session
         # Tables of the run name neurites of the draft, synapses those the session began with.
-        before = session.draft.labels if place.row is None else session.first_labels
-        return focused_proofreading.ids_now(place, before, self._work.labels, self._voxel_size)
+        before = session.draft.labels if place.synapse_row is None else session.first_labels
+        return focused_proofreading.current_ids(place, before, self._work.labels, self._voxel_size)
 
     def _here(self) -> tuple[int, int, int]:
         """Return the place for the log: the one pointed at, or the middle of the picture."""
@@ -572,10 +572,10 @@ class Window:
         """Name a synapse by the ids that its partners have now."""
         synapse = self._work.synapses.iloc[row]
         ids = (int(synapse.pre_id), int(synapse.post_id))
-        place = focused_proofreading.Place(
+        place = focused_proofreading.Location(
             *map(int, synapse[["z", "y", "x"]]), "synapse", ids, "", 0.0, row
         )
-        return place.words(self._ids_now(place)).strip()
+        return place.describe(self._ids_now(place)).strip()
 
     # --- what has changed ---------------------------------------------------------------------
 
@@ -669,15 +669,15 @@ class Window:
         )
 
     def _tell_place(self) -> None:
-        n = len(self.guide.places)
+        n = len(self.guide.locations)
         place = self.place
         if place is None:
             self.panel.show_line("place", f"{n} places to look at, the worst first")
             return
         ids = tuple(now or was for now, was in zip(self._ids_now(place), place.ids, strict=True))
-        words = place.words(ids)
-        if place.row is not None:  # its direction may have been swapped
-            words = f"{self._named(place.row)} {place.reason}"
+        words = place.describe(ids)
+        if place.synapse_row is not None:  # its direction may have been swapped
+            words = f"{self._named(place.synapse_row)} {place.reason}"
         done = " ✓" if self._settled(place) else ""
         self.panel.show_line("place", f"<b>place {self._at + 1} of {n}{done}:</b> {words}")
 

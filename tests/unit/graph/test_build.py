@@ -13,7 +13,7 @@ from connectome.graph.build import (
     CONTACT_COLUMNS,
     EDGE_COLUMNS,
     NODE_COLUMNS,
-    annotated,
+    annotate_graph,
     build_graph,
     close_gaps,
     contact_table,
@@ -128,7 +128,7 @@ def test_without_direction_both_ways_are_summed_under_the_lower_id():
     graph = build_graph(SYNAPSES, UNDIRECTED)
     assert not graph.is_directed()
     assert graph.edges[3, 1] == {"n_synapses": 2, "weight": 0.875, "mean_score": 0.4375}
-    assert not annotated(graph, node_table(graph)).is_directed()
+    assert not annotate_graph(graph, node_table(graph)).is_directed()
 
 
 @given(tables, st.integers(0, 2**32 - 1))
@@ -338,7 +338,7 @@ def test_neurites_are_described_as_far_as_they_are_known():
 
 def test_an_annotated_graph_bears_plain_numbers_and_no_gaps():
     graph = build_graph(SYNAPSES.assign(z=1, y=2, x=3), contacts=CONTACTS)
-    described = annotated(graph, node_table(graph, KNOWN, CONTACTS))
+    described = annotate_graph(graph, node_table(graph, KNOWN, CONTACTS))
     assert described.nodes[1]["n_sections"] == 9
     assert "n_sections" not in described.nodes[3]
     borne = [attributes for _, attributes in described.nodes(data=True)]

@@ -6,7 +6,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from connectome.graph.node_layout import graph_layout
+from connectome.graph.node_layout import layout_graph
 
 
 def random_edges(count, edges, seed=0):
@@ -23,7 +23,7 @@ def star(leaves):
 @pytest.mark.parametrize("count, edges", [(20, 44), (280, 700), (2000, 3200)])
 def test_partners_lie_nearer_than_strangers(count, edges):
     pre, post = random_edges(count, edges)
-    place = graph_layout(pre, post, count)
+    place = layout_graph(pre, post, count)
     strangers = np.random.default_rng(1).integers(0, count, (2, 2000))
 
     def usual(one, other):
@@ -38,7 +38,7 @@ def test_partners_lie_nearer_than_strangers(count, edges):
     ids=["small", "large", "star"],
 )
 def test_no_two_neurites_coincide(pre, post, count):
-    distance, _ = cKDTree(graph_layout(pre, post, count)).query(graph_layout(pre, post, count), k=2)
+    distance, _ = cKDTree(layout_graph(pre, post, count)).query(layout_graph(pre, post, count), k=2)
     assert np.isfinite(distance).all()
     assert distance[:, 1].min() > 0.02
     assert np.median(distance[:, 1]) > 0.2
@@ -46,7 +46,7 @@ def test_no_two_neurites_coincide(pre, post, count):
 
 def test_components_do_not_overlap():
     pre, post = random_edges(400, 260, seed=3)
-    place = graph_layout(pre, post, 400)
+    place = layout_graph(pre, post, 400)
     _, component = connected_components(
         coo_array((np.ones(len(pre)), (pre, post)), (400, 400)), directed=False
     )
@@ -59,17 +59,17 @@ def test_components_do_not_overlap():
 def test_outliers_do_not_shrink_the_rest():
     pre, post = random_edges(300, 900)
     tail = np.arange(299, 340)  # a long chain hangs on
-    place = graph_layout(np.append(pre, tail[:-1]), np.append(post, tail[1:]), 340)
+    place = layout_graph(np.append(pre, tail[:-1]), np.append(post, tail[1:]), 340)
     far = np.linalg.norm(place - np.median(place, axis=0), axis=1)
     assert far.max() < 6 * np.median(far)
 
 
 def test_the_same_graph_gets_the_same_layout():
     pre, post = random_edges(700, 1200)
-    np.testing.assert_array_equal(graph_layout(pre, post, 700), graph_layout(pre, post, 700))
+    np.testing.assert_array_equal(layout_graph(pre, post, 700), layout_graph(pre, post, 700))
 
 
 def test_nodes_without_edges_get_a_place_each():
     none = np.empty(0, int)
-    assert len(np.unique(graph_layout(none, none, 30), axis=0)) == 30
-    assert graph_layout(none, none, 1).shape == (1, 2)
+    assert len(np.unique(layout_graph(none, none, 30), axis=0)) == 30
+    assert layout_graph(none, none, 1).shape == (1, 2)

@@ -11,8 +11,8 @@ from networkx.algorithms.triads import TRIAD_NAMES
 
 from connectome.figures.comparison import CONNECTED_TRIADS as DRAWN_TRIADS
 from connectome.graph.formats import read_graph
-from connectome.graph.null_models import rewired
-from connectome.graph.topology import CONNECTED_TRIADS, topology
+from connectome.graph.null_models import rewire
+from connectome.graph.topology import CONNECTED_TRIADS, measure_topology
 
 
 @st.composite
@@ -32,12 +32,12 @@ def from_matrix(there, rng):
 
 
 def measured(graph, n_random=0, column="value"):
-    return topology(graph, n_random).table.set_index(["group", "measure"])[column]
+    return measure_topology(graph, n_random).table.set_index(["group", "measure"])[column]
 
 
 @given(graphs())
 def test_measures_are_those_of_networkx(graph):
-    found = topology(graph, 0)
+    found = measure_topology(graph, 0)
     value = found.table.set_index(["group", "measure"]).value
     loops = list(nx.selfloop_edges(graph))
     assert value["size", "connections with itself"] == len(loops)
@@ -58,7 +58,7 @@ def test_measures_are_those_of_networkx(graph):
 @given(graphs())
 def test_without_direction_measures_are_those_of_networkx(graph):
     plain = graph.to_undirected()
-    found = topology(plain, 2)
+    found = measure_topology(plain, 2)
     value = found.table.set_index(["group", "measure"]).value
     plain.remove_edges_from(list(nx.selfloop_edges(plain)))
     assert value["size", "connections"] == plain.number_of_edges()
@@ -77,7 +77,7 @@ def test_without_direction_measures_are_those_of_networkx(graph):
 def test_without_direction_nothing_is_said_that_asks_for_it():
     graph = nx.karate_club_graph()
     nx.set_edge_attributes(graph, 1, "n_synapses")
-    table = topology(graph, 5).table.set_index(["group", "measure"])
+    table = measure_topology(graph, 5).table.set_index(["group", "measure"])
     asking = [("size", "largest component, strong"), ("reciprocity", "share of connections")]
     asking += [("triads", name) for name in TRIAD_NAMES]
     assert table.loc[asking].isna().all(axis=None)
@@ -86,7 +86,7 @@ def test_without_direction_nothing_is_said_that_asks_for_it():
 
 @given(graphs())
 def test_degrees_and_weights_are_those_of_networkx(graph):
-    found = topology(graph, 0).distributions
+    found = measure_topology(graph, 0).distributions
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     assert found["in_degree"].tolist() == [d for _, d in graph.in_degree()]
     assert found["out_degree"].tolist() == [d for _, d in graph.out_degree()]
@@ -119,7 +119,7 @@ def test_random_graphs_keep_what_they_promise(graph, keep_reciprocal, seed):
     rng = np.random.default_rng(seed)
     new = nx.DiGraph()
     new.add_nodes_from(map(int, graph))
-    edges = np.transpose(rewired(pre, post, len(graph), rng, keep_reciprocal)).tolist()
+    edges = np.transpose(rewire(pre, post, len(graph), rng, keep_reciprocal)).tolist()
     new.add_edges_from(edges)
     assert new.number_of_edges() == graph.number_of_edges() == len(edges)
     assert nx.number_of_selfloops(new) == 0
@@ -145,7 +145,7 @@ def test_every_random_graph_is_as_likely_as_any_other(keep_reciprocal, pre, post
     rng = np.random.default_rng(1)
     seen = Counter()
     for _ in range(600):
-        edges = rewired(np.array(pre), np.array(post), 8, rng, keep_reciprocal)
+        edges = rewire(np.array(pre), np.array(post), 8, rng, keep_reciprocal)
         seen[tuple(sorted(map(tuple, np.transpose(edges).tolist())))] += 1
     chi2 = sum((n - 600 / possible) ** 2 / (600 / possible) for n in seen.values())
     assert len(seen) == possible
@@ -155,7 +155,7 @@ def test_every_random_graph_is_as_likely_as_any_other(keep_reciprocal, pre, post
 
 def test_chance_is_that_of_the_seed():
     graph = from_matrix(np.random.default_rng(3).random((30, 30)) < 0.2, np.random.default_rng(4))
-    first, again, other = (topology(graph, 5, seed).table for seed in (0, 0, 1))
+    first, again, other = (measure_topology(graph, 5, seed).table for seed in (0, 0, 1))
     assert first.equals(again)
     assert not first.equals(other)
 
@@ -174,11 +174,11 @@ def test_a_planted_rich_club_is_found_and_named():
     rng = np.random.default_rng(0)
     there = rng.random((200, 200)) < 0.01
     there[:12] |= rng.random((12, 200)) < 0.15
-    plain = topology(from_matrix(there, rng), 30)
+    plain = measure_topology(from_matrix(there, rng), 30)
     there[:12, :12] |= np.triu(np.ones((12, 12), bool), 1)
-    rich = topology(from_matrix(there, rng), 30)
-    assert set(rich.club) == set(map(str, range(12)))
-    assert not plain.club
+    rich = measure_topology(from_matrix(there, rng), 30)
+    assert set(rich.rich_club_members) == set(map(str, range(12)))
+    assert not plain.rich_club_members
 
 
 def test_a_random_graph_is_like_random_graphs():
@@ -190,9 +190,9 @@ def test_a_random_graph_is_like_random_graphs():
 
 
 def test_without_random_graphs_nothing_is_compared():
-    found = topology(nx.DiGraph([("a", "b", {"n_synapses": 1})]), 0)
+    found = measure_topology(nx.DiGraph([("a", "b", {"n_synapses": 1})]), 0)
     assert found.table[["random", "z"]].isna().all().all()
-    assert found.club == ()
+    assert found.rich_club_members == ()
 
 
 # --- real worms ---------------------------------------------------------------------------------
@@ -202,7 +202,8 @@ def test_without_random_graphs_nothing_is_compared():
 def worms(shared_data):
     folder = shared_data / "celegans_connectomes"
     return {
-        path.stem: topology(read_graph(path), 40) for path in sorted(folder.glob("dataset*.csv"))
+        path.stem: measure_topology(read_graph(path), 40)
+        for path in sorted(folder.glob("dataset*.csv"))
     }
 
 
@@ -226,7 +227,7 @@ def test_real_worms_are_built_as_the_literature_says(worms):
         # Towlson et al. (2013): the well connected are well connected to each other.
         assert value["rich_club", "normalised coefficient"] > 1.1
         assert z["rich_club", "normalised coefficient"] > 2
-        assert len(worm.club) >= 10
+        assert len(worm.rich_club_members) >= 10
 
 
 def test_the_brain_grows_as_witvliet_and_others_found(worms):
@@ -238,4 +239,6 @@ def test_the_brain_grows_as_witvliet_and_others_found(worms):
     measure = ("synapses_per_connection", "mean")
     assert adult[measure] == pytest.approx(7901 / 2149)
     assert adult[measure] > 1.5 * young[measure]
-    assert {"AIBL", "AIBR", "AVAL", "AVEL", "RIAL", "RIAR"} <= set(worms["dataset8"].club)
+    assert {"AIBL", "AIBR", "AVAL", "AVEL", "RIAL", "RIAR"} <= set(
+        worms["dataset8"].rich_club_members
+    )

@@ -11,8 +11,8 @@ from connectome.core.params import SynapseParams
 from connectome.evaluate import synapse_scores
 from connectome.phantom.neuropil import make_phantom
 from connectome.preprocess import find_tissue, preprocess
-from connectome.synapses.candidates import COLUMNS, find_synapses
-from connectome.synapses.scoring import default_judge
+from connectome.synapses.candidates import COLUMNS, detect_synapses
+from connectome.synapses.scoring import default_classifier
 
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (9, 96, 96)
@@ -38,7 +38,7 @@ def put_density(image, place, radius_nm=30, depth_nm=45, grey=0.05):
 
 
 def find(image, labels=PAIR, **options):
-    return find_synapses(image, labels, SIZE, **options)
+    return detect_synapses(image, labels, SIZE, **options)
 
 
 def at(row):
@@ -158,7 +158,7 @@ def test_damaged_sections_are_not_searched():
     image = neuropil()
     image[4] = put_density(neuropil(), (4, 40, 44), depth_nm=10)[4]
     assert find(image, params=EVERY).z[0] == 4
-    assert 4 not in find(image, damaged=[4], params=EVERY).z.tolist()
+    assert 4 not in find(image, damaged_sections=[4], params=EVERY).z.tolist()
 
 
 def test_what_is_seen_in_one_thick_section_only_is_no_synapse():
@@ -172,7 +172,7 @@ def test_what_a_damaged_section_shows_does_not_matter_to_its_neighbours(side):
     folded, elsewhere = image.copy(), PAIR.copy()
     folded[(4, *side)] = 0
     elsewhere[(4, *side)] = LEFT
-    plain, same = find(image, damaged=[4]), find(folded, elsewhere, damaged=[4])
+    plain, same = find(image, damaged_sections=[4]), find(folded, elsewhere, damaged_sections=[4])
     assert len(plain)
     pd.testing.assert_frame_equal(plain, same)
 
@@ -237,7 +237,7 @@ def registered():
 
 def test_most_synapses_of_the_phantom_are_found_on_its_true_labels(registered):
     image, labels, true, damaged = registered
-    table = find(image, labels, damaged=damaged)
+    table = find(image, labels, damaged_sections=damaged)
     score = synapse_scores(table, true, SIZE, (labels, labels))["200"]
     assert score["recall"] >= 0.7
     assert score["precision"] >= 0.7
@@ -248,14 +248,14 @@ def test_most_synapses_of_the_phantom_are_found_on_its_true_labels(registered):
 def test_the_likelier_candidates_are_the_better_ones(registered):
     image, labels, true, damaged = registered
     everything = find(
-        image, labels, damaged=damaged, params=replace(SynapseParams(), least_score=0)
+        image, labels, damaged_sections=damaged, params=replace(SynapseParams(), least_score=0)
     )
     likely = everything[everything.score >= 0.5]
     precision = [
         synapse_scores(table, true, SIZE)["200"]["precision"] for table in (likely, everything)
     ]
     assert precision[0] > precision[1] + 0.2
-    assert len(find(image, labels, damaged=damaged)) < len(everything)
+    assert len(find(image, labels, damaged_sections=damaged)) < len(everything)
 
 
 # --- what is told of a candidate ----------------------------------------------------------------
@@ -295,14 +295,14 @@ def test_a_mitochondrion_beside_it_makes_a_candidate_less_likely():
 
 def test_another_judge_gives_other_scores():
     image = put_density(neuropil(), (4, 40, 44))
-    doubtful = replace(default_judge(), bias=default_judge().bias - 200)
+    doubtful = replace(default_classifier(), bias=default_classifier().bias - 200)
     assert len(find(image)) == 1
-    assert find(image, judge=doubtful).empty
+    assert find(image, classifier=doubtful).empty
 
 
 def test_fine_pixels_give_the_same_place():
     image = put_density(neuropil(), (4, 40, 44))
-    fine = find_synapses(
+    fine = detect_synapses(
         image.repeat(2, 1).repeat(2, 2), PAIR.repeat(2, 1).repeat(2, 2), (30.0, 4.0, 4.0)
     )
     row, plain = fine.iloc[0], find(image).iloc[0]

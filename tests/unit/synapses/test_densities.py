@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from connectome.core.params import SynapseParams
-from connectome.synapses.densities import find_densities, look
+from connectome.synapses.densities import compute_density_maps, find_densities
 
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (9, 96, 96)
@@ -28,7 +28,7 @@ def put(image, place, radius_nm=30, depth_nm=30, grey=0.05):
 
 
 def sight(image, labels=PAIR, size=SIZE, damaged=()):
-    return look(image, labels, size, damaged)
+    return compute_density_maps(image, labels, size, damaged)
 
 
 def test_cytoplasm_is_0_and_membrane_is_1_however_they_are_stained():
@@ -57,21 +57,21 @@ def test_a_synapse_is_not_its_own_measure():
 
 
 def test_flat_sections_show_nothing():
-    assert not sight(np.full(SHAPE, 0.5, np.float32)).density.any()
+    assert not sight(np.full(SHAPE, 0.5, np.float32)).smoothed_darkness.any()
 
 
 def test_there_is_no_density_where_there_is_no_boundary():
     seen = sight(put(neuropil(), (4, 48, 20)))
-    assert not seen.density[:, :, :38].any()
-    assert seen.distance[4, 48, 20] > 200
+    assert not seen.smoothed_darkness[:, :, :38].any()
+    assert seen.boundary_distance[4, 48, 20] > 200
 
 
 def test_what_damaged_sections_show_is_not_seen():
     image = put(neuropil(), (4, 40, 44), depth_nm=10)
     seen = sight(image, damaged=[4])
-    assert not seen.density[4].any()
+    assert not seen.smoothed_darkness[4].any()
     assert not seen.labels[4].any()
-    assert not [d for d in find_densities(seen) if d.height > 1.3]
+    assert not [d for d in find_densities(seen) if d.peak_darkness > 1.3]
 
 
 @pytest.mark.parametrize("fine", [4.0, 2.0])
@@ -82,9 +82,9 @@ def test_fine_pixels_are_averaged_and_places_stay(fine):
     seen = sight(image, labels, (30.0, fine, fine))
     assert seen.binning == times
     assert seen.voxel_size == SIZE
-    assert seen.density.shape == SHAPE
+    assert seen.smoothed_darkness.shape == SHAPE
     best = find_densities(seen)[0]
-    assert np.abs(best.middle - (4, 40, 44)).max() <= 2
+    assert np.abs(best.central_voxel - (4, 40, 44)).max() <= 2
 
 
 def test_a_core_is_connected_and_no_lighter_than_a_share_of_its_peak():
@@ -96,8 +96,8 @@ def test_a_core_is_connected_and_no_lighter_than_a_share_of_its_peak():
     for density in found:
         at = tuple(density.voxels.T)
         taken[at] += 1
-        assert seen.density[at].min() >= params.core_share * density.height
-        assert seen.density[at].max() == pytest.approx(density.height)
+        assert seen.smoothed_darkness[at].min() >= params.core_share * density.peak_darkness
+        assert seen.smoothed_darkness[at].max() == pytest.approx(density.peak_darkness)
     assert taken.max() == 1
 
 
@@ -123,6 +123,6 @@ def test_nothing_is_larger_than_the_largest():
 
 def test_densities_come_by_falling_height():
     image = put(put(neuropil(), (4, 24, 44), grey=0.2), (4, 72, 44), grey=0.0)
-    heights = [density.height for density in find_densities(sight(image))]
+    heights = [density.peak_darkness for density in find_densities(sight(image))]
     assert len(heights) == 2
     assert heights == sorted(heights, reverse=True)

@@ -39,7 +39,7 @@ def synapses_of(*scores):
 
 
 def ranked(segments=NOTHING, log=NOTHING, synapses=NOTHING, **options):
-    return focused_proofreading.ranked_places(segments, log, synapses, SHAPE, VOXEL, **options)
+    return focused_proofreading.rank_locations(segments, log, synapses, SHAPE, VOXEL, **options)
 
 
 def test_what_weighs_is_doubt_times_the_volume_at_stake():
@@ -47,7 +47,7 @@ def test_what_weighs_is_doubt_times_the_volume_at_stake():
     unsure_but_small = contact((8, 90, 90), doubt=0.9, volume=1.0, neurite=2)
     places = ranked(log=log_of(unsure_but_small, sure_but_large))
     assert [place.ids for place in places] == [(1,), (2,)]
-    assert places[0].weight == pytest.approx(1.8)
+    assert places[0].expected_error_um3 == pytest.approx(1.8)
 
 
 def test_a_join_and_a_pair_left_apart_are_told_in_words():
@@ -58,16 +58,18 @@ def test_a_join_and_a_pair_left_apart_are_told_in_words():
     join, apart = ranked(log=log)
     assert join.kind, apart.kind == ("join", "apart")
     assert (
-        join.words()
+        join.describe()
         == "12 may hold two neurites, joined here through a boundary of 0.31 (doubt 0.80)"
     )
-    assert apart.words().startswith("12 and 40 may be one neurite, left apart here")
-    assert apart.words((12, 41)).startswith("12 and 41 may be one neurite")
+    assert apart.describe().startswith("12 and 40 may be one neurite, left apart here")
+    assert apart.describe((12, 41)).startswith("12 and 41 may be one neurite")
 
 
 def test_the_join_of_a_mitochondrion_is_told_as_one():
     (place,) = ranked(log=log_of(contact((1, 10, 10), neurite=12, reason="organelle")))
-    assert place.words() == "12 may hold two neurites, joined here as a mitochondrion (doubt 0.50)"
+    assert (
+        place.describe() == "12 may hold two neurites, joined here as a mitochondrion (doubt 0.50)"
+    )
 
 
 def test_no_two_places_are_seen_in_one_look():
@@ -93,8 +95,10 @@ def test_places_are_apart_inside_the_stack_sorted_and_the_same_every_time(rows):
     assert np.all(points >= 0)
     assert np.all(points < SHAPE)
     away = np.linalg.norm((points[:, None] - points[None]) * VOXEL, axis=2)
-    assert not np.any(away[np.triu_indices(len(points), 1)] <= focused_proofreading.APART_NM)
-    weights = [place.weight for place in places]
+    assert not np.any(
+        away[np.triu_indices(len(points), 1)] <= focused_proofreading.MIN_SEPARATION_NM
+    )
+    weights = [place.expected_error_um3 for place in places]
     assert weights == sorted(weights, reverse=True)
 
 
@@ -103,22 +107,26 @@ def test_a_doubtful_neurite_takes_its_reason_from_its_worst_contact():
     row = {"id": 7, "doubt": 0.5, "volume_um3": 8.0, "reason": "may hold two neurites"}
     segments = segments_of(row | {"doubt_z": 3.0, "doubt_y": 30.0, "doubt_x": 30.0})
     (place,) = ranked(segments, log)
-    assert place.weight == 4.0
+    assert place.expected_error_um3 == 4.0
     assert "joined here" in place.reason
     (alone,) = ranked(segments)
-    assert alone.words() == "7 may hold two neurites"
+    assert alone.describe() == "7 may hold two neurites"
 
 
 def test_of_synapses_those_of_middling_score_are_doubtful():
-    places = ranked(synapses=synapses_of(0.9, 0.8, 0.5, 0.2, 0.1), most=1)
-    assert [(place.row, place.kind, place.ids) for place in places] == [(2, "synapse", (1, 2))]
-    assert places[0].words() == "synapse 1 → 2 has a middling score (0.50)"
+    places = ranked(synapses=synapses_of(0.9, 0.8, 0.5, 0.2, 0.1), max_locations=1)
+    assert [(place.synapse_row, place.kind, place.ids) for place in places] == [
+        (2, "synapse", (1, 2))
+    ]
+    assert places[0].describe() == "synapse 1 → 2 has a middling score (0.50)"
 
 
 def test_a_draft_nobody_rated_has_no_places():
     watershed = segments_of({"id": 1, "volume_um3": 1.0, "doubt": np.nan, "reason": ""})
     assert ranked(watershed) == []
-    assert not focused_proofreading.doubt_map(np.ones(SHAPE, int), watershed, NOTHING, VOXEL).any()
+    assert not focused_proofreading.uncertainty_map(
+        np.ones(SHAPE, int), watershed, NOTHING, VOXEL
+    ).any()
 
 
 def test_the_map_has_the_doubt_of_neurites_and_peaks_at_their_contacts():
@@ -126,7 +134,7 @@ def test_the_map_has_the_doubt_of_neurites_and_peaks_at_their_contacts():
     labels[:, :, 50:] = 2
     segments = segments_of({"id": 1, "doubt": 0.2}, {"id": 2, "doubt": 0.1})
     log = log_of(contact((5, 50, 49.5), doubt=0.9, joined=False, neurite=1, other=2))
-    doubt = focused_proofreading.doubt_map(labels, segments, log, VOXEL)
+    doubt = focused_proofreading.uncertainty_map(labels, segments, log, VOXEL)
     assert doubt.dtype == np.float16
     assert doubt[0, 0, 0] == np.float16(0.2)
     assert doubt[0, 0, 99] == np.float16(0.1)
@@ -137,7 +145,7 @@ def test_the_map_has_the_doubt_of_neurites_and_peaks_at_their_contacts():
 def test_the_map_peaks_only_within_the_neurites_a_contact_is_about():
     labels = np.ones(SHAPE, np.int32)
     labels[:, :, 50:] = 2
-    doubt = focused_proofreading.doubt_map(
+    doubt = focused_proofreading.uncertainty_map(
         labels, NOTHING, log_of(contact((5, 50, 49.5), 0.9, neurite=1)), VOXEL
     )
     assert doubt[5, 50, 49] > 0.8
@@ -148,7 +156,7 @@ def test_a_contact_at_a_corner_and_ids_beyond_the_tables_do_no_harm():
     labels = np.full(SHAPE, 99, np.int32)
     log = log_of(contact((0, 0, 0), neurite=99), contact((9, 99, 99), neurite=99))
     assert (
-        focused_proofreading.doubt_map(
+        focused_proofreading.uncertainty_map(
             labels, segments_of({"id": 1, "doubt": 0.2}), log, VOXEL
         ).max()
         > 0
@@ -158,7 +166,7 @@ def test_a_contact_at_a_corner_and_ids_beyond_the_tables_do_no_harm():
 def test_sections_to_teach_are_doubtful_and_far_apart():
     doubt = np.zeros((40, 4, 4))
     doubt[[5, 6, 14, 33]] = 1.0
-    sections = focused_proofreading.teaching_sections(doubt, np.ones(doubt.shape, bool), 4)
+    sections = focused_proofreading.choose_training_sections(doubt, np.ones(doubt.shape, bool), 4)
     assert sections[0] == 5
     assert sections[1] == 14
     assert sections[3] == 33
@@ -169,8 +177,12 @@ def test_damaged_and_blank_sections_teach_nothing():
     doubt, tissue = np.zeros((8, 4, 4)), np.ones((8, 4, 4), bool)
     doubt[2:4] = 1.0
     tissue[3, 1:] = False
-    assert 2 not in focused_proofreading.teaching_sections(doubt, tissue, 8, damaged=[2])
-    assert focused_proofreading.teaching_sections(doubt, tissue, 8, damaged=[2]) == (
+    assert 2 not in focused_proofreading.choose_training_sections(
+        doubt, tissue, 8, damaged_sections=[2]
+    )
+    assert focused_proofreading.choose_training_sections(
+        doubt, tissue, 8, damaged_sections=[2]
+    ) == (
         0,
         1,
         4,
@@ -178,19 +190,19 @@ def test_damaged_and_blank_sections_teach_nothing():
         6,
         7,
     )
-    assert focused_proofreading.teaching_sections(doubt, np.zeros_like(tissue), 4) == ()
+    assert focused_proofreading.choose_training_sections(doubt, np.zeros_like(tissue), 4) == ()
 
 
 def test_ids_are_followed_through_merges_and_splits():
     before = np.ones(SHAPE, np.int32)
     before[:, :, 50:] = 2
-    place = focused_proofreading.Place(5, 50, 50, "apart", (1, 2), "", 1.0)
-    assert focused_proofreading.ids_now(place, before, before, VOXEL) == (1, 2)
+    place = focused_proofreading.Location(5, 50, 50, "apart", (1, 2), "", 1.0)
+    assert focused_proofreading.current_ids(place, before, before, VOXEL) == (1, 2)
     after = before.copy()
     after[before == 2] = 1
-    assert focused_proofreading.ids_now(place, before, after, VOXEL) == (1, 1)
+    assert focused_proofreading.current_ids(place, before, after, VOXEL) == (1, 1)
     after[before == 2] = 0
-    assert focused_proofreading.ids_now(place, before, after, VOXEL) == (1, 0)
+    assert focused_proofreading.current_ids(place, before, after, VOXEL) == (1, 0)
 
 
 def test_real_tables_give_places_of_every_kind(shared_data, tmp_path):
@@ -207,5 +219,5 @@ def test_real_tables_give_places_of_every_kind(shared_data, tmp_path):
         pd.read_csv(tmp_path / "out" / name)
         for name in (paths.SEGMENTS, paths.MERGE_LOG, paths.SYNAPSES)
     ]
-    places = focused_proofreading.ranked_places(*tables, (12, 200, 256), (50.0, 4.0, 4.0))
+    places = focused_proofreading.rank_locations(*tables, (12, 200, 256), (50.0, 4.0, 4.0))
     assert {"join", "apart"} <= {place.kind for place in places}

@@ -6,7 +6,7 @@ from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import Volume
 from connectome.io import paths
 from connectome.io.draft import read_draft
-from connectome.triage.queue import make_guide
+from connectome.triage.queue import build_queue
 
 SHAPE = (8, 20, 20)
 NO_SYNAPSES = pd.DataFrame()
@@ -34,26 +34,26 @@ def rate(draft):
 
 def test_places_come_from_the_tables_of_the_run(draft):
     rate(draft)
-    (place,) = make_guide(draft, NO_SYNAPSES).places
+    (place,) = build_queue(draft, NO_SYNAPSES).locations
     assert (place.z, place.y, place.x) == (5, 3, 4)
-    assert place.words() == "1 may hold two neurites"
+    assert place.describe() == "1 may hold two neurites"
 
 
 def test_a_draft_without_tables_has_sections_but_no_places(draft):
-    guide = make_guide(draft, NO_SYNAPSES)
-    assert guide.places == []
+    guide = build_queue(draft, NO_SYNAPSES)
+    assert guide.locations == []
     assert len(guide.sections) == 4
     assert 2 not in guide.sections  # damaged
 
 
 def test_as_many_sections_as_asked_or_those_that_were_chosen(draft):
-    assert len(make_guide(draft, NO_SYNAPSES, n_sections=2).sections) == 2
-    assert make_guide(draft, NO_SYNAPSES, [7, 2, 7]).sections == (2, 7)
+    assert len(build_queue(draft, NO_SYNAPSES, n_sections=2).sections) == 2
+    assert build_queue(draft, NO_SYNAPSES, [7, 2, 7]).sections == (2, 7)
 
 
 def test_a_section_beyond_the_stack_is_refused(draft):
     with pytest.raises(UsageError, match="no section 8"):
-        make_guide(draft, NO_SYNAPSES, [3, 8])
+        build_queue(draft, NO_SYNAPSES, [3, 8])
 
 
 def test_a_neurite_without_doubt_needs_no_place_of_doubt(draft):
@@ -61,14 +61,14 @@ def test_a_neurite_without_doubt_needs_no_place_of_doubt(draft):
     path = draft.outdir / paths.SEGMENTS
     table = pd.read_csv(path).assign(doubt=0.0, doubt_z=float("nan"))
     table.to_csv(path, index=False)
-    assert make_guide(draft, NO_SYNAPSES).places == []
+    assert build_queue(draft, NO_SYNAPSES).locations == []
 
 
 def test_neurites_that_the_draft_does_not_have_are_passed_over(draft):
     rate(draft)
     path = draft.outdir / paths.SEGMENTS
     pd.read_csv(path).assign(id=-4).to_csv(path, index=False)
-    assert make_guide(draft, NO_SYNAPSES).places == []
+    assert build_queue(draft, NO_SYNAPSES).locations == []
 
 
 SEGMENT = "id,doubt,volume_um3,reason,doubt_z,doubt_y,doubt_x\n"
@@ -95,6 +95,6 @@ def test_a_damaged_table_is_refused_with_a_way_out(draft, name, content, problem
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     with pytest.raises(DataError, match=problem) as error:
-        make_guide(draft, NO_SYNAPSES)
+        build_queue(draft, NO_SYNAPSES)
     assert str(path) in error.value.problem
     assert "move the file away" in error.value.remedy

@@ -14,9 +14,9 @@ from connectome.preprocess import find_tissue, preprocess
 from connectome.segment.supervoxels import segment_stack
 from connectome.stitch.agglomerate import stitch_pieces
 from connectome.triage.uncertainty import (
-    ENCLOSED_DOUBT,
-    LEAST_DOUBT,
+    ENCLOSURE_DOUBT,
     MERGE_COLUMNS,
+    MIN_DOUBT,
     SEGMENT_COLUMNS,
     merge_log,
     segment_table,
@@ -84,7 +84,7 @@ def test_what_lies_within_a_neurite_has_a_reason_of_its_own():
     labels, log, _ = described(pieces, probability, THIN)
     assert labels.max() == 1
     (row,) = log.itertuples()
-    assert (row.reason, row.strength, row.doubt) == ("enclosure", 0, ENCLOSED_DOUBT)
+    assert (row.reason, row.strength, row.doubt) == ("enclosure", 0, ENCLOSURE_DOUBT)
 
 
 def test_pairs_left_apart_follow_the_joins_and_the_faintest_membrane_comes_first():
@@ -132,7 +132,7 @@ def test_going_through_the_joins_again_gives_the_neurites(stack, voxel_size):
     assert groups.n_subsets == labels.max()
     assert log["doubt"].between(0, 1).all() and table["doubt"].between(0, 1).all()
     apart = log[~log["joined"]]
-    assert (apart["doubt"] >= LEAST_DOUBT).all()
+    assert (apart["doubt"] >= MIN_DOUBT).all()
     assert (apart["neurite"] < apart["other"]).all()
 
 
