@@ -198,7 +198,7 @@ def _config(args) -> RunConfig:
     return RunConfig(
         source=source,
         outdir=args.outdir,
-        fall_back=args.dataset is None,
+        fall_back_to_phantom=args.dataset is None,
         simulate_sigma_px=args.simulate_misalignment,
         align=not args.no_align,
         segmentation=args.segmentation,

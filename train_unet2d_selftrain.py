@@ -95,7 +95,7 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
     Training that begins anew leaves an old checkpoint where it is until it has one of its own.
     """
     from connectome import evaluate
-    from connectome.core.volume import thin_sections
+    from connectome.core.volume import has_thin_sections
     from connectome.io import model_files
     from connectome.refine import selftrain
     from connectome.refine.data import usable
@@ -118,7 +118,7 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
             console.say(f"nothing is learned from proofread sections that {EMPTY}: {which}")
     going_on = checkpoint.exists() and not anew
     kept = _kept(checkpoint) if going_on else None
-    start = weights_path(STARTS[thin_sections(material.voxel_size)])
+    start = weights_path(STARTS[has_thin_sections(material.voxel_size)])
     weights = model_files.read_model(start, config.kind)[1]
     company = selftrain.Company(voi, console.say, console.bar, keep, kept)
     training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
@@ -153,10 +153,10 @@ def _check_proofread(draft, proofread) -> None:
     if proofread and not usable(proofread, draft.damaged):
         which = " ".join(map(str, proofread.sections))
         raise DataError(
-            f"all proofread sections {EMPTY}: {which} of {draft.outdir / paths.CORRECTED}",
+            f"all proofread sections {EMPTY}: {which} of {draft.outdir / paths.CORRECTED_LABELS}",
             "the U-Net cannot learn from them, nor be judged by them",
             f"napari_proofread.py, and mark another section as proofread; or take these out of"
-            f" {draft.outdir / paths.PROOFREAD}",
+            f" {draft.outdir / paths.PROOFREAD_SECTIONS}",
         )
 
 

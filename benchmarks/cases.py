@@ -181,10 +181,10 @@ def run_reference_to_neurites(case: Case, outdir: Path) -> None:
     even = poc_reference.preprocess(np.load(case.folder / "source.npy"))
     aligned, shifts = poc_reference.align(even)
     labels = poc_reference.stitch(poc_reference.segment(aligned))
-    for name in (paths.LABELS, paths.SHIFTS):
+    for name in (paths.LABELS, paths.ALIGNMENT):
         (outdir / name).parent.mkdir(parents=True, exist_ok=True)
     np.save(outdir / paths.LABELS, labels)
-    paths.write_json(outdir / paths.SHIFTS, {"shifts": shifts.tolist()})
+    paths.write_json(outdir / paths.ALIGNMENT, {"shifts": shifts.tolist()})
 
 
 def run_ours(case: Case, outdir: Path, *flags: str) -> Measured:
@@ -192,7 +192,7 @@ def run_ours(case: Case, outdir: Path, *flags: str) -> Measured:
     script = str(ROOT / "run_pipeline.py")
     command = [script, *case.flags, "--outdir", str(outdir), "--quiet", *flags]
     seconds, peak = measured(command)
-    stages = {stage.name: stage.seconds for stage in runlog.history(outdir)[-1].stages}
+    stages = {stage.name: stage.seconds for stage in runlog.read_history(outdir)[-1].stages}
     return Measured(stages, seconds, peak)
 
 
@@ -207,7 +207,7 @@ def measured(arguments: list[str]) -> tuple[float, float]:
         if process.returncode:
             said.seek(0)
             raise ConnectomeError(f"{Path(arguments[0]).name} failed", said.read()[-2000:].strip())
-    return seconds, runlog.peak_mb(usage)
+    return seconds, runlog.peak_memory_mb(usage)
 
 
 def aside(function, *arguments):
@@ -223,7 +223,7 @@ def applied(outdir: Path, with_trend: bool = False):
     """Read the (Z, 2) shifts that a program applied, or would have with the trend it left alone."""
     import numpy as np
 
-    table = json.loads((outdir / paths.SHIFTS).read_text())
+    table = json.loads((outdir / paths.ALIGNMENT).read_text())
     return np.asarray(table["shifts"]) + (np.asarray(table["trend"]) if with_trend else 0)
 
 
@@ -233,7 +233,7 @@ def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str 
 
     from connectome.align.estimate import apply_transforms
 
-    moves = json.loads((outdir / paths.SHIFTS).read_text())
+    moves = json.loads((outdir / paths.ALIGNMENT).read_text())
     with np.load(case.folder / "stack.npz") as archive:
         true = apply_transforms(
             archive[truth], moves["shifts"], order=0, matrices=moves.get("matrices")
@@ -289,7 +289,7 @@ def left_turned(original: Path, turned: Path, folder: Path) -> float:
     import numpy as np
 
     def angles(outdir):
-        matrices = json.loads((outdir / paths.SHIFTS).read_text()).get("matrices")
+        matrices = json.loads((outdir / paths.ALIGNMENT).read_text()).get("matrices")
         matrices = np.eye(2)[None] if matrices is None else np.asarray(matrices)
         return np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
 

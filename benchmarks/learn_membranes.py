@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from connectome import preprocess
 from connectome.cli import arguments
-from connectome.core.pyramid import halved
+from connectome.core.pyramid import downsample
 from connectome.io.paths import write_json
 from connectome.membranes import features, mlp, predict
 from connectome.phantom.neuropil import make_phantom
@@ -99,7 +99,7 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     even = preprocess.preprocess(em, tissue, voxel_size)
     image = features.standardised(even, tissue)
     if predict.fine_pixels(voxel_size):
-        image, tissue, labels = halved(image, (1, 2)), tissue[:, ::2, ::2], labels[:, ::2, ::2]
+        image, tissue, labels = downsample(image, (1, 2)), tissue[:, ::2, ::2], labels[:, ::2, ::2]
         voxel_size = (voxel_size[0], 2 * voxel_size[1], 2 * voxel_size[2])
     described = features.voxel_features(image, voxel_size, n_axes)[:, tissue]
     spread = described.std(axis=1, keepdims=True)

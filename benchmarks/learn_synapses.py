@@ -20,7 +20,7 @@ import numpy as np
 from cases import Case, aside, run_ours
 
 from connectome.cli import arguments
-from connectome.core.point_matching import match_points, named_elsewhere
+from connectome.core.point_matching import find_corresponding_ids, match_positions
 from connectome.io import paths
 from connectome.synapses import scoring
 
@@ -109,7 +109,7 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
 
     draft = read_draft(outdir)
     size = tuple(scale * length for length in draft.aligned.voxel_size)
-    params = SynapseParams(least_score=0.0)
+    params = SynapseParams(min_score=0.0)
     sight = densities.compute_density_maps(
         draft.aligned.data, draft.labels, size, draft.damaged, params
     )
@@ -124,13 +124,13 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
             rows.append(row)
             near.append(synapses.adjacent_neurites(around, sight.voxel_um3, params))
     table = pd.DataFrame(rows)
-    pairs = match_points(table[["z", "y", "x"]].to_numpy(float) * size, places, MATCH_NM)
+    pairs = match_positions(table[["z", "y", "x"]].to_numpy(float) * size, places, MATCH_NM)
     verdicts = np.zeros(len(table), bool)
     verdicts[pairs[:, 0]] = True
     choices = []
     for found, synapse in pairs:
         ids, place = [each.id for each in near[found]], table.loc[found, ["z", "y", "x"]]
-        names = named_elsewhere(ids, place, draft.labels, draft.truth.labels, size)
+        names = find_corresponding_ids(ids, place, draft.labels, draft.truth.labels, size)
         right = np.equal(names, true["pre_id"][synapse])
         if np.count_nonzero(right) == 1:  # neither lost nor split
             choices.append((scoring.presynaptic_features(near[found]), int(np.argmax(right))))

@@ -62,7 +62,7 @@ def write_draft(outdir: Path) -> None:
     }.items():
         paths.write_volume(outdir / name, Volume(data.astype(np.float16), (30, 8, 8)))
     paths.write_volume(outdir / paths.LABELS, Volume(labels, (30, 8, 8)))
-    paths.write_json(outdir / paths.SHIFTS, {"damaged_sections": []})
+    paths.write_json(outdir / paths.ALIGNMENT, {"damaged_sections": []})
     (z, y, x), n = np.random.default_rng(0).integers(0, np.array(SHAPE)[:, None], (3, 300)), 300
     places = pd.DataFrame({"z": z, "y": y, "x": x, "pre_id": [1] * n, "post_id": [2] * n})
     places.to_csv(outdir / paths.SYNAPSES, index=False)

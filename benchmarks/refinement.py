@@ -183,8 +183,8 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     sound = np.setdiff1d(np.arange(len(truth)), draft.damaged)
     wanted = (np.arange(n_sections) + 0.5) * len(truth) // n_sections
     chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
-    np.save(outdir / paths.CORRECTED, truth)
-    paths.write_json(outdir / paths.PROOFREAD, {"slices": chosen})
+    np.save(outdir / paths.CORRECTED_LABELS, truth)
+    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": chosen})
     place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
     found = segment_neurites(
         read_probability(draft), *place, proofread=read_proofread(draft)

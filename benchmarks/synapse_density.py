@@ -5,7 +5,7 @@
 For every table of ``FOLDER/celegans_connectomes`` the synapses within 1 µm of each one are counted,
 as in cutouts that somebody chose for its synapses; the median and the tenth and ninetieth
 percentile are printed, per µm³. Positions in the tables of Witvliet et al. (2021) are in nm.
-``SynapseParams.usual_per_um3`` is the mean of the medians of their four worms.
+``SynapseParams.typical_density_per_um3`` is the mean of the medians of their four worms.
 """
 
 from __future__ import annotations

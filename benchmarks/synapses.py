@@ -140,7 +140,9 @@ def reference_on_phantom(case: Case) -> float:
 
     from connectome.align.estimate import transform_points
 
-    shifts = np.array(json.loads((case.folder / "reference" / paths.SHIFTS).read_text())["shifts"])
+    shifts = np.array(
+        json.loads((case.folder / "reference" / paths.ALIGNMENT).read_text())["shifts"]
+    )
     true = pd.read_csv(case.folder / "synapses.csv")[["z", "y", "x"]].to_numpy(float)
     return f1(reference_places(case), transform_points(true, shifts), voxel_size(case))
 
@@ -233,7 +235,7 @@ def everything(draft, judge=None):
     from connectome.core.params import SynapseParams
     from connectome.synapses.candidates import detect_synapses
 
-    params = replace(SynapseParams(), least_score=0.0)
+    params = replace(SynapseParams(), min_score=0.0)
     place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
     return detect_synapses(*place, params, classifier=judge)
 
@@ -271,7 +273,7 @@ def taught(case: Case, true, marks: int = MARKS) -> float:
             accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
             judge = scoring.retrain_classifier(judge, learn, accepted) or judge
         likely = judge.score(rest) if judge.retrained else rest["score"]
-        kept = rest[likely >= SynapseParams().least_score]
+        kept = rest[likely >= SynapseParams().min_score]
         scores.append(f1(places(kept), true[side * (true[:, 2] - middle) <= 0], size))
     return statistics.mean(scores)
 
@@ -293,9 +295,9 @@ def matches(found, true, size):
     """Pair places (N, 3) and (M, 3), (z, y, x) in voxels, one to one."""
     import numpy as np
 
-    from connectome.core.point_matching import match_points
+    from connectome.core.point_matching import match_positions
 
-    return match_points(found * np.asarray(size), true * np.asarray(size), MATCH_NM)
+    return match_positions(found * np.asarray(size), true * np.asarray(size), MATCH_NM)
 
 
 def places(table):
@@ -319,7 +321,7 @@ def reference_places(case: Case):
     import poc_reference
 
     even = poc_reference.preprocess(np.load(case.folder / "source.npy"))
-    shifts = json.loads((case.folder / "reference" / paths.SHIFTS).read_text())["shifts"]
+    shifts = json.loads((case.folder / "reference" / paths.ALIGNMENT).read_text())["shifts"]
     aligned = poc_reference._shifted(even, np.array(shifts))
     labels = np.load(case.folder / "reference" / paths.LABELS)
     return places(poc_reference.find_synapses(aligned, labels))
@@ -342,7 +344,7 @@ def carried(path: Path, case: Case, program: str):
 
     from connectome.align.estimate import apply_transforms
 
-    moved = json.loads((case.folder / program / paths.SHIFTS).read_text())
+    moved = json.loads((case.folder / program / paths.ALIGNMENT).read_text())
     with np.load(path) as arrays:
         annotated = arrays["synapses"].astype(np.int32)
     return apply_transforms(annotated, np.array(moved["shifts"]), order=0)

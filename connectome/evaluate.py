@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from connectome.core.errors import DataError
-from connectome.core.point_matching import match_points, named_elsewhere
+from connectome.core.point_matching import find_corresponding_ids, match_positions
 
 MATCH_DISTANCES_NM = (100, 200, 400)
 
@@ -141,7 +141,7 @@ def synapse_scores(
     places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (found, truth)]
     scores = {}
     for limit in MATCH_DISTANCES_NM:
-        pairs = match_points(*places, limit)
+        pairs = match_positions(*places, limit)
         matched = len(pairs)
         perfect = float(len(found) == len(truth) == 0)
         precision = matched / len(found) if len(found) else perfect
@@ -164,7 +164,7 @@ def _partner_scores(found, truth, pairs, labels, voxel_size) -> dict[str, float]
     ):
         place = row["z"], row["y"], row["x"]
         ids = int(row["pre_id"]), int(row["post_id"])
-        pre, post = named_elsewhere(ids, place, *labels, voxel_size)
+        pre, post = find_corresponding_ids(ids, place, *labels, voxel_size)
         true_pre, true_posts = int(true["pre_id"]), str(true["post_ids"]).split(";")
         others = {pre, post} - {true_pre}
         partners.append(true_pre in (pre, post) and len(others & set(map(int, true_posts))) == 1)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.core.params import PreprocessParams
-from connectome.core.progress import Progress, map_stacks, silent
+from connectome.core.progress import Progress, ignore_progress, map_stacks
 from connectome.core.volume import in_plane_px
 
 # A section with less tissue than this, or less contrast than this share of what sections of the
@@ -68,7 +68,7 @@ def preprocess(
     voxel_size: tuple[float, float, float],
     params: PreprocessParams | None = None,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Smooth each section and equalise its contrast locally.
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from connectome.align.estimate import apply_transforms
-from connectome.core.colouring import NEIGHBOUR_NM, neurite_colours
+from connectome.core.colouring import NEIGHBOUR_DISTANCE_NM, colour_neurites
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 
@@ -157,12 +157,14 @@ def _colours(
     rows: list[list[_View]], voxel_size: tuple[float, float, float]
 ) -> list[list[np.ndarray]]:
     """Colour the neurites of all panels at once, so that one id has one colour everywhere."""
-    gap = int(np.ceil(NEIGHBOUR_NM / voxel_size[2])) + 1  # beyond it nothing is a neighbour
+    gap = (
+        int(np.ceil(NEIGHBOUR_DISTANCE_NM / voxel_size[2])) + 1
+    )  # beyond it nothing is a neighbour
     strips = []
     for row in rows:
         ids = [np.zeros(view.em.shape, int) if view.ids is None else view.ids for view in row]
         strips.append(np.concatenate([np.pad(each, ((0, 0), (0, gap))) for each in ids], axis=1))
-    coloured = neurite_colours(strips, voxel_size, len(page.NEURITE_COLOURS))
+    coloured = colour_neurites(strips, voxel_size, len(page.NEURITE_COLOURS))
     parts = [np.split(strip, len(row), axis=1) for strip, row in zip(coloured, rows, strict=True)]
     return [[part[:, :-gap] for part in row] for row in parts]
 

@@ -33,7 +33,7 @@ from connectome.align.translation import (
     tukey_window,
 )
 from connectome.core.params import AlignParams
-from connectome.core.progress import Progress, map_sections, map_stacks, silent
+from connectome.core.progress import Progress, ignore_progress, map_sections, map_stacks
 from connectome.core.volume import in_plane_px
 
 Pair = tuple[int, int]
@@ -107,7 +107,7 @@ def estimate_alignment(
     blank_sections: Sequence[int] = (),
     params: AlignParams | None = None,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Alignment:
     """Find the translation, or more, that takes the jitter from every section.
 
@@ -173,7 +173,7 @@ def apply_transforms(
     shifts: np.ndarray,
     order: int = 3,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     matrices: np.ndarray | None = None,
 ) -> np.ndarray:
     """Move every section by its shift, and turn and stretch it first if it has a matrix.
@@ -359,7 +359,9 @@ def _without_jumps(path: np.ndarray) -> np.ndarray:
     return path[0] + np.concatenate([np.zeros((1, path.shape[1])), np.cumsum(steps, axis=0)])
 
 
-def _registered(how: Callable, smooth, pairs, threads, progress=silent) -> dict[Pair, PairShift]:
+def _registered(
+    how: Callable, smooth, pairs, threads, progress=ignore_progress
+) -> dict[Pair, PairShift]:
     """Register pairs of sections."""
 
     def one(pair):
@@ -385,7 +387,11 @@ def _arm(shape) -> float:
 
 
 def _sound_sections(
-    smooth, usable, threads, progress: Progress = silent, how: Callable = register_translation
+    smooth,
+    usable,
+    threads,
+    progress: Progress = ignore_progress,
+    how: Callable = register_translation,
 ) -> tuple[list[int], dict[Pair, PairShift]]:
     """Link sound sections; leave out those that fit nowhere."""
     links = _registered(how, smooth, list(pairwise(usable)), threads, progress)

@@ -37,7 +37,7 @@ class Console:
         """Say how long the stages of a run took, and its peak memory."""
         parts = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in stages)
         total = sum(stage.seconds for stage in stages)
-        peak = max((stage.peak_mb or 0 for stage in stages), default=0)
+        peak = max((stage.peak_memory_mb or 0 for stage in stages), default=0)
         self.say(f"\n{total:.1f} s ({parts}); peak memory {peak:.0f} MB")
 
     @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-NEIGHBOUR_NM = 60.0  # profiles nearer than this, membrane and all, get different colours
+NEIGHBOUR_DISTANCE_NM = 60.0  # profiles nearer than this, membrane and all, get different colours
 
 
-def planes_in_colour(
+def colour_orthogonal_planes(
     labels: np.ndarray, z: int, voxel_size: tuple[float, float, float], count: int
 ) -> list[np.ndarray]:
     """Colour the three planes through a section's middle, alike for all figures that show them.
@@ -22,20 +22,20 @@ def planes_in_colour(
     z : int
         The section.
     voxel_size, count
-        As `neurite_colours` takes them.
+        As `colour_neurites` takes them.
 
     Returns
     -------
     list of three ndarray of int
-        As `neurite_colours` returns: the section (Y, X), then the planes (Z, X) and (Z, Y) through
+        As `colour_neurites` returns: the section (Y, X), then the planes (Z, X) and (Z, Y) through
         the middle.
     """
     _, ny, nx = labels.shape
     planes = [labels[z], labels[:, ny // 2], labels[:, :, nx // 2]]
-    return neurite_colours(planes, voxel_size, count)
+    return colour_neurites(planes, voxel_size, count)
 
 
-def neurite_colours(
+def colour_neurites(
     planes: Sequence[np.ndarray], voxel_size: tuple[float, float, float], count: int
 ) -> list[np.ndarray]:
     """Give each neurite one colour such that near neighbours in any of the planes differ.
@@ -71,12 +71,12 @@ def neurite_colours(
         [_near_pairs(plane, *nm) for plane, nm in zip(planes, pixels, strict=False)]
     )
     pairs = pairs[np.all(ids[pairs] != 0, axis=1)]
-    colour = apart(ids, pairs, count)
+    colour = colour_graph(ids, pairs, count)
     colour[ids == 0] = -1
     return [colour[plane] for plane in planes]
 
 
-def apart(ids: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
+def colour_graph(ids: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
     """Give each id a colour that its neighbours, as far as possible, do not have.
 
     Parameters
@@ -106,10 +106,10 @@ def apart(ids: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
 
 
 def _near_pairs(plane: np.ndarray, row_nm: float, column_nm: float) -> np.ndarray:
-    """Return the distinct pairs (N, 2) of values that come within `NEIGHBOUR_NM` of each other."""
+    """Return the distinct pairs (N, 2) of values within `NEIGHBOUR_DISTANCE_NM` of each other."""
     keys = [np.empty(0, dtype=np.int64)]
     for turned, pixel_nm in ((plane, row_nm), (plane.T, column_nm)):
-        reach = min(max(1, round(NEIGHBOUR_NM / pixel_nm)), len(turned) - 1)
+        reach = min(max(1, round(NEIGHBOUR_DISTANCE_NM / pixel_nm)), len(turned) - 1)
         # A few distances suffice: no profile is thinner than a quarter of the reach.
         for step in np.unique(np.linspace(1, reach, 4).astype(int)) if reach else ():
             one, other = turned[:-step], turned[step:]

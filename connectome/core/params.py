@@ -1,7 +1,7 @@
-"""Everything a run can be told: published presets, the run's request, each stage's parameters.
+"""Parameters of a run: published presets, the requested source and the parameters of each stage.
 
-Lengths are in nanometres (nm², nm³); a stage turns them into pixels once, from the voxel size.
-Nothing heavy is imported here, so that ``--help`` answers at once.
+Lengths are in nanometres; each stage converts them to pixels once, with the voxel size. Only the
+standard library is imported here, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PRESETS: dict[str, tuple[int, int, int] | None] = {
 
 @dataclass(frozen=True)
 class Source:
-    """Which voxels to take from where.
+    """The source of a run, and the cutout to take from it.
 
     Parameters
     ----------
@@ -33,20 +33,21 @@ class Source:
         ``bossdb://collection/experiment/channel[/mip]``, ``phantom://neuropil[?seed=N]``, or a
         local path (``.npy``, ``.npz``, TIFF, a folder of sections, ``file.h5:/dataset``).
     cutout_xyz : tuple of int, optional
-        Size in voxels, in the flag's (X, Y, Z) order. None takes a local file whole and any other
-        source at the published 256 × 256 × 64.
+        Size in voxels, in the (X, Y, Z) order of the flag. None takes a local file whole and any
+        other source at the published 256 × 256 × 64.
     origin_xyz : tuple of int, optional
-        Exact corner in (X, Y, Z) order; None takes the seeded, jittered centre.
+        Corner in voxels, (X, Y, Z). None takes the centre of the source with a jitter that
+        ``seed`` determines.
     resolution : int, optional
-        BossDB mip level; None takes the one nearest 8 nm in plane.
+        BossDB mip level; None takes the one nearest to 8 nm in plane.
     voxel_size : tuple of float, optional
-        (z, y, x) in nm, for files that carry none; overrides what a file says.
+        (z, y, x) in nm. Overrides the voxel size of the file; required where the file has none.
     seed : int
-        Seeds the jitter of the corner, and the phantom.
+        Seed of the jitter and of the phantom.
     boss_host, boss_token : str
         BossDB API, with or without a scheme, and its token.
     cache_dir : str, optional
-        Where finished downloads are kept; None takes the user's cache folder.
+        Folder of finished downloads; None takes the user's cache folder.
     """
 
     uri: str = DEFAULT_DATASET
@@ -62,18 +63,19 @@ class Source:
 
 @dataclass(frozen=True)
 class PreprocessParams:
-    """Denoising and contrast, per section.
+    """Parameters of denoising and contrast equalisation, applied to each section.
 
     Parameters
     ----------
     gaussian_sigma_nm : float
-        Width of the smoothing.
+        Standard deviation of the Gaussian smoothing.
     clahe_tile_nm : float
-        Width of the neighbourhood whose histogram is equalised.
+        Width of the tiles of the contrast-limited adaptive histogram equalisation (CLAHE).
     clahe_clip : float
-        Share of a neighbourhood one of 256 grey values may make up before it is clipped. Just
-        above 1/256, where nothing is equalised at all: stronger equalisation makes membranes as
-        dark as synaptic densities (at 0.008 hardly a synapse of the phantom was found).
+        Clip limit of CLAHE: the largest fraction of a tile that one of 256 grey values may make up.
+        At 1/256 nothing is equalised. The default is just above, because stronger equalisation
+        makes membranes as dark as synaptic densities (at 0.008 hardly any synapse of the phantom
+        was found).
     """
 
     gaussian_sigma_nm: float = 6.0
@@ -83,17 +85,17 @@ class PreprocessParams:
 
 @dataclass(frozen=True)
 class AlignParams:
-    """How each section is brought onto its neighbours.
+    """Parameters of the alignment of sections.
 
     Parameters
     ----------
     smoothing_nm : float
-        Width of the Gaussian that keeps noise from being registered with noise.
+        Standard deviation of the Gaussian that suppresses noise before registration.
     model : {"translation", "rigid", "affine", "auto"}
-        What a section may be taken through; the last decides from the stack (see
+        Transformations allowed for a section; ``auto`` chooses from the stack (see
         `align.estimate_alignment`).
     straighten : bool
-        Take the slow trend out, too: for stacks whose tissue is known not to lean.
+        Also remove the slow drift along z, for tissue known to run perpendicular to the sections.
     """
 
     smoothing_nm: float = 10.0
@@ -103,162 +105,166 @@ class AlignParams:
 
 @dataclass(frozen=True)
 class SegmentParams:
-    """Pieces of neurites.
+    """Parameters of the segmentation into supervoxels.
 
     Parameters
     ----------
     fine_nm, coarse_nm : float
-        Widths of the Gaussians that smooth the probability: one keeps borders where they are,
-        the other makes one hill of one profile.
-    least_prominence : float
-        How far the top of a piece must stand out, in probability, from the pass to the next.
+        Standard deviations of the two Gaussians that smooth the neurite probability. The fine one
+        keeps boundaries in place; the coarse one leaves one maximum in each profile.
+    min_prominence : float
+        Smallest prominence of a maximum, in probability. A maximum that rises less than this above
+        the pass to a higher one is merged with it.
     """
 
     fine_nm: float = 5.0
     coarse_nm: float = 20.0
-    least_prominence: float = 0.05
+    min_prominence: float = 0.05
 
 
 @dataclass(frozen=True)
 class StitchParams:
-    """Which pieces are one neurite.
+    """Parameters of the agglomeration of supervoxels into neurites.
 
     Parameters
     ----------
-    least_probability : tuple of float
-        Mean neurite probability in a contact from which it pulls pieces together: where sections
-        are divided one by one, and where in 3D.
-    ease : float
-        What is taken off that where a person has told some neurites apart: what is known of these
-        keeps false joins from spreading.
-    least_width : float
-        Width of a boundary, in widths of the smaller piece, below which it is a narrow window.
-    window_penalty : float
-        What is taken off the probability of the narrowest window.
-    least_share : float
-        Mean share of two pieces of neighbouring sections that their overlap must reach to pull
-        them together.
+    min_probability : tuple of float
+        Mean neurite probability at a contact above which its edge is attractive: for thick
+        sections, and for thin ones.
+    constraint_relaxation : float
+        Subtracted from ``min_probability`` when there are cannot-link constraints, which keep false
+        merges from spreading.
+    min_relative_width : float
+        Width of a contact, relative to the width of the smaller supervoxel, below which the contact
+        counts as narrow.
+    narrow_contact_penalty : float
+        Subtracted from the probability at the narrowest contacts; less at wider ones.
+    min_overlap : float
+        Mean overlap fraction of two supervoxels in neighbouring sections above which the overlap is
+        attractive.
     overlap_weight : float
-        Weight of that share against the probability in the overlap.
-    free_difference, difference_weight : float
-        How far two pieces may differ in brightness, from 0 for membranes to 1 for cytoplasm, and
-        the probability that is taken off for each unit beyond that.
-    most_dark, least_dark_nm : float
-        Brightness up to which, and width in nm from which, a piece is a mitochondrion.
-    least_host : float
-        Share of all that speaks for any neighbour of a mitochondrion that must speak for one
-        neurite for it to lie in that.
-    least_enclosure : tuple of float
-        Share of its surface that a neurite shares with a larger one, plus half the probability
-        there, from which it is a part of that: if it reaches an end of the stack, and if it
-        reaches none.
+        Weight of the overlap fraction relative to the probability in the overlap.
+    brightness_tolerance, brightness_weight : float
+        Difference in mean brightness between two supervoxels (0 is membrane, 1 is cytoplasm) that
+        costs nothing, and the probability subtracted per unit of difference beyond it.
+    max_mitochondrion_brightness, min_mitochondrion_nm : float
+        A supervoxel at most this bright and at least this wide is treated as a mitochondrion.
+    min_host_fraction : float
+        Smallest fraction of a mitochondrion's total contact weight that one neurite must have to be
+        its host.
+    min_enclosure : tuple of float
+        Fraction of its surface that a neurite shares with a larger one, plus half the mean
+        probability there, from which it is merged into the larger one: for neurites that reach an
+        end of the stack, and for those that reach none.
     """
 
-    least_probability: tuple[float, float] = (0.35, 0.3)
-    ease: float = 0.07
-    least_width: float = 0.3
-    window_penalty: float = 0.15
-    least_share: float = 0.3
+    min_probability: tuple[float, float] = (0.35, 0.3)
+    constraint_relaxation: float = 0.07
+    min_relative_width: float = 0.3
+    narrow_contact_penalty: float = 0.15
+    min_overlap: float = 0.3
     overlap_weight: float = 1.5
-    free_difference: float = 0.3
-    difference_weight: float = 0.2
-    most_dark: float = 0.3
-    least_dark_nm: float = 100.0
-    least_host: float = 0.3
-    least_enclosure: tuple[float, float] = (0.7, 0.6)
+    brightness_tolerance: float = 0.3
+    brightness_weight: float = 0.2
+    max_mitochondrion_brightness: float = 0.3
+    min_mitochondrion_nm: float = 100.0
+    min_host_fraction: float = 0.3
+    min_enclosure: tuple[float, float] = (0.7, 0.6)
 
 
 @dataclass(frozen=True)
 class WatershedParams:
-    """The published baseline: its constants, taken at pixels of 8 nm.
+    """Parameters of the published baseline, its constants converted at pixels of 8 nm.
 
     Parameters
     ----------
     foreground_quantile : float
-        Share of the tissue that is too dark to be the inside of a neurite.
-    opening_nm : float
-        Radius of the disk that must fit into a profile (1 px as published).
-    least_area_nm2 : float
-        Least area of an object (128 px as published).
-    seed_distance_nm : float
-        Least distance between the seeds of two profiles (8 px as published).
-    least_overlap_nm2 : float
-        Least overlap that joins two profiles of adjacent sections (200 px as published).
+        Quantile of the grey values of the tissue above which a pixel is inside a neurite.
+    opening_radius_nm : float
+        Radius of the disk of the morphological opening (1 px as published).
+    min_area_nm2 : float
+        Smallest area of an object (128 px as published).
+    min_seed_distance_nm : float
+        Smallest distance between the seeds of two profiles (8 px as published).
+    min_overlap_nm2 : float
+        Smallest overlap that joins two profiles of adjacent sections (200 px as published).
     """
 
     foreground_quantile: float = 0.55
-    opening_nm: float = 8.0
-    least_area_nm2: float = 128 * 8.0**2
-    seed_distance_nm: float = 64.0
-    least_overlap_nm2: float = 200 * 8.0**2
+    opening_radius_nm: float = 8.0
+    min_area_nm2: float = 128 * 8.0**2
+    min_seed_distance_nm: float = 64.0
+    min_overlap_nm2: float = 200 * 8.0**2
 
 
 @dataclass(frozen=True)
 class SynapseParams:
-    """Dark densities on boundaries between neurites.
+    """Parameters of the detection of synaptic densities.
+
+    Darkness is measured in units of membrane darkness: 0 is cytoplasm, 1 is membrane.
 
     Parameters
     ----------
-    depth_nm : float
-        Gaussian width across sections that darkness is averaged over.
-    max_boundary_nm : float
-        Largest distance of a density from a boundary.
-    separation_nm : float
-        Least distance between two peaks of darkness along each axis.
-    least_darkness : float
-        Least darkness of a peak; 1 is that of a membrane looked at closely.
-    core_share : float
-        Share of its peak's darkness that all of a density has.
-    largest_nm : float
-        Largest extent of one density.
-    partner_nm : float
-        How far from the density partners are sought.
+    smoothing_z_nm : float
+        Standard deviation of the Gaussian across sections that darkness is smoothed with.
+    max_boundary_distance_nm : float
+        Largest distance of a density from a boundary between neurites.
+    min_separation_nm : float
+        Smallest distance between two maxima of darkness along each axis.
+    min_darkness : float
+        Smallest darkness of a maximum.
+    core_fraction : float
+        Every voxel of a density has at least this fraction of the darkness of its maximum.
+    max_extent_nm : float
+        Largest extent of one density along each axis.
+    max_partner_distance_nm : float
+        Largest distance of a partner from the density.
     rim_nm : float
-        Half the width of a membrane: the rim of a density that is not counted as its inside.
-    least_presence : float
-        Least share a neurite has of the surroundings to count as a neighbour.
-    least_contact : float
-        Least share a partner has of the contact with all partners.
-    most_partners : int
-        Most postsynaptic partners of one synapse.
-    usual_per_um3 : float
-        Synapses in a µm³ of neuropil: how many lie within 1 µm of one, the median in four worms
-        (2.9 to 3.8; tables of Witvliet et al. 2021). Where candidates promise more, all of them
-        are less likely.
-    least_score : float
-        Least probability of being a synapse that makes a candidate: half of the F1 to be had is
-        where it is highest (Lipton et al. 2014).
+        Half the width of a membrane: the rim of a density, which does not count as its inside.
+    min_neighbour_fraction : float
+        Smallest fraction of the surroundings that a neurite must fill to count as a neighbour.
+    min_contact_fraction : float
+        Smallest fraction of the total contact area that a partner must have.
+    max_partners : int
+        Largest number of postsynaptic partners of one synapse.
+    typical_density_per_um3 : float
+        Synapses per µm³ of neuropil: the number within 1 µm of a synapse, median of four worms (2.9
+        to 3.8; tables of Witvliet et al. 2021). Scores are lowered where the candidates would
+        exceed it.
+    min_score : float
+        Smallest probability of being a synapse that makes a candidate. The threshold that maximises
+        F1 is half of the F1 reached (Lipton et al. 2014).
     """
 
-    depth_nm: float = 15.0
-    max_boundary_nm: float = 50.0
-    separation_nm: float = 120.0
-    least_darkness: float = 1.15
-    core_share: float = 0.75
-    largest_nm: float = 450.0
-    partner_nm: float = 60.0
+    smoothing_z_nm: float = 15.0
+    max_boundary_distance_nm: float = 50.0
+    min_separation_nm: float = 120.0
+    min_darkness: float = 1.15
+    core_fraction: float = 0.75
+    max_extent_nm: float = 450.0
+    max_partner_distance_nm: float = 60.0
     rim_nm: float = 12.0
-    least_presence: float = 0.05
-    least_contact: float = 0.1
-    most_partners: int = 3
-    usual_per_um3: float = 3.5
-    least_score: float = 0.4
+    min_neighbour_fraction: float = 0.05
+    min_contact_fraction: float = 0.1
+    max_partners: int = 3
+    typical_density_per_um3: float = 3.5
+    min_score: float = 0.4
 
 
 @dataclass(frozen=True)
 class GraphParams:
-    """Which candidates become connections.
+    """Parameters of the connectivity graph.
 
     Parameters
     ----------
     min_score : float
-        Least score that counts. Every candidate does by default: `SynapseParams.least_score`
-        has chosen among densities already.
+        Smallest score of a synapse that counts. All candidates count by default, because
+        `SynapseParams.min_score` was applied already.
     max_gap_nm : float
-        Widest membrane across which neurites touch, where labels leave membranes out.
+        Largest width of unlabelled membrane across which two neurites are in contact.
     directed : bool
-        Whether connections run from the presynaptic to the postsynaptic neurite: False for those
-        who want no heuristic direction. Then they are summed over both.
+        Whether connections run from the presynaptic to the postsynaptic neurite. If False, the
+        heuristic direction is ignored and both directions are summed.
     """
 
     min_score: float = 0.0
@@ -268,35 +274,39 @@ class GraphParams:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run of the main job: its request and every stage's parameters.
+    """Configuration of one run of the main job.
 
     Parameters
     ----------
     source : Source
-        What to take from where.
+        Source and cutout.
     outdir : str
         Output folder.
-    fall_back : bool
-        Run on the phantom when the source cannot be reached: only when nobody chose the source.
+    fall_back_to_phantom : bool
+        Run on the phantom when the source cannot be reached; only if the user named no source.
     simulate_sigma_px : float
-        Standard deviation of the misalignment to add to each section, in pixels; 0 adds none.
+        Standard deviation of the misalignment added to each section, in pixels; 0 adds none.
     align : bool
         False for stacks that are aligned already.
     segmentation : {"agglomerate", "watershed"}
-        Which road leads from the aligned stack to neurites; the second is the published baseline.
+        Segmentation method: supervoxels and agglomeration, or the published baseline.
     ground_truth : str, optional
-        Labels of the source cutout, to score against.
+        Labels of the source cutout to evaluate against.
     save_minimal : bool
-        Leave out the raw and the preprocessed stack.
+        Do not save the raw and the preprocessed stack.
     aligned_dtype : {"float16", "float32"}
-        Type of the saved aligned stack.
+        Data type of the saved aligned stack.
     threads : int
-        Sections processed at a time.
+        Sections processed in parallel.
+    preprocess_params, align_params, segment_params, stitch_params, watershed_params : object
+        Parameters of these stages.
+    synapse_params, graph_params : object
+        Parameters of these stages.
     """
 
     source: Source = field(default_factory=Source)
     outdir: str = "outputs"
-    fall_back: bool = False
+    fall_back_to_phantom: bool = False
     simulate_sigma_px: float = 0.0
     align: bool = True
     segmentation: str = "agglomerate"

@@ -8,10 +8,12 @@ import numpy as np
 
 from connectome.core.volume import in_plane_px
 
-AROUND_NM = 150.0  # how far from a place a neurite is looked up
+SEARCH_RADIUS_NM = 150.0  # how far from a place a neurite is looked up
 
 
-def match_points(found_nm: np.ndarray, true_nm: np.ndarray, limit_nm: float) -> np.ndarray:
+def match_positions(
+    detected_nm: np.ndarray, true_nm: np.ndarray, max_distance_nm: float
+) -> np.ndarray:
     """Pair found with true places one to one, no pair further apart than a limit.
 
     Parameters
@@ -30,17 +32,17 @@ def match_points(found_nm: np.ndarray, true_nm: np.ndarray, limit_nm: float) -> 
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    if not len(found_nm) or not len(true_nm):
+    if not len(detected_nm) or not len(true_nm):
         return np.empty((0, 2), dtype=int)
-    distance = cdist(found_nm, true_nm)
+    distance = cdist(detected_nm, true_nm)
     # A pair too far apart costs more than any number of allowed ones could save.
-    forbidden = limit_nm * (min(distance.shape) + 1)
-    found, true = linear_sum_assignment(np.where(distance <= limit_nm, distance, forbidden))
-    near = distance[found, true] <= limit_nm
+    forbidden = max_distance_nm * (min(distance.shape) + 1)
+    found, true = linear_sum_assignment(np.where(distance <= max_distance_nm, distance, forbidden))
+    near = distance[found, true] <= max_distance_nm
     return np.column_stack([found[near], true[near]])
 
 
-def named_elsewhere(
+def find_corresponding_ids(
     neurites: Sequence[int],
     place: Sequence[float],
     labels: np.ndarray,
@@ -63,9 +65,9 @@ def named_elsewhere(
     Returns
     -------
     list of int
-        For each the id in ``others`` that lies over most of it within `AROUND_NM`; 0 for none.
+        For each the id in ``others`` that covers most of it within `SEARCH_RADIUS_NM`; 0 for none.
     """
-    margin = np.concatenate([[1], np.ceil(in_plane_px(AROUND_NM, voxel_size))]).astype(int)
+    margin = np.concatenate([[1], np.ceil(in_plane_px(SEARCH_RADIUS_NM, voxel_size))]).astype(int)
     middle = np.rint(place).astype(int)
     box = tuple(slice(max(at - m, 0), at + m + 1) for at, m in zip(middle, margin, strict=True))
     here, there = labels[box], others[box]

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def silent(_finished: int) -> None:
+def ignore_progress(_finished: int) -> None:
     """Ignore progress."""
 
 
@@ -23,7 +23,7 @@ def map_sections(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Iterator[Result]:
     """Apply a function to each section, several at a time, in order.
 
@@ -60,7 +60,7 @@ def map_stacks(
     function: Callable[..., np.ndarray],
     *stacks: np.ndarray,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Apply a function to the sections of one or more stacks, and stack what it returns.
 

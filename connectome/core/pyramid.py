@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-WIDE_PX = 4.0  # Gaussians from this width on are as good at half the resolution
+MULTISCALE_MIN_SIGMA_PX = 4.0  # Gaussians from this width on are as good at half the resolution
 
 
-def halved(field: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+def downsample(field: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """Average every two neighbours; an odd last one stands for itself. O(V) for V voxels.
 
     Parameters
@@ -34,13 +34,13 @@ def halved(field: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return field
 
 
-def doubled(field: np.ndarray, axes: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Undo `halved`, linearly between the places it averaged over. O(V) for V voxels.
+def upsample(field: np.ndarray, axes: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Undo `downsample`, linearly between the places it averaged over. O(V) for V voxels.
 
     Parameters
     ----------
     field : ndarray of float32
-        What `halved` returned, or was made of it.
+        What `downsample` returned, or was made of it.
     axes : sequence of int
         Along which it was halved.
     shape : sequence of int
@@ -59,8 +59,8 @@ def doubled(field: np.ndarray, axes: Sequence[int], shape: Sequence[int]) -> np.
     return field
 
 
-def half_sigma(sigma: Sequence[float], axes: Sequence[int]) -> list[float]:
-    """Return the Gaussian that, between `halved` and `doubled`, smooths as another would alone.
+def downsampled_sigma(sigma: Sequence[float], axes: Sequence[int]) -> list[float]:
+    """Return the sigma that, between `downsample` and `upsample`, smooths like ``sigma`` alone.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def half_sigma(sigma: Sequence[float], axes: Sequence[int]) -> list[float]:
     ]
 
 
-def wide_gaussian(field: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
+def smooth_multiscale(field: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
     """Smooth a section by a wide Gaussian, at no finer resolution than that needs.
 
     Parameters
@@ -96,7 +96,7 @@ def wide_gaussian(field: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
     ndarray of float32, shape (Y, X)
         O(V) time for V pixels, however wide the Gaussian is.
     """
-    if min(sigma) < WIDE_PX or min(field.shape) < 2:
+    if min(sigma) < MULTISCALE_MIN_SIGMA_PX or min(field.shape) < 2:
         return ndimage.gaussian_filter(field, sigma)
-    half = wide_gaussian(halved(field, (0, 1)), half_sigma(sigma, (0, 1)))
-    return doubled(half, (0, 1), field.shape)
+    half = smooth_multiscale(downsample(field, (0, 1)), downsampled_sigma(sigma, (0, 1)))
+    return upsample(half, (0, 1), field.shape)

@@ -20,7 +20,7 @@ class Contacts:
         Pairs of voxels, one in each region, that touch.
     probability : ndarray of float, shape (E,)
         Mean neurite probability there, of the darker voxel of each pair.
-    place : ndarray of float, shape (E, 3)
+    position : ndarray of float, shape (E, 3)
         Mean (z, y, x) of the contact in voxels.
     """
 
@@ -28,22 +28,22 @@ class Contacts:
     second: np.ndarray
     size: np.ndarray
     probability: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
 
     @classmethod
-    def joined(cls, parts: list[Contacts]) -> Contacts:
+    def concatenate(cls, parts: list[Contacts]) -> Contacts:
         """Return the rows of several tables as one table."""
         columns = (field.name for field in fields(cls))
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
-def both_sides(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def neighbour_slices(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Index the lower and the upper voxel of every two neighbours along an axis of (Z, Y, X)."""
     before = (slice(None),) * axis
     return (*before, slice(None, -1)), (*before, slice(1, None))
 
 
-def borders(labels: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def boundary_faces(labels: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the neighbours along an axis that belong to two regions.
 
     Parameters
@@ -58,7 +58,7 @@ def borders(labels: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     lower, upper : ndarray of int, shape (B,)
         Places in ``labels.ravel()``.
     """
-    low, high = both_sides(axis)
+    low, high = neighbour_slices(axis)
     differ = np.zeros(labels.shape, bool)
     np.not_equal(labels[low], labels[high], out=differ[low])
     # Few voxels lie on a border: what comes after this costs little.
@@ -79,7 +79,7 @@ def pair_keys(first: np.ndarray, second: np.ndarray, n_regions: int) -> np.ndarr
     return lower.astype(np.int64) * n_regions + upper
 
 
-def touching(
+def face_contacts(
     labels: np.ndarray, probability: np.ndarray, axes: tuple[int, ...], n_regions: int
 ) -> Contacts:
     """Find where regions share faces of voxels.
@@ -99,12 +99,12 @@ def touching(
     -------
     Contacts
     """
-    sides = [borders(labels, axis) for axis in axes]
+    sides = [boundary_faces(labels, axis) for axis in axes]
     lower, upper = (np.concatenate(side) for side in zip(*sides, strict=True))
     return _summed(lower, upper, labels, probability, n_regions)
 
 
-def overlapping(
+def section_overlaps(
     labels: np.ndarray, probability: np.ndarray, below: int, above: int, n_regions: int
 ) -> Contacts:
     """Find where regions of two sections lie on each other; a region on itself does not count.

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from connectome.core.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-THIN_NM = 20.0  # about a membrane with its cleft
+THIN_SECTION_NM = 20.0  # about a membrane with its cleft
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def in_plane_px(length_nm: float, voxel_size: tuple[float, float, float]) -> np.
     return length_nm / np.asarray(voxel_size[1:], dtype=float)
 
 
-def thin_sections(voxel_size: tuple[float, float, float]) -> bool:
+def has_thin_sections(voxel_size: tuple[float, float, float]) -> bool:
     """Tell whether a stack is to be looked at in 3D rather than section by section.
 
     Parameters
@@ -106,14 +107,14 @@ def thin_sections(voxel_size: tuple[float, float, float]) -> bool:
     Returns
     -------
     bool
-        True where sections are no thicker than `THIN_NM`, so that a membrane spans several, and
-        no thicker than two pixels are wide.
+        True where sections are no thicker than `THIN_SECTION_NM`, so that a membrane spans several,
+        and no thicker than two pixels are wide.
     """
     section, *pixel = voxel_size
-    return bool(section <= min(THIN_NM, 2 * min(pixel)))
+    return bool(section <= min(THIN_SECTION_NM, 2 * min(pixel)))
 
 
-def sound_around(section: int, sound: Sequence[int]) -> tuple[int, int]:
+def nearest_sound_sections(section: int, sound: Sequence[int]) -> tuple[int, int]:
     """Find the sound sections nearest to a damaged one, before and after it.
 
     Parameters
@@ -134,7 +135,28 @@ def sound_around(section: int, sound: Sequence[int]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class Transforms:
+    """How each section is moved from the cutout as imaged into the aligned stack.
+
+    A point ``p`` = (y, x) of section ``z``, as imaged, lies at
+    ``matrices[z] @ (p - centre) + centre + shifts[z]`` in the aligned section, where ``centre`` is
+    ``((height - 1) / 2, (width - 1) / 2)``. A positive shift moves tissue towards larger y and x,
+    as in `scipy.ndimage.shift`. All coordinates are in pixels and in (y, x) order.
+
+    Parameters
+    ----------
+    shifts : ndarray of float, shape (Z, 2)
+        Shift (dy, dx) of every section in pixels.
+    matrices : ndarray of float, shape (Z, 2, 2), optional
+        Linear part of the transform of every section; None where sections are only shifted.
+    """
+
+    shifts: NDArray[np.float64]
+    matrices: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
     """Ground truth of a cutout, drawn on the cutout as imaged (before alignment).
 
     Parameters

@@ -13,20 +13,20 @@ import numpy as np
 
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import DEFAULT_CUTOUT, Source
-from connectome.core.progress import Progress, silent
-from connectome.core.volume import Truth, Volume
+from connectome.core.progress import Progress, ignore_progress
+from connectome.core.volume import GroundTruth, Volume
 from connectome.fetch.bossdb.channel import Archive, Channel
 from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies
 from connectome.fetch.bossdb.uri import URI_FORM, parse_uri
 from connectome.io import stacks
-from connectome.io.intensity import Tones
+from connectome.io.intensity import IntensityStatistics
 
 MIN_FIELD_UM = 1.5
 VOXEL_SIZE_RANGE_NM = (0.5, 1000.0)  # what volume EM is imaged at, with room to spare
 JITTER_FRACTION = 0.05  # of the source's size, to either side of its centre
 
 Triple = tuple[int, int, int]
-Contents = tuple[np.ndarray, Truth | None]
+Contents = tuple[np.ndarray, GroundTruth | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class FetchedCutout:
     """
 
     volume: Volume
-    ground_truth: Truth | None
+    ground_truth: GroundTruth | None
     notes: tuple[str, ...]
 
 
@@ -125,12 +125,12 @@ def plan_cutout(source: Source, retries: RetryPolicies = DEFAULT_RETRIES) -> Cut
         raise UsageError(
             f"{scheme}:// is not a scheme this program knows",
             "nothing was fetched",
-            f"{URI_FORM}, phantom://neuropil, or a path ({stacks.FORMS})",
+            f"{URI_FORM}, phantom://neuropil, or a path ({stacks.SUPPORTED_FORMATS})",
         )
     return _plan_file(source)
 
 
-def fetch_cutout(plan: CutoutPlan, progress: Progress = silent) -> FetchedCutout:
+def fetch_cutout(plan: CutoutPlan, progress: Progress = ignore_progress) -> FetchedCutout:
     """Bring the voxels of a plan, as 8-bit EM.
 
     Parameters
@@ -152,7 +152,7 @@ def fetch_cutout(plan: CutoutPlan, progress: Progress = silent) -> FetchedCutout
         If the voxels are damaged.
     """
     data, truth = plan._read(progress)
-    tones = Tones.of(data)
+    tones = IntensityStatistics.measure(data)
     notes = (*plan.notes, *tones.warnings())
     if plan.rescale:
         data = tones.to_uint8(data)

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from connectome.core.colouring import planes_in_colour
+from connectome.core.colouring import colour_orthogonal_planes
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import check_shapes, extent, grey, number, tinted
@@ -57,7 +57,7 @@ def figure5(aligned: Volume, labels: np.ndarray) -> Figure:
     sections = slice(first, first + shown)
     where = (np.s_[z], np.s_[sections, y], np.s_[sections, :, x])
     n_colours = len(page.NEURITE_COLOURS)
-    xy, xz, yz = planes_in_colour(labels, z, aligned.voxel_size, n_colours)
+    xy, xz, yz = colour_orthogonal_planes(labels, z, aligned.voxel_size, n_colours)
     colours = xy, xz[sections], yz[sections]
     shades = [grey(aligned.data[plane]) for plane in where]
     wide, tall, deep = (side * scale for side in (wide, tall, deep))

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from connectome.core.colouring import planes_in_colour
+from connectome.core.colouring import colour_orthogonal_planes
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import (
@@ -80,7 +80,7 @@ def figure1(
     check_shapes(raw.shape, preprocessed, aligned, labels)
     z = _section_with_image(raw.data) if section is None else section
     views = _views(raw, z, raw.shape[1] // 2)
-    colours = planes_in_colour(labels, z, raw.voxel_size, len(page.NEURITE_COLOURS))
+    colours = colour_orthogonal_planes(labels, z, raw.voxel_size, len(page.NEURITE_COLOURS))
 
     figure = page.page(8.0 + sum(view.height + 8.0 for view in views))
     top = 6.0

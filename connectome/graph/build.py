@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams
-from connectome.core.region_adjacency import both_sides, pair_keys
+from connectome.core.region_adjacency import neighbour_slices, pair_keys
 
 NODE_COLUMNS = [
     *("node", "in_degree", "out_degree", "pagerank", "in_synapses", "out_synapses"),
@@ -209,7 +209,7 @@ def contact_table(labels: np.ndarray, voxel_size: tuple[float, float, float]) ->
     n = int(labels.max(initial=0)) + 1
     keys, areas = [], []
     for axis in range(labels.ndim):
-        a, b = both_sides(axis)
+        a, b = neighbour_slices(axis)
         border = (labels[a] != labels[b]) & (labels[a] > 0) & (labels[b] > 0)
         met, faces = np.unique(
             pair_keys(labels[a][border], labels[b][border], n), return_counts=True

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from networkx.algorithms.triads import TRIAD_NAMES, TRICODE_TO_NAME
 
-from connectome.core.progress import Progress, silent
+from connectome.core.progress import Progress, ignore_progress
 from connectome.graph.null_models import rewire
 
 TRIADS = tuple(TRIAD_NAMES)
@@ -62,7 +62,7 @@ class Topology:
 
 
 def measure_topology(
-    graph: nx.Graph, n_random: int = 100, seed: int = 0, progress: Progress = silent
+    graph: nx.Graph, n_random: int = 100, seed: int = 0, progress: Progress = ignore_progress
 ) -> Topology:
     """Measure a graph.
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from connectome.core.errors import DataError, UsageError
-from connectome.core.volume import Truth, Volume
+from connectome.core.volume import GroundTruth, Volume
 from connectome.io import paths
 from connectome.io.tables import read_table
 
-LARGEST_ID = int(np.iinfo(np.int32).max)
+MAX_ID = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class Draft:
     labels: np.ndarray
     tissue: np.ndarray
     damaged: tuple[int, ...]
-    truth: Truth
+    truth: GroundTruth
 
 
 @dataclass(frozen=True, eq=False)
-class Proofread:
+class ProofreadSections:
     """Sections that a person has gone through from edge to edge.
 
     Parameters
@@ -86,8 +86,8 @@ def read_draft(outdir: Path) -> Draft:
     aligned = paths.read_volume(stored[0])
     aligned = aligned.with_data(aligned.data.astype(np.float32))
     path = outdir / paths.LABELS
-    labels = _ids(fitting(paths.read_volume(path).data, aligned, paths.LABELS), path)
-    table = outdir / paths.SHIFTS
+    labels = _ids(require_shape(paths.read_volume(path).data, aligned, paths.LABELS), path)
+    table = outdir / paths.ALIGNMENT
     shifts = _read_json(table, "it is unknown which sections are damaged", "run_pipeline.py")
     # Preprocessing leaves nothing but the outside at 0, next to a stray voxel of the tissue.
     tissue = (aligned.data > 0) | (labels > 0)
@@ -122,7 +122,7 @@ def damaged_sections(told: dict, n_sections: int, path: Path) -> tuple[int, ...]
     return tuple(damaged)
 
 
-def read_proofread(draft: Draft) -> Proofread | None:
+def read_proofread(draft: Draft) -> ProofreadSections | None:
     """Read which sections were proofread, and as what; None where nobody has begun.
 
     The corrected labels may come from any program. They need no sidecar: an array of the draft's
@@ -134,7 +134,7 @@ def read_proofread(draft: Draft) -> Proofread | None:
         If one of the two files is there without the other, the labels are not whole numbers from
         0 or of another shape, or a section lies outside the stack.
     """
-    table, path = draft.outdir / paths.PROOFREAD, draft.outdir / paths.CORRECTED
+    table, path = draft.outdir / paths.PROOFREAD_SECTIONS, draft.outdir / paths.CORRECTED_LABELS
     if not table.exists():
         return None
     fault = ("it is unknown which sections can be believed", 'write {"slices": [z, ...]} to it')
@@ -150,7 +150,7 @@ def read_proofread(draft: Draft) -> Proofread | None:
         )
     if not listed:
         return None
-    return Proofread(read_labels(path, draft.aligned), tuple(sorted(set(listed))))
+    return ProofreadSections(read_labels(path, draft.aligned), tuple(sorted(set(listed))))
 
 
 def read_labels(path: Path, aligned: Volume) -> np.ndarray:
@@ -166,12 +166,12 @@ def read_labels(path: Path, aligned: Volume) -> np.ndarray:
         If there is no such file, it is no array of ids from 0 of the stack's shape, or the file
         beside it names another place.
     """
-    ids = {paths.CORRECTED: "napari_proofread.py", paths.LABELS: "run_pipeline.py"}
+    ids = {paths.CORRECTED_LABELS: "napari_proofread.py", paths.LABELS: "run_pipeline.py"}
     remedy = next((made for name, made in ids.items() if path.match(name)), "another path")
     if not path.exists():
         raise DataError(f"there is no {path}", "its neurite ids are needed", remedy)
     labels = paths.read_array(path, "its neurite ids are needed", f"{remedy}, or save it again")
-    fitting(labels, aligned, path)
+    require_shape(labels, aligned, path)
     _check_place(path, aligned)
     return _ids(labels, path)
 
@@ -182,13 +182,13 @@ def read_probability(draft: Draft) -> np.ndarray | None:
     if not path.exists():
         return None
     stored = paths.read_volume(path).data
-    return fitting(stored, draft.aligned, path).astype(np.float32)
+    return require_shape(stored, draft.aligned, path).astype(np.float32)
 
 
-def _read_truth(outdir: Path, aligned: Volume) -> Truth:
+def _read_truth(outdir: Path, aligned: Volume) -> GroundTruth:
     """Read what a run knew to be true, in the aligned frame already."""
     labels, table = outdir / paths.TRUE_LABELS, outdir / paths.TRUE_SYNAPSES
-    return Truth(
+    return GroundTruth(
         read_labels(labels, aligned) if labels.exists() else None,
         read_table(table, ("z", "y", "x")) if table.exists() else None,
     )
@@ -200,10 +200,10 @@ def _ids(labels: np.ndarray, path: Path) -> np.ndarray:
     # Only of numbers is there a least and a largest.
     if whole := labels.dtype.kind in "iub":
         held += f" from {labels.min()} to {labels.max()}"
-    if not whole or labels.min() < 0 or labels.max() > LARGEST_ID:
+    if not whole or labels.min() < 0 or labels.max() > MAX_ID:
         raise DataError(
             held,
-            f"neurite ids are whole numbers from 0 to {LARGEST_ID}, and 0 is no neurite",
+            f"neurite ids are whole numbers from 0 to {MAX_ID}, and 0 is no neurite",
             "save it as int32, of such ids",
         )
     return labels.astype(np.int32, copy=False)
@@ -214,7 +214,7 @@ def _whole_numbers(content: object) -> bool:
     return isinstance(content, list) and all(type(item) is int for item in content)
 
 
-def fitting(array: np.ndarray, aligned: Volume, name: str | Path) -> np.ndarray:
+def require_shape(array: np.ndarray, aligned: Volume, name: str | Path) -> np.ndarray:
     """Refuse an array of another shape than the aligned stack; return it.
 
     Raises

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 PERCENTILES = (0.1, 99.9)
-MOSTLY_BLACK = 0.5
+MAX_BLACK_FRACTION = 0.5
 # Percentiles nearer to each other than this, in levels or as a share of the value, are no picture.
 FLAT_LEVELS = 8
 FLAT_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Tones:
+class IntensityStatistics:
     """What is known of a stack's grey values.
 
     Parameters
@@ -40,7 +40,7 @@ class Tones:
     signed: bool
 
     @classmethod
-    def of(cls, data: np.ndarray) -> Tones:
+    def measure(cls, data: np.ndarray) -> IntensityStatistics:
         """Measure a stack of shape (Z, Y, X)."""
         not_finite = int(np.count_nonzero(~np.isfinite(data)))
         signed = data.dtype.kind != "u" and bool(np.any(data < 0))
@@ -59,7 +59,7 @@ class Tones:
         found = []
         if self.not_finite:
             found.append(f"{self.not_finite} voxels are not finite numbers and were made black")
-        if self.black > MOSTLY_BLACK:
+        if self.black > MAX_BLACK_FRACTION:
             found.append(
                 f"{self.black:.0%} of the cutout is black: it lies partly outside the tissue"
             )

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from connectome.core.errors import DataError, UsageError
-from connectome.io.paths import UNREADABLE, atomic_path
+from connectome.io.paths import NUMPY_READ_ERRORS, atomic_path
 
-META = "meta"
+METADATA_KEY = "meta"
 # A model sees lengths in nm; what was imaged more than this much coarser or finer looks different.
-LARGEST_RATIO = 1.5
-HERE = "train a model here, without --apply"
+MAX_VOXEL_SIZE_RATIO = 1.5
+TRAIN_REMEDY = "train a model here, without --apply"
 
 
 def write_model(path: Path, meta: dict, arrays: Mapping[str, np.ndarray]) -> None:
@@ -35,7 +35,7 @@ def write_model(path: Path, meta: dict, arrays: Mapping[str, np.ndarray]) -> Non
     """
     text = np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8)
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **{META: text}, **arrays)
+        np.savez_compressed(temporary, **{METADATA_KEY: text}, **arrays)
 
 
 def read_model(path: Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
@@ -60,10 +60,10 @@ def read_model(path: Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
     try:
         with _opened(path) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        meta = json.loads(arrays.pop(META).tobytes())
+        meta = json.loads(arrays.pop(METADATA_KEY).tobytes())
         json.dumps(meta, allow_nan=False)  # what does not fit into JSON could not be noted down
         found = meta["kind"]
-    except (OSError, RecursionError, *UNREADABLE) as error:
+    except (OSError, RecursionError, *NUMPY_READ_ERRORS) as error:
         raise _no_model(path, "it is damaged, or was made by another program") from error
     if found != kind:
         raise DataError(
@@ -79,7 +79,7 @@ def _opened(path: Path) -> np.lib.npyio.NpzFile:
     foreign = "it is a pickle or no .npz; models of other programs are not read"
     try:
         archive = np.load(path, allow_pickle=False)
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, *NUMPY_READ_ERRORS) as error:
         # numpy's own words tell how to load a pickle all the same.
         raise _no_model(path, getattr(error, "strerror", None) or foreign) from error
     if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -106,18 +106,18 @@ def check_model(
         raise DataError(
             f"{name} does not say on which features and at which voxel size it was trained",
             "it is unknown what it may be used on",
-            HERE,
+            TRAIN_REMEDY,
         )
     if stated != list(features):
         said = f"{name} was trained on other features than this stack is described by"
-        raise DataError(said, _difference(stated, features), HERE)
+        raise DataError(said, _difference(stated, features), TRAIN_REMEDY)
     ratios = np.asarray(voxel_size, float) / np.asarray(size, float)
-    if not ((ratios <= LARGEST_RATIO) & (ratios >= 1 / LARGEST_RATIO)).all():
+    if not ((ratios <= MAX_VOXEL_SIZE_RATIO) & (ratios >= 1 / MAX_VOXEL_SIZE_RATIO)).all():
         trained, here = (" x ".join(f"{n:g}" for n in s) for s in (size, voxel_size))
         raise DataError(
             f"{name} was trained at {trained} nm per voxel (Z Y X), and this stack has {here}",
             "membranes would look to it like something else",
-            f"{HERE}, or fetch the cutout at another --resolution",
+            f"{TRAIN_REMEDY}, or fetch the cutout at another --resolution",
         )
 
 

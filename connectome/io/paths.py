@@ -43,9 +43,9 @@ GRAPHML = "tables/graph.graphml"
 GEXF = "tables/graph.gexf"
 GRAPH_JSON = "tables/graph.json"
 TRUE_SYNAPSES = "tables/true_synapses.csv"
-SHIFTS = "tables/alignment_shifts.json"
+ALIGNMENT = "tables/alignment_shifts.json"
 EVALUATION = "tables/evaluation.json"
-CHANGES = "tables/rebuild_changes.csv"
+REBUILD_CHANGES = "tables/rebuild_changes.csv"
 GRAPH_LABELS = "tables/graph_labels.json"
 FIGURES = {
     1: "figures/Figure1_EM_preprocess_align_segment",
@@ -62,9 +62,9 @@ RUN_LOG = "runs/pipeline_runs.sqlite"
 MODELS = "runs/models"
 
 # A person's work.
-CORRECTED = "data/neurite_labels_corrected_i32_zyx.npy"
-PROOFREAD = "tables/proofread_slices.json"
-REVIEWED = "tables/synapses_reviewed.csv"
+CORRECTED_LABELS = "data/neurite_labels_corrected_i32_zyx.npy"
+PROOFREAD_SECTIONS = "tables/proofread_slices.json"
+REVIEWED_SYNAPSES = "tables/synapses_reviewed.csv"
 
 # What each refiner makes: "rf", the random forest, and "unet".
 REFINED_PROBABILITY = {kind: f"data/neurite_prob_{kind}_f16_zyx.npy" for kind in ("rf", "unet")}
@@ -82,23 +82,23 @@ def sidecar(path: Path) -> Path:
 
 
 # All there can be of a draft's neurites, by the names that --labels takes.
-LABELS_BY_NAME = {"corrected": CORRECTED, **REFINED_LABELS, "baseline": LABELS}
+LABELS_BY_NAME = {"corrected": CORRECTED_LABELS, **REFINED_LABELS, "baseline": LABELS}
 
 # What the main job owns. When a run does not make one of these anew, a leftover of an earlier
 # run would describe other tissue than its neighbours do, so publishing removes it. Corrections
 # and refined labels are a person's work and are not on this list.
 _ARRAYS = (CUTOUT, PREPROCESSED, *ALIGNED.values(), PROBABILITY, LABELS, TRUE_LABELS)
-PUBLISHED = (
+MAIN_JOB_FILES = (
     *_ARRAYS,
     *(str(sidecar(Path(name))) for name in _ARRAYS),
-    *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, SHIFTS, EVALUATION),
+    *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, ALIGNMENT, EVALUATION),
     *(CONTACTS, MATRIX, GRAPHML, GEXF, GRAPH_JSON),
-    *(CHANGES, GRAPH_LABELS, REPORT),
+    *(REBUILD_CHANGES, GRAPH_LABELS, REPORT),
     *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 
 # What numpy raises on files that it cannot read, besides OSError.
-UNREADABLE = (
+NUMPY_READ_ERRORS = (
     *(ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
 )
@@ -209,7 +209,7 @@ def read_array(path: Path, consequence: str, remedy: str) -> np.ndarray:
     """
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, *NUMPY_READ_ERRORS) as error:
         # numpy's own words tell how to load a pickle all the same.
         why = getattr(error, "strerror", None) or "it is damaged, a pickle or no .npy"
         raise DataError(f"{path} cannot be read: {why}", consequence, remedy) from error
@@ -231,11 +231,11 @@ def read_shifts(outdir: Path) -> tuple[np.ndarray, np.ndarray | None]:
         What sections were taken through besides.
     """
     try:
-        stored = json.loads((outdir / SHIFTS).read_text())
+        stored = json.loads((outdir / ALIGNMENT).read_text())
         shifts, matrices = np.asarray(stored["shifts"], float), stored.get("matrices")
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(
-            f"{outdir / SHIFTS} cannot be read: {error!r}",
+            f"{outdir / ALIGNMENT} cannot be read: {error!r}",
             "it is unknown how sections were moved",
             "run_pipeline.py as before",
         ) from error
@@ -248,8 +248,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unpublished(outdir: Path) -> dict[str, Path]:
-    """Return the private folders there are, by the ids of their runs (see `staged`)."""
+def leftover_staging_folders(outdir: Path) -> dict[str, Path]:
+    """Return the private folders there are, by the ids of their runs (see `staging_folder`)."""
     any_run = _private(outdir, "*")
     return {path.stem.removeprefix("."): path for path in any_run.parent.glob(any_run.name)}
 
@@ -259,7 +259,9 @@ def _private(outdir: Path, run_id: str) -> Path:
 
 
 @contextmanager
-def staged(outdir: Path, run_id: str, owned: Collection[str] = PUBLISHED) -> Iterator[Path]:
+def staging_folder(
+    outdir: Path, run_id: str, owned: Collection[str] = MAIN_JOB_FILES
+) -> Iterator[Path]:
     """Collect a run's files in a private folder and publish them together at the end.
 
     Parameters

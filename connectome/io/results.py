@@ -14,7 +14,7 @@ from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import Volume
 from connectome.io import paths
 from connectome.io.draft import damaged_sections, read_labels
-from connectome.io.tables import check_partners, read_table
+from connectome.io.tables import check_partner_ids, read_table
 
 REMEDY = "run_pipeline.py, or rebuild_graph_and_figures.py"
 IDS_JOINED = "postsynaptic ids are numbers joined by ;"
@@ -120,7 +120,7 @@ class Results:
     def synapses(self) -> pd.DataFrame:
         """Candidates."""
         table = self.table(paths.SYNAPSES, ("z", "y", "x", "pre_id", "post_id", "score"))
-        return check_partners(table, self.path(paths.SYNAPSES), IDS_JOINED, REMEDY)
+        return check_partner_ids(table, self.path(paths.SYNAPSES), IDS_JOINED, REMEDY)
 
     @cached_property
     def nodes(self) -> pd.DataFrame:
@@ -165,7 +165,7 @@ class Results:
     @cached_property
     def alignment(self) -> dict:
         """How sections were moved, as in ``tables/alignment_shifts.json``."""
-        told, path = self.json(paths.SHIFTS), self.path(paths.SHIFTS)
+        told, path = self.json(paths.ALIGNMENT), self.path(paths.ALIGNMENT)
         sections = len(self.aligned.data)
         shapes = {"shifts": (2,), "true_shifts": (2,), "trend": (2,), "matrices": (2, 2)}
         for name, shape in (shapes | {"confidence": ()}).items():

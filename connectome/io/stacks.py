@@ -18,10 +18,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from connectome.core.errors import ConnectomeError, DataError, UsageError
-from connectome.core.progress import Progress, silent
+from connectome.core.progress import Progress, ignore_progress
 from connectome.io.paths import sidecar
 
-FORMS = (
+SUPPORTED_FORMATS = (
     "stack.npy, stack.npz[:array], stack.tif, a folder of TIFF or PNG sections, "
     "or stack.h5:/dataset"
 )
@@ -37,7 +37,7 @@ VoxelSize = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Kind:
+class StackKind:
     """What a stack is read as, and so which arrays will do.
 
     Parameters
@@ -55,12 +55,12 @@ class Kind:
     accepts: Callable[[np.dtype], bool]
 
 
-EM = Kind(
+EM = StackKind(
     "EM (8 or 16-bit integers, or floats)",
     ("raw", "em", "image", "data"),
     lambda dtype: dtype.kind == "f" or (dtype.kind in "iu" and dtype.itemsize <= 2),
 )
-LABELS = Kind("labels (integers)", ("labels",), lambda dtype: dtype.kind in "iu")
+LABELS = StackKind("labels (integers)", ("labels",), lambda dtype: dtype.kind in "iu")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Stack:
         self,
         origin: tuple[int, int, int],
         shape: tuple[int, int, int],
-        progress: Progress = silent,
+        progress: Progress = ignore_progress,
     ) -> np.ndarray:
         """Return a box as a native-endian array of its own.
 
@@ -112,7 +112,7 @@ class Stack:
             return np.array(self.load(box, progress), self.dtype.newbyteorder("="), order="C")
 
 
-def open_stack(uri: str, kind: Kind = EM) -> Stack:
+def open_stack(uri: str, kind: StackKind = EM) -> Stack:
     """Find out what a file or folder holds, without reading its voxels.
 
     Parameters
@@ -151,7 +151,7 @@ def open_stack(uri: str, kind: Kind = EM) -> Stack:
     return stack
 
 
-def _opener(path: Path, uri: str) -> Callable[[Path, str, Kind], Stack]:
+def _opener(path: Path, uri: str) -> Callable[[Path, str, StackKind], Stack]:
     if path.is_dir():
         return _open_folder
     suffix = path.suffix.lower()
@@ -166,7 +166,7 @@ def _opener(path: Path, uri: str) -> Callable[[Path, str, Kind], Stack]:
     maybe_remote = not path.exists() and uri.strip("/").count("/") in (2, 3)
     raise UsageError(
         f"{uri} is neither a stack nor a folder of sections",
-        f"what can be read is {FORMS}",
+        f"what can be read is {SUPPORTED_FORMATS}",
         f"bossdb://{uri.strip('/')}" if maybe_remote else "",
     )
 
@@ -195,7 +195,7 @@ def _reading(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _check(stack: Stack, kind: Kind) -> None:
+def _check(stack: Stack, kind: StackKind) -> None:
     shape = stack.shape
     if len(shape) != 3 or shape[-1] in (3, 4):
         colour = len(shape) > 2 and shape[-1] in (3, 4)
@@ -217,7 +217,7 @@ def _check(stack: Stack, kind: Kind) -> None:
 # --- numpy --------------------------------------------------------------------------------------
 
 
-def _open_npy(path: Path, _name: str, _kind: Kind) -> Stack:
+def _open_npy(path: Path, _name: str, _kind: StackKind) -> Stack:
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
 
     def load(box: Box, progress: Progress) -> np.ndarray:
@@ -232,7 +232,7 @@ def _open_npy(path: Path, _name: str, _kind: Kind) -> Stack:
     return Stack(str(path), mapped.shape, mapped.dtype, _as_size(size), load)
 
 
-def _open_npz(path: Path, name: str, kind: Kind) -> Stack:
+def _open_npz(path: Path, name: str, kind: StackKind) -> Stack:
     with zipfile.ZipFile(path) as archive:
         headers = {
             entry.removesuffix(".npy"): _npy_header(archive, entry)
@@ -266,7 +266,7 @@ def _npy_header(archive: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ...], 
         return shape, dtype
 
 
-def _likely(path: Path, headers: dict, kind: Kind) -> str:
+def _likely(path: Path, headers: dict, kind: StackKind) -> str:
     """Return the array that is meant when nobody named one."""
     for key in kind.array_names:
         if key in headers:
@@ -293,7 +293,7 @@ def _choose(path: Path, problem: str, headers: dict, joint: str) -> UsageError:
 # --- HDF5 ---------------------------------------------------------------------------------------
 
 
-def _open_hdf5(path: Path, name: str, _kind: Kind) -> Stack:
+def _open_hdf5(path: Path, name: str, _kind: StackKind) -> Stack:
     import h5py
 
     with h5py.File(path) as file:
@@ -322,7 +322,7 @@ def _open_hdf5(path: Path, name: str, _kind: Kind) -> Stack:
 # --- TIFF and PNG -------------------------------------------------------------------------------
 
 
-def _open_tiff(path: Path, _name: str, _kind: Kind) -> Stack:
+def _open_tiff(path: Path, _name: str, _kind: StackKind) -> Stack:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said below
@@ -357,7 +357,7 @@ def _open_tiff(path: Path, _name: str, _kind: Kind) -> Stack:
     return Stack(str(path), series.shape, series.dtype, _as_size(size), load)
 
 
-def _open_folder(path: Path, _name: str, _kind: Kind) -> Stack:
+def _open_folder(path: Path, _name: str, _kind: StackKind) -> Stack:
     files = sorted(
         (
             entry

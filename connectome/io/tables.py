@@ -70,7 +70,7 @@ def check_numbers(
         _refuse(table, column, finite, path, "", consequence, remedy)
 
 
-def check_places(
+def check_positions(
     table: pd.DataFrame,
     shape: tuple[int, int, int],
     path: Path,
@@ -84,7 +84,7 @@ def check_places(
         _refuse(table, column, inside, path, there, consequence, remedy)
 
 
-def check_partners(
+def check_partner_ids(
     table: pd.DataFrame, path: Path, consequence: str = "", remedy: str = ""
 ) -> pd.DataFrame:
     """Return synapses with ``post_ids`` in every row that may have one; refuse what are no ids."""

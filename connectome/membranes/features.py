@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
-from connectome.core.progress import Progress, map_sections, silent
-from connectome.core.pyramid import doubled, half_sigma, halved
-from connectome.core.volume import sound_around
+from connectome.core.progress import Progress, ignore_progress, map_sections
+from connectome.core.pyramid import downsample, downsampled_sigma, upsample
+from connectome.core.volume import nearest_sound_sections
 
 # Widths (Gaussian sigma) in nm: two of a membrane, one along it, and two of its surroundings.
 FINE_NM, COARSE_NM, ALONG_NM = 8.0, 12.0, 14.0
@@ -105,11 +105,11 @@ def voxel_features(
         found = (fine.gradient(), *_eigenvalues(fine.hessian()), coarse.at(), *curvatures)
         for place, feature in zip(features[:-4], found, strict=True):
             place[z : z + SLAB] = feature
-        votes.append([halved(vote, halves) for vote in _sheet_tensor(bends, curvatures)])
+        votes.append([downsample(vote, halves) for vote in _sheet_tensor(bends, curvatures)])
     votes = [np.concatenate(vote) for vote in zip(*votes, strict=True)]
     found = _wide_features(image, votes, pixels, halves)
     for place, feature in zip(features[-4:], found, strict=True):
-        place[...] = doubled(feature, halves, image.shape)
+        place[...] = upsample(feature, halves, image.shape)
     return features
 
 
@@ -145,7 +145,7 @@ def block_features(
     voxel_size: tuple[float, float, float],
     n_axes: int,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
     """Describe a stack block by block, so that little memory is needed besides.
 
@@ -187,7 +187,7 @@ def stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
     """
     sound = [z for z in range(len(image)) if z not in set(damaged)]
     for z in damaged if sound else ():
-        before, after = sound_around(z, sound)
+        before, after = nearest_sound_sections(z, sound)
         weight = (z - before) / (after - before) if after != before else 0.0
         image[z] = (1 - weight) * image[before] + weight * image[after]
 
@@ -222,12 +222,14 @@ def _wide_features(image, votes, pixels, halves) -> Iterator[np.ndarray]:
     """Find, at half the resolution, the sheets that are voted for and what surrounds a voxel."""
 
     def smooth(field, nm):
-        return ndimage.gaussian_filter(field, half_sigma(nm * pixels, halves), truncate=TRUNCATE)
+        return ndimage.gaussian_filter(
+            field, downsampled_sigma(nm * pixels, halves), truncate=TRUNCATE
+        )
 
     first, second, *_ = _eigenvalues([smooth(vote, ALONG_NM) for vote in votes])
     yield first
     yield first - second
-    grey, square = halved(image, halves), halved(image * image, halves)
+    grey, square = downsample(image, halves), downsample(image * image, halves)
     yield smooth(grey, SURROUND_NM)
     mean = smooth(grey, TEXTURE_NM)
     yield np.sqrt(np.maximum(smooth(square, TEXTURE_NM) - mean * mean, 0))

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connectome.core.progress import Progress, map_sections, silent
-from connectome.core.pyramid import doubled, halved
-from connectome.core.volume import thin_sections
+from connectome.core.progress import Progress, ignore_progress, map_sections
+from connectome.core.pyramid import downsample, upsample
+from connectome.core.volume import has_thin_sections
 from connectome.membranes.features import block_features, stand_in, standardised
 from connectome.membranes.mlp import membrane_network
 
@@ -27,7 +27,7 @@ def neurite_probability(
     voxel_size: tuple[float, float, float],
     damaged: Sequence[int] = (),
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Rate how far each voxel is from looking like a membrane.
 
@@ -58,7 +58,7 @@ def neurite_probability(
     ndarray of float32, shape (Z, Y, X)
         1 well inside a neurite, 0 on a membrane and outside the tissue.
     """
-    n_axes = 3 if thin_sections(voxel_size) else 2
+    n_axes = 3 if has_thin_sections(voxel_size) else 2
     image = standardised(em, tissue)
     if n_axes == 3:
         stand_in(image, damaged)
@@ -86,10 +86,10 @@ def _rated(image, tissue, voxel_size, n_axes, threads, progress) -> np.ndarray:
     """Rate every voxel of a standardised image."""
     if fine_pixels(voxel_size):
         z, y, x = voxel_size
-        averaged = np.stack([halved(section, (0, 1)) for section in image])
+        averaged = np.stack([downsample(section, (0, 1)) for section in image])
         seen = (averaged, tissue[:, ::2, ::2], (z, 2 * y, 2 * x))
         coarse = _rated(*seen, n_axes, threads, progress)
-        return np.stack([doubled(section, (0, 1), image.shape[1:]) for section in coarse])
+        return np.stack([upsample(section, (0, 1), image.shape[1:]) for section in coarse])
     blocks = list(block_features(image, voxel_size, n_axes, threads, progress))
     mean, spread = _moments(blocks, tissue)
     least, most = ((mean + way * OUTLIER * spread)[:, None] for way in (-1, 1))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from connectome.core.errors import UsageError
-from connectome.core.volume import Truth, Volume
+from connectome.core.volume import GroundTruth, Volume
 from connectome.phantom.imaging import draw_section_shifts, image_tissue
 from connectome.phantom.organelles import (
     Synapse,
@@ -53,7 +53,7 @@ class Phantom:
     """
 
     volume: Volume
-    ground_truth: Truth
+    ground_truth: GroundTruth
     damaged_sections: tuple[int, ...] = ()
 
 
@@ -166,7 +166,7 @@ def make_phantom(
     draw_tubules(furnishing, ink, frame, tissue, strands)
     em, damaged = image_tissue(exposing, frame, tissue, ink, params)
     volume = Volume(em, voxel_size, source=phantom_uri(seed, voxel_size))
-    return Phantom(volume, Truth(tissue.labels, table, shifts), damaged)
+    return Phantom(volume, GroundTruth(tissue.labels, table, shifts), damaged)
 
 
 def phantom_uri(seed: int, voxel_size: tuple[float, float, float]) -> str:

@@ -15,7 +15,7 @@ from scipy import ndimage
 from connectome.core.errors import ConnectomeError, DataError
 from connectome.proofread.edit_runs import Box, VoxelRuns, find_runs, marked, unpacked
 from connectome.proofread.split import Divider, Task
-from connectome.runlog.edit_record import Correction, now
+from connectome.runlog.edit_record import EditRecord, timestamp
 
 PAINTING = ("paint", "fill", "erase", "new")
 VERDICTS = {"accept": "accepted", "reject": "rejected", "unreview": ""}
@@ -35,7 +35,7 @@ class Change(NamedTuple):
     """
 
     box: Box | None
-    correction: Correction | None
+    correction: EditRecord | None
 
 
 NOTHING = Change(None, None)
@@ -82,7 +82,7 @@ class Proofreading:
         synapses: pd.DataFrame | None = None,
         sections: Iterable[int] = (),
         user: str = "",
-        tell: Callable[[Correction], None] = lambda correction: None,
+        tell: Callable[[EditRecord], None] = lambda correction: None,
     ):
         self.labels = np.ascontiguousarray(labels, np.int32)
         self.synapses = _reviewable(synapses)
@@ -94,8 +94,8 @@ class Proofreading:
         self._tissue = tissue
         self._boxes = _boxes(self.labels)
         self._highest = max(self._boxes, default=0)
-        self._done: list[tuple[_Edit, Correction]] = []
-        self._undone: list[tuple[_Edit, Correction]] = []
+        self._done: list[tuple[_Edit, EditRecord]] = []
+        self._undone: list[tuple[_Edit, EditRecord]] = []
 
     @cached_property
     def probability(self) -> np.ndarray:
@@ -307,7 +307,7 @@ class Proofreading:
         """Do again what was last taken back; None where there is nothing."""
         return self._turn("redo", self._undone, self._done)
 
-    def repeat(self, correction: Correction) -> None:
+    def repeat(self, correction: EditRecord) -> None:
         """Do again what a log tells; without a word to the listener.
 
         Raises
@@ -335,7 +335,7 @@ class Proofreading:
         if changed != correction.voxel_delta:
             raise _does_not_fit(correction, f"{changed} voxels would change")
 
-    def _edit_again(self, correction: Correction) -> _Edit:
+    def _edit_again(self, correction: EditRecord) -> _Edit:
         """Make the edit that a log tells of, of what is there now."""
         tool, ids = correction.tool, correction.ids
         if tool == "merge":
@@ -369,7 +369,7 @@ class Proofreading:
         everywhere = tuple(slice(0, n) for n in shape)
         return find_runs(places[differ], old[differ], neurite, everywhere, shape)
 
-    def _reviewing(self, correction: Correction) -> _Reviewing:
+    def _reviewing(self, correction: EditRecord) -> _Reviewing:
         row = correction.ids[0]
         before = {str(column): self.synapses.at[row, column] for column in self.synapses}
         after = dict(before)
@@ -389,12 +389,14 @@ class Proofreading:
         place: Sequence[int] | None,
         n_voxels: int = 0,
         payload: bytes = b"",
-    ) -> Correction:
+    ) -> EditRecord:
         """Put down what is done, with time and user."""
         place = None if place is None else tuple(map(int, place))
-        return Correction(tool, tuple(map(int, ids)), place, n_voxels, payload, now(), self.user)
+        return EditRecord(
+            tool, tuple(map(int, ids)), place, n_voxels, payload, timestamp(), self.user
+        )
 
-    def _do(self, edit: _Edit, correction: Correction) -> Change:
+    def _do(self, edit: _Edit, correction: EditRecord) -> Change:
         """Carry out a new edit: what was taken back before cannot be done again."""
         self._carry_out(edit.apply, edit.revert, correction)
         self._done.append((edit, correction))
@@ -413,7 +415,7 @@ class Proofreading:
         given.append(taken.pop())
         return Change(edit.box, correction)
 
-    def _carry_out(self, act: Callable, back: Callable, correction: Correction) -> None:
+    def _carry_out(self, act: Callable, back: Callable, correction: EditRecord) -> None:
         """Act and tell of it; neither, if telling fails."""
         act(self)
         try:
@@ -585,7 +587,7 @@ def _place_of(synapse: pd.Series) -> tuple[int, int, int]:
     return tuple(int(synapse[axis]) for axis in "zyx")
 
 
-def _does_not_fit(correction: Correction, why: str) -> DataError:
+def _does_not_fit(correction: EditRecord, why: str) -> DataError:
     return DataError(
         f"a logged {correction.tool} of {correction.time} cannot be made again: {why}",
         "the labels it was made on are not these",

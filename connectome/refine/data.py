@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from connectome.io.draft import Proofread
+from connectome.io.draft import ProofreadSections
 
 FINE_PIXEL_NM = 6.0  # pixels below this are doubled to make the line between two neurites
 
@@ -46,7 +46,7 @@ class Material:
     damaged: tuple[int, ...]
     evidence: np.ndarray
     labels: np.ndarray
-    proofread: Proofread | None
+    proofread: ProofreadSections | None
     to_labels: Callable[..., np.ndarray]
 
 
@@ -101,7 +101,7 @@ def neurite_target(labels: np.ndarray, voxel_size: tuple[float, float, float]) -
     return (labels > 0) & ~meets
 
 
-def usable(proofread: Proofread | None, damaged: Sequence[int]) -> list[int]:
+def usable(proofread: ProofreadSections | None, damaged: Sequence[int]) -> list[int]:
     """List the proofread sections that say something: undamaged ones, with ids.
 
     In a section without any there is neither an inside to learn nor anything to score against.

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from connectome.core.errors import DataError
 from connectome.core.progress import map_sections, map_stacks
-from connectome.core.volume import thin_sections
+from connectome.core.volume import has_thin_sections
 from connectome.io.model_files import check_model
 from connectome.membranes.features import feature_names, stack_features, stand_in, standardised
 from connectome.refine.data import Learned, Material, hold_out, neurite_target
@@ -385,7 +385,7 @@ def judged(
 
 
 def _n_axes(voxel_size) -> int:
-    return 3 if thin_sections(voxel_size) else 2
+    return 3 if has_thin_sections(voxel_size) else 2
 
 
 def _by_importance(names: Sequence[str], importances: np.ndarray) -> dict[str, float]:

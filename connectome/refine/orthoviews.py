@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connectome.core.volume import thin_sections
+from connectome.core.volume import has_thin_sections
 
 PIXEL_NM = 8.0
 MULTIPLE = 8  # sides of planes: a network that halves three times can take them
@@ -96,7 +96,7 @@ def views(shape: tuple[int, int, int], voxel_size: tuple[float, float, float]) -
         (rows, rows_back), (columns, columns_back) = both_ways
         return View(axis, rows, columns, rows_back, columns_back)
 
-    return [view(axis) for axis in ((0, 1, 2) if thin_sections(voxel_size) else (0,))]
+    return [view(axis) for axis in ((0, 1, 2) if has_thin_sections(voxel_size) else (0,))]
 
 
 def _both_ways(n: int, nm: float) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from connectome.core.errors import DataError
-from connectome.core.progress import Progress, silent
-from connectome.io.model_files import HERE
+from connectome.core.progress import Progress, ignore_progress
+from connectome.io.model_files import TRAIN_REMEDY
 from connectome.refine import unet
 from connectome.refine.data import Learned, Material, hold_out, usable
 
@@ -80,7 +80,7 @@ def rate(step: int, done: float) -> float:
 
 
 def _no_bar(_name: str, _total: int, _unit: str) -> AbstractContextManager[Progress]:
-    return nullcontext(silent)
+    return nullcontext(ignore_progress)
 
 
 @dataclass(frozen=True)
@@ -497,7 +497,7 @@ def applied(
             f"the model says that its trust is {trust} and voted {voted}, not a number from 0 to 1"
             " and true or false",
             "it is unknown how far it is to be believed",
-            HERE,
+            TRAIN_REMEDY,
         )
     net = unet.network(weights, 0, unet.chosen_device(device))
     seen = unet.sight(material)
@@ -507,7 +507,7 @@ def applied(
         logits = unet.predict(net, seen, progress)
     if not np.isfinite(logits).all():
         said = "the model's judgement of this stack is no finite number everywhere"
-        raise DataError(said, "its weights are damaged, or too large", HERE)
+        raise DataError(said, "its weights are damaged, or too large", TRAIN_REMEDY)
     rated = unet.rated(logits, material.evidence, material.tissue, trust)
     return Learned(rated, {"rounds": [], "model": meta}, voted=voted)
 

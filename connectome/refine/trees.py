@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from connectome.core.errors import DataError
-from connectome.io.model_files import HERE
+from connectome.io.model_files import TRAIN_REMEDY
 
 INTEGERS, FLOATS = ("roots", "left", "right", "feature"), ("threshold", "neurite")
 
@@ -50,7 +50,9 @@ class Trees:
 
     def __post_init__(self):
         if not (self._well_formed() and self._walkable()):
-            raise DataError("the model's trees are damaged", "nothing can be judged by them", HERE)
+            raise DataError(
+                "the model's trees are damaged", "nothing can be judged by them", TRAIN_REMEDY
+            )
 
     @classmethod
     def of(cls, classifier) -> Trees:
@@ -75,7 +77,9 @@ class Trees:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], n_features: int) -> Trees:
         """Take what `arrays` returned, from a file that anybody may have written."""
         if set(arrays) != {*INTEGERS, *FLOATS}:
-            raise DataError(f"the model holds {', '.join(arrays)}", "these are no trees", HERE)
+            raise DataError(
+                f"the model holds {', '.join(arrays)}", "these are no trees", TRAIN_REMEDY
+            )
         return cls(**arrays, n_features=n_features)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional
 
 from connectome.core.errors import DataError, UsageError
-from connectome.core.progress import Progress, silent
-from connectome.core.volume import sound_around, thin_sections
-from connectome.io.model_files import HERE
+from connectome.core.progress import Progress, ignore_progress
+from connectome.core.volume import has_thin_sections, nearest_sound_sections
+from connectome.io.model_files import TRAIN_REMEDY
 from connectome.membranes.features import standardised
 from connectome.refine.data import Material, neurite_target
 from connectome.refine.orthoviews import View, Window, views
@@ -87,7 +87,7 @@ def network(weights: Mapping[str, np.ndarray] | None, seed: int, device: torch.d
             raise DataError(
                 f"the weights are of another network, or damaged: {min(wrong)} does not fit",
                 "nothing can be judged by them",
-                HERE,
+                TRAIN_REMEDY,
             )
         # Copies, for training must not change what it was given.
         net.load_state_dict(
@@ -174,7 +174,7 @@ def sight(material: Material) -> Sight:
     seen = np.clip(standardised(material.image, material.tissue), -OUTLIER, OUTLIER)
     sound = [z for z in range(len(seen)) if z not in set(material.damaged)]
     for z in material.damaged if sound else ():
-        before, after = sound_around(z, sound)
+        before, after = nearest_sound_sections(z, sound)
         seen[z] = seen[before if z - before <= abs(after - z) else after]
     return Sight(seen, logit(material.evidence), views(seen.shape, material.voxel_size))
 
@@ -250,7 +250,7 @@ def lesson(
 def insides(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
     """Mark the insides of neurites, across thin sections too; bool (Z, Y, X)."""
     inside = neurite_target(labels, voxel_size)
-    if thin_sections(voxel_size):
+    if has_thin_sections(voxel_size):
         z, y, x = voxel_size
         across = neurite_target(np.moveaxis(labels, 0, 1), (y, z, x))
         inside &= np.moveaxis(across, 1, 0)
@@ -489,7 +489,7 @@ def adapted(
 
 
 @torch.inference_mode()
-def predict(net: Unet, seen: Sight, progress: Progress = silent) -> np.ndarray:
+def predict(net: Unet, seen: Sight, progress: Progress = ignore_progress) -> np.ndarray:
     """Judge every voxel in every view, laid in several ways, tile by tile.
 
     Parameters

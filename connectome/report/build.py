@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from connectome import runlog
-from connectome.core.colouring import apart
+from connectome.core.colouring import colour_graph
 from connectome.graph.node_layout import layout_graph
 from connectome.io import paths
 from connectome.io.results import Results
@@ -107,7 +107,7 @@ def _last_run(outdir: Path) -> PastRun | None:
     """Return the last run that made a graph, which may be the one in progress."""
     if not (outdir / paths.RUN_LOG).exists():
         return None
-    past = [run for run in runlog.history(outdir) if run.status != "failed"]
+    past = [run for run in runlog.read_history(outdir) if run.status != "failed"]
     graphs = [run for run in past if any(stage.name == "graph" for stage in run.stages)]
     return graphs[-1] if graphs else None
 
@@ -250,7 +250,7 @@ def _doubts(results: Results) -> Iterator[str]:
             "Connections are without direction, as was asked for: nothing here says which of two "
             "partners is the presynaptic one."
         )
-    if results.has(paths.SHIFTS):
+    if results.has(paths.ALIGNMENT):
         if damaged := results.alignment.get("damaged_sections"):
             listed = ", ".join(map(str, damaged))
             yield f"Damaged or blank, and bridged rather than followed: section {listed}."
@@ -384,7 +384,7 @@ def _colours(results: Results, ids: np.ndarray) -> np.ndarray:
         pairs = np.searchsorted(ids, contacts[["id_a", "id_b"]].to_numpy("int64"))
         known = (pairs < len(ids)).all(axis=1)
         pairs = pairs[known]
-    return apart(ids, pairs, COLOURS)
+    return colour_graph(ids, pairs, COLOURS)
 
 
 def _synapses(table: pd.DataFrame) -> list[list]:

@@ -1,23 +1,23 @@
 """Log every run to SQLite: what was run on what, how it ended, and what it wrote."""
 
 from connectome.runlog.log import (
-    PACKAGES,
+    RECORDED_PACKAGES,
     PastRun,
     Run,
-    append_correction,
-    corrections,
-    history,
-    peak_mb,
-    record,
+    append_edit,
+    peak_memory_mb,
+    read_edits,
+    read_history,
+    record_run,
 )
 
 __all__ = [
-    "PACKAGES",
+    "RECORDED_PACKAGES",
     "PastRun",
     "Run",
-    "append_correction",
-    "corrections",
-    "history",
-    "peak_mb",
-    "record",
+    "append_edit",
+    "peak_memory_mb",
+    "read_edits",
+    "read_history",
+    "record_run",
 ]

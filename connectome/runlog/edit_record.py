@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
-class Correction:
+class EditRecord:
     """What was done, where, when and by whom, with what is needed to do it again.
 
     Parameters
@@ -41,6 +41,6 @@ class Correction:
     user: str
 
 
-def now() -> str:
+def timestamp() -> str:
     """Return the time as corrections tell it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

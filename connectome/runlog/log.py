@@ -28,14 +28,14 @@ from connectome import __version__
 from connectome.core.errors import ConnectomeError, UsageError
 from connectome.core.params import PUBLIC_BOSS_TOKEN
 from connectome.io import paths
-from connectome.runlog.edit_record import Correction
+from connectome.runlog.edit_record import EditRecord
 
 try:
     import resource
 except ImportError:  # Windows: runs are logged without their peak memory
     resource = None
 
-PACKAGES = ("numpy", "scipy", "scikit-image", "pandas", "networkx", "matplotlib", "intern")
+RECORDED_PACKAGES = ("numpy", "scipy", "scikit-image", "pandas", "networkx", "matplotlib", "intern")
 _WAIT_S = 30.0  # for another process to finish its transaction
 _HIDDEN = "(not kept)"
 
@@ -77,7 +77,7 @@ class Stage(NamedTuple):
         What was done.
     seconds : float
         Wall time.
-    peak_mb : float or None
+    peak_memory_mb : float or None
         Peak memory of the process up to the stage's end, in MB; None where it is not known.
     counts : dict
         What the stage found, by name.
@@ -85,7 +85,7 @@ class Stage(NamedTuple):
 
     name: str
     seconds: float
-    peak_mb: float | None
+    peak_memory_mb: float | None
     counts: dict
 
 
@@ -128,11 +128,11 @@ class PastRun:
     stages: tuple[Stage, ...]
     metrics: dict[str, float | None]
     config: dict
-    n_corrections: int
+    n_edits: int
 
 
 class Run:
-    """The log entry of the run in progress; made by `record`.
+    """The log entry of the run in progress; made by `record_run`.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class Run:
 
     def __init__(self, outdir: Path):
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-        self.summary: list[Stage] = []
+        self.stages: list[Stage] = []
         self._outdir = outdir
         self._began = time.perf_counter()
         self._n_corrections = 0
@@ -169,19 +169,19 @@ class Run:
             yield counts
         finally:
             stage = Stage(name, time.perf_counter() - began, _own_peak_mb(), counts)
-            self.summary.append(stage)
+            self.stages.append(stage)
             text = json.dumps(counts, default=operator.methodcaller("item"))
             self._write(
                 "INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?)",
-                [(self.run_id, len(self.summary), name, stage.seconds, stage.peak_mb, text)],
+                [(self.run_id, len(self.stages), name, stage.seconds, stage.peak_memory_mb, text)],
             )
 
-    def metric(self, name: str, value: float) -> None:
+    def log_metric(self, name: str, value: float) -> None:
         """Log a measured value, such as ``segmentation/are``; a second one replaces the first."""
         row = (self.run_id, name, float(value))
         self._write("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", [row])
 
-    def artefacts(self, files: Mapping[str, Path]) -> None:
+    def log_files(self, files: Mapping[str, Path]) -> None:
         """Log the size and SHA-256 of files.
 
         Parameters
@@ -195,12 +195,12 @@ class Run:
         ]
         self._write("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?, ?)", rows)
 
-    def correction(self, made: Correction) -> None:
+    def log_edit(self, made: EditRecord) -> None:
         """Log what a person did; it is on disk when this returns."""
         self._write(_CORRECTION, [_correction_row(self.run_id, self._n_corrections, made)])
         self._n_corrections += 1
 
-    def source(self, dataset_uri: str, cutout_xyz: tuple[int, int, int]) -> None:
+    def update_source(self, dataset_uri: str, cutout_xyz: tuple[int, int, int]) -> None:
         """Correct what the run is about, when the source or size is other than was asked."""
         self._write(
             "UPDATE runs SET dataset_uri = ?, cutout_x = ?, cutout_y = ?, cutout_z = ?"
@@ -241,7 +241,7 @@ class Run:
 
 
 @contextmanager
-def record(
+def record_run(
     outdir: Path,
     config: dict,
     dataset_uri: str,
@@ -269,7 +269,7 @@ def record(
     Run
         Takes stages, metrics and artefacts. When the block ends well the run is ``finished``;
         on Ctrl-C it is ``interrupted``, on any other exception ``failed`` with its message, and
-        the exception goes on. A killed process leaves ``running``, which `history` shows as
+        the exception goes on. A killed process leaves ``running``, which `read_history` shows as
         ``died``.
 
     Raises
@@ -303,7 +303,7 @@ def record(
     run._end("finished")
 
 
-def history(outdir: Path) -> list[PastRun]:
+def read_history(outdir: Path) -> list[PastRun]:
     """Read the runs logged under an output folder, oldest first.
 
     Raises
@@ -360,7 +360,7 @@ def history(outdir: Path) -> list[PastRun]:
     ]
 
 
-def append_correction(outdir: Path, run_id: str, made: Correction) -> None:
+def append_edit(outdir: Path, run_id: str, made: EditRecord) -> None:
     """Log what a person decided about a run that has ended, after all that was done in it."""
     with _connected(Path(outdir) / paths.RUN_LOG) as log:
         (position,) = log.execute(
@@ -369,7 +369,7 @@ def append_correction(outdir: Path, run_id: str, made: Correction) -> None:
         log.execute(_CORRECTION, _correction_row(run_id, position, made))
 
 
-def _correction_row(run_id: str, position: int, made: Correction) -> tuple:
+def _correction_row(run_id: str, position: int, made: EditRecord) -> tuple:
     place = made.place or (None, None, None)
     return (
         *(run_id, position, made.time, made.user, made.tool),
@@ -377,7 +377,7 @@ def _correction_row(run_id: str, position: int, made: Correction) -> tuple:
     )
 
 
-def corrections(outdir: Path, run_id: str) -> list[Correction]:
+def read_edits(outdir: Path, run_id: str) -> list[EditRecord]:
     """Read what a person did in a run, in the order it was done."""
     with _connected(Path(outdir) / paths.RUN_LOG) as log:
         rows = log.execute(
@@ -386,7 +386,7 @@ def corrections(outdir: Path, run_id: str) -> list[Correction]:
             (run_id,),
         ).fetchall()
         return [
-            Correction(tool, tuple(_parsed(ids, list)), None if z is None else (z, y, x), *rest)
+            EditRecord(tool, tuple(_parsed(ids, list)), None if z is None else (z, y, x), *rest)
             for tool, ids, z, y, x, *rest in rows
         ]
 
@@ -402,7 +402,7 @@ def _parsed(text: str, kind: type) -> dict | list:
     return content
 
 
-def peak_mb(usage: resource.struct_rusage) -> float:
+def peak_memory_mb(usage: resource.struct_rusage) -> float:
     """Return the peak memory of a ``resource`` usage record in MB (10⁶ bytes)."""
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
@@ -429,7 +429,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _clear_up(outdir: Path) -> None:
     """Remove what runs that were killed had made and not published."""
-    for run_id, folder in paths.unpublished(outdir).items():
+    for run_id, folder in paths.leftover_staging_folders(outdir).items():
         with _connected(outdir / paths.RUN_LOG) as log:
             row = log.execute(
                 "SELECT status, pid, host FROM run_status WHERE run_id = ?", (run_id,)
@@ -459,7 +459,7 @@ def _may_be_alive(pid: int, host: str) -> bool:
 
 
 def _own_peak_mb() -> float | None:
-    return peak_mb(resource.getrusage(resource.RUSAGE_SELF)) if resource else None
+    return peak_memory_mb(resource.getrusage(resource.RUSAGE_SELF)) if resource else None
 
 
 def _message(error: BaseException) -> str:
@@ -480,7 +480,7 @@ def _software() -> dict:
         "connectome": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.core.params import WatershedParams
-from connectome.core.progress import Progress, map_stacks, silent
+from connectome.core.progress import Progress, ignore_progress, map_stacks
 from connectome.core.region_adjacency import pair_keys
 from connectome.core.volume import in_plane_px
 
@@ -22,7 +22,7 @@ def watershed_sections(
     voxel_size: tuple[float, float, float],
     params: WatershedParams | None = None,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Outline the bright profiles of each section.
 
@@ -99,7 +99,7 @@ def join_overlaps(
     keys, overlap = np.unique(
         pair_keys(unique[:-1][both], unique[1:][both], size), return_counts=True
     )
-    enough = overlap * np.prod(voxel_size[1:]) >= params.least_overlap_nm2
+    enough = overlap * np.prod(voxel_size[1:]) >= params.min_overlap_nm2
     links = np.divmod(keys[enough], size)
     graph = coo_array((np.ones(enough.sum(), bool), links), shape=(size, size))
     _, body = connected_components(graph, directed=False)
@@ -120,10 +120,10 @@ def _bright(section, inside, voxel_size, params) -> np.ndarray:
     if not inside.any():
         return inside
     mask = inside & (section > np.quantile(section[inside], params.foreground_quantile))
-    mask = ndimage.binary_opening(mask, _disk(params.opening_nm, voxel_size))
+    mask = ndimage.binary_opening(mask, _disk(params.opening_radius_nm, voxel_size))
     objects, _ = ndimage.label(mask)
     area_nm2 = np.bincount(objects.ravel()) * np.prod(voxel_size[1:])
-    return mask & (area_nm2 >= params.least_area_nm2)[objects]
+    return mask & (area_nm2 >= params.min_area_nm2)[objects]
 
 
 def _seeds(mask, voxel_size, params) -> np.ndarray:
@@ -131,7 +131,7 @@ def _seeds(mask, voxel_size, params) -> np.ndarray:
     from skimage.feature import peak_local_max
 
     distance = ndimage.distance_transform_edt(mask, sampling=voxel_size[1:])
-    reach = np.maximum(in_plane_px(params.seed_distance_nm, voxel_size).round().astype(int), 1)
+    reach = np.maximum(in_plane_px(params.min_seed_distance_nm, voxel_size).round().astype(int), 1)
     peaks = peak_local_max(
         distance,
         min_distance=int(reach.min()),

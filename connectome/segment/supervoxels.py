@@ -8,9 +8,9 @@ import numpy as np
 from scipy import ndimage, sparse
 
 from connectome.core.params import SegmentParams
-from connectome.core.pyramid import doubled, half_sigma, halved
-from connectome.core.region_adjacency import borders, both_sides, pair_keys
-from connectome.core.volume import thin_sections
+from connectome.core.pyramid import downsample, downsampled_sigma, upsample
+from connectome.core.region_adjacency import boundary_faces, neighbour_slices, pair_keys
+from connectome.core.volume import has_thin_sections
 
 LEAST_HALVED = 2.0  # width in voxels from which half the resolution will do
 HEIGHTS = 2**27  # steps of height that are told apart, from 0 to 1
@@ -49,11 +49,11 @@ def segment_stack(
         Piece numbers from 1, each one connected piece; 0 outside the tissue.
     """
     params = params or SegmentParams()
-    axes = (0, 1, 2) if thin_sections(voxel_size) else (1, 2)
+    axes = (0, 1, 2) if has_thin_sections(voxel_size) else (1, 2)
     landscape = _landscape(probability, voxel_size, axes, params)
     landscape[~tissue] = -1  # nobody climbs out of the tissue
     basins = _basins(landscape, tissue, axes)
-    return _without_noise(basins, landscape, axes, params.least_prominence)
+    return _without_noise(basins, landscape, axes, params.min_prominence)
 
 
 def _landscape(probability, voxel_size, axes, params) -> np.ndarray:
@@ -63,9 +63,9 @@ def _landscape(probability, voxel_size, axes, params) -> np.ndarray:
     )
     landscape = ndimage.gaussian_filter(probability, fine, output=np.float32)
     halves = [axis for axis in axes if coarse[axis] >= LEAST_HALVED]
-    half = halved(probability.astype(np.float32, copy=False), halves)
-    half = ndimage.gaussian_filter(half, half_sigma(coarse, halves))
-    landscape += doubled(half, halves, probability.shape)
+    half = downsample(probability.astype(np.float32, copy=False), halves)
+    half = ndimage.gaussian_filter(half, downsampled_sigma(coarse, halves))
+    landscape += upsample(half, halves, probability.shape)
     return landscape / 2
 
 
@@ -91,7 +91,7 @@ def _uphill(landscape: np.ndarray, axes) -> np.ndarray:
     best = height | direction
     for axis in axes:
         stride = math.prod(landscape.shape[axis + 1 :])
-        low, high = both_sides(axis)
+        low, high = neighbour_slices(axis)
         for here, there, step_there in ((low, high, stride), (high, low, -stride)):
             direction -= 1
             step[direction] = step_there
@@ -125,7 +125,7 @@ def _passes(basins, landscape, axes, least_height):
     n = int(basins.max()) + 1
     keys, heights = [], []
     for axis in axes:
-        a, b = borders(basins, axis)
+        a, b = boundary_faces(basins, axis)
         height = np.minimum(landscape.ravel()[a], landscape.ravel()[b])
         a, b = basins.ravel()[a], basins.ravel()[b]
         # Summits only rise when basins join, so that too deep a pass stays too deep.

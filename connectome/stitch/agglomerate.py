@@ -9,8 +9,8 @@ from itertools import pairwise, product
 import numpy as np
 
 from connectome.core.params import StitchParams
-from connectome.core.region_adjacency import Contacts, overlapping, touching
-from connectome.core.volume import sound_around, thin_sections
+from connectome.core.region_adjacency import Contacts, face_contacts, section_overlaps
+from connectome.core.volume import has_thin_sections, nearest_sound_sections
 from connectome.stitch.enclosure import enclosed, ends_reached, open_surface
 from connectome.stitch.gaec import Contraction, contract
 from connectome.stitch.mitochondria import Brightness, hosts, inner_brightness
@@ -124,21 +124,21 @@ def stitch_pieces(
     """
     params = params or StitchParams()
     anchors = np.zeros(int(pieces.max()) + 1, int) if anchors is None else anchors
-    thin = thin_sections(voxel_size)
+    thin = has_thin_sections(voxel_size)
     skipped = _skipped(pieces, damaged, thin)
     kept = pieces.copy()
     kept[skipped] = 0
     size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
     inner, dark = _seen_inside(kept, em, probability, anchors == 0, voxel_size, params)
     if anchors.any():
-        eased = tuple(least - params.ease for least in params.least_probability)
-        params = replace(params, least_probability=eased)
+        eased = tuple(least - params.constraint_relaxation for least in params.min_probability)
+        params = replace(params, min_probability=eased)
     contacts, across, pulled = _weighed(kept, probability, size, inner, thin, skipped, params)
     rated = contacts.probability
     if other is None:
         pull = pulled(rated)
     else:
-        seen = Contacts.joined(_all_contacts(kept, other, thin, skipped)[:2]).probability
+        seen = Contacts.concatenate(_all_contacts(kept, other, thin, skipped)[:2]).probability
         pull = _voted(pulled, contacts, seen, across, anchors, dark)
         rated = (rated + seen) / 2
     joined = _contracted(contacts, pull, anchors, dark)
@@ -184,7 +184,7 @@ def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[in
     filled = labels.copy()
     sound = [z for z in range(len(labels)) if z not in set(damaged)]
     for z in sorted(damaged) if sound else ():
-        before, after = sound_around(z, sound)
+        before, after = nearest_sound_sections(z, sound)
         filled[z] = _between(filled[before], filled[after], tissue[z])
         sound.append(z)  # the next of a row goes on from here
     return filled
@@ -219,26 +219,26 @@ def _seen_inside(
     if em is None:
         return Brightness.unknown(free.size), np.zeros(free.size, bool)
     inner = inner_brightness(pieces, em, probability, free.size)
-    axes = slice(None) if thin_sections(voxel_size) else slice(1, None)
-    voxels = float(np.prod(params.least_dark_nm / np.array(voxel_size[axes])))
-    dark = free & inner.dark(params.most_dark, voxels)
+    axes = slice(None) if has_thin_sections(voxel_size) else slice(1, None)
+    voxels = float(np.prod(params.min_mitochondrion_nm / np.array(voxel_size[axes])))
+    dark = free & inner.dark(params.max_mitochondrion_brightness, voxels)
     return replace(inner, level=np.where(dark, np.nan, inner.level)), dark
 
 
 def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts, np.ndarray]:
     """Find what touches within sections, or in 3D, and what overlaps across, by which share."""
     n = int(pieces.max()) + 1
-    touch = touching(pieces, probability, (0, 1, 2) if thin else (1, 2), n)
+    touch = face_contacts(pieces, probability, (0, 1, 2) if thin else (1, 2), n)
     usable = [z for z in range(len(pieces)) if z not in set(skipped)]
     # Thin sections touch, except across a gap.
     pairs = [(a, b) for a, b in pairwise(usable) if not thin or b - a > 1]
-    overlaps, shares = [touching(pieces[:0], probability[:0], (0,), n)], [np.zeros(0)]
+    overlaps, shares = [face_contacts(pieces[:0], probability[:0], (0,), n)], [np.zeros(0)]
     for below, above in pairs:
-        overlap = overlapping(pieces, probability, below, above, n)
+        overlap = section_overlaps(pieces, probability, below, above, n)
         area = np.bincount(pieces[[below, above]].ravel(), minlength=n)
         overlaps.append(overlap)
         shares.append((overlap.size / area[[overlap.first, overlap.second]]).mean(axis=0))
-    return touch, Contacts.joined(overlaps), np.concatenate(shares)
+    return touch, Contacts.concatenate(overlaps), np.concatenate(shares)
 
 
 def _weighed(
@@ -246,10 +246,10 @@ def _weighed(
 ) -> tuple[Contacts, np.ndarray, Pull]:
     """Find all contacts, which of them are overlaps, and how to tell what speaks for each."""
     touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
-    contacts = Contacts.joined([touch, overlap])
+    contacts = Contacts.concatenate([touch, overlap])
     across = np.arange(contacts.size.size) >= touch.size.size
-    differ = inner.difference(contacts.first, contacts.second) - params.free_difference
-    unlike = params.difference_weight * np.maximum(differ, 0) * _width(contacts, across)
+    differ = inner.difference(contacts.first, contacts.second) - params.brightness_tolerance
+    unlike = params.brightness_weight * np.maximum(differ, 0) * _width(contacts, across)
 
     def pulled(rated, lean=0.0):
         beside = replace(touch, probability=rated[~across])
@@ -288,7 +288,7 @@ def _contracted(contacts: Contacts, pull, anchors, dark) -> Contraction:
 def _with_dark(joined, contacts, weight, dark, params) -> tuple[Contraction, np.ndarray]:
     """Give each dark piece to a neurite; return also what share spoke for each join, or NaN."""
     pairs = np.stack([contacts.first, contacts.second])
-    joins, share = hosts(dark, joined.root, pairs, weight, params.least_host)
+    joins, share = hosts(dark, joined.root, pairs, weight, params.min_host_fraction)
     share = np.append(np.full(len(joined.joins), np.nan), share)
     return joined.extended(joins, np.zeros(len(joins))), share
 
@@ -298,14 +298,14 @@ def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params, lean) 
     # Large pieces of one neurite meet across its calibre. A narrow window between two is more
     # often a gap in the membrane.
     width = touch.size / smaller ** (2 / 3 if thin else 1 / 2)
-    doubt = params.window_penalty * np.maximum(0, 1 - width / params.least_width)
-    return (touch.probability - params.least_probability[thin] - lean - doubt) * touch.size
+    doubt = params.narrow_contact_penalty * np.maximum(0, 1 - width / params.min_relative_width)
+    return (touch.probability - params.min_probability[thin] - lean - doubt) * touch.size
 
 
 def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params, lean) -> np.ndarray:
-    pull = params.overlap_weight * (share - params.least_share)
+    pull = params.overlap_weight * (share - params.min_overlap)
     # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
-    pull += overlap.probability - params.least_probability[thin] - lean
+    pull += overlap.probability - params.min_probability[thin] - lean
     return pull * np.sqrt(overlap.size)
 
 
@@ -317,7 +317,7 @@ def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, par
     """
     z, y, x = voxel_size
     faces = np.array([y * x, z * x, z * y])
-    in_section = faces.mean() if thin_sections(voxel_size) else faces[1]
+    in_section = faces.mean() if has_thin_sections(voxel_size) else faces[1]
     area = contacts.size * np.where(across, faces[0], in_section)
     of_pieces = open_surface(pieces, faces, size.size), ends_reached(pieces, size.size)
     while True:
@@ -335,7 +335,7 @@ def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, par
             contacts.probability[apart],
             together(of_pieces[0]),
             np.apply_along_axis(together, 2, of_pieces[1]) > 0,
-            params.least_enclosure,
+            params.min_enclosure,
         )
         joins = joins[free[joins[:, 1]]]
         if not len(joins):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connectome.core.volume import thin_sections
+from connectome.core.volume import has_thin_sections
 
 
 def anchor_pieces(
@@ -42,7 +42,7 @@ def anchor_pieces(
 
     anchored = pieces.copy()
     anchored[list(sections)] = 0
-    if thin_sections(voxel_size):
+    if has_thin_sections(voxel_size):
         anchored = label(anchored, connectivity=1).astype(np.int32)
     n_free = int(anchored.max())
     anchors = [np.zeros(n_free + 1, int)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from connectome.core.region_adjacency import both_sides
+from connectome.core.region_adjacency import neighbour_slices
 
 
 def enclosed(
@@ -119,7 +119,7 @@ def ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
 
 def _open_faces(labels: np.ndarray, axis: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield, below and above, regions of the voxels at the end and of those beside none."""
-    low, high = both_sides(axis)
+    low, high = neighbour_slices(axis)
     before = (slice(None),) * axis
     for end, here, beyond in ((slice(None, 1), high, low), (slice(-1, None), low, high)):
         yield labels[(*before, end)], labels[here][labels[beyond] == 0]

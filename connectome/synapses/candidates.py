@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import ndimage
 
 from connectome.core.params import SynapseParams
-from connectome.core.progress import Progress, silent
+from connectome.core.progress import Progress, ignore_progress
 from connectome.synapses.densities import (
     CYTOPLASM_DISTANCE_NM,
     Density,
@@ -57,7 +57,7 @@ def detect_synapses(
     damaged_sections: Sequence[int] = (),
     params: SynapseParams | None = None,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     classifier: SynapseClassifier | None = None,
 ) -> pd.DataFrame:
     """Find dark densities on the boundaries between neurites.
@@ -110,8 +110,8 @@ def detect_synapses(
     table["score"] = classifier.score(table)
     if not classifier.retrained:  # a person's verdicts tell more of this stack
         tissue_um3 = np.count_nonzero(sight.labels) * sight.voxel_um3
-        table["score"] = cap_density(table["score"], params.usual_per_um3 * tissue_um3)
-    table = table[table["score"] >= params.least_score].copy()
+        table["score"] = cap_density(table["score"], params.typical_density_per_um3 * tissue_um3)
+    table = table[table["score"] >= params.min_score].copy()
     for axis, n in zip("yx", em.shape[1:], strict=True):
         table[f"{axis}_last"] = table[f"{axis}_last"].clip(
             upper=n - 1
@@ -252,9 +252,9 @@ def adjacent_neurites(
         neighbourhood.density_distance,
         neighbourhood.darkness,
     )
-    close = (away <= params.partner_nm) & (labels > 0)
+    close = (away <= params.max_partner_distance_nm) & (labels > 0)
     ids, counts = np.unique(labels[close], return_counts=True)
-    ids = ids[counts >= params.least_presence * counts.sum()]
+    ids = ids[counts >= params.min_neighbour_fraction * counts.sum()]
     rim = np.exp(-0.5 * (away / params.rim_nm) ** 2) * np.clip(darkness, 0, 2)
     rim[~np.isin(labels, ids)] = 0
     inner = (neighbourhood.boundary_distance > params.rim_nm) & (away <= INNER_REACH_NM) & (rim > 0)
@@ -306,7 +306,7 @@ def _contact(neighbourhood: Neighbourhood, pre: int, voxel_size, params) -> dict
             np.moveaxis(neighbourhood.labels, axis, 0)[part] for part in (np.s_[:-1], np.s_[1:])
         )
         near = np.moveaxis(neighbourhood.density_distance, axis, 0)
-        near = np.minimum(near[:-1], near[1:]) <= params.partner_nm
+        near = np.minimum(near[:-1], near[1:]) <= params.max_partner_distance_nm
         for mine, other in ((a, b), (b, a)):
             faces = other[near & (mine == pre) & (other != pre) & (other > 0)]
             face = voxel_size[0] * voxel_size[3 - axis] / 1e6
@@ -317,9 +317,9 @@ def _contact(neighbourhood: Neighbourhood, pre: int, voxel_size, params) -> dict
 
 def _partners(contact: dict[int, float], params: SynapseParams) -> list[int]:
     """List those with enough contact, most first."""
-    least = params.least_contact * sum(contact.values())
+    least = params.min_contact_fraction * sum(contact.values())
     order = sorted(contact, key=lambda neurite: (-contact[neurite], neurite))
-    return [neurite for neurite in order if contact[neurite] >= least][: params.most_partners]
+    return [neurite for neurite in order if contact[neurite] >= least][: params.max_partners]
 
 
 def _place(density: Density, maps: DensityMaps) -> dict[str, float]:

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from connectome.core.params import SynapseParams
-from connectome.core.progress import Progress, map_stacks, silent
-from connectome.core.pyramid import halved, wide_gaussian
+from connectome.core.progress import Progress, ignore_progress, map_stacks
+from connectome.core.pyramid import downsample, smooth_multiscale
 from connectome.core.volume import in_plane_px
 
 MIN_PIXEL_NM = 5.0  # pixels up to this size show no more of a density than those twice as wide
@@ -98,7 +98,7 @@ def compute_density_maps(
     damaged_sections: Sequence[int] = (),
     params: SynapseParams | None = None,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> DensityMaps:
     """Measure everywhere how dark it is, in units of the membranes around. O(V) for V voxels.
 
@@ -120,8 +120,8 @@ def compute_density_maps(
     raw = _in_membranes(image, labels, distance, voxel_size, damaged_sections)
     parts = map_stacks(_smoothed(voxel_size), raw, labels > 0, threads=threads, progress=progress)
     darkness, density, texture = parts[:, 0], parts[:, 1], parts[:, 2]
-    density = ndimage.gaussian_filter1d(density, params.depth_nm / voxel_size[0], axis=0)
-    density[distance > params.max_boundary_nm] = 0
+    density = ndimage.gaussian_filter1d(density, params.smoothing_z_nm / voxel_size[0], axis=0)
+    density[distance > params.max_boundary_distance_nm] = 0
     density[list(damaged_sections)] = 0
     within = (distance > CYTOPLASM_DISTANCE_NM) & (labels > 0)
     within[list(damaged_sections)] = False
@@ -151,18 +151,18 @@ def find_densities(maps: DensityMaps, params: SynapseParams | None = None) -> li
     """
     params = params or SynapseParams()
     field = maps.smoothed_darkness
-    reach = [2 * round(params.separation_nm / length) + 1 for length in maps.voxel_size]
+    reach = [2 * round(params.min_separation_nm / length) + 1 for length in maps.voxel_size]
     highest = ndimage.maximum_filter(field, size=reach, mode="constant")
-    peaks = np.argwhere((field == highest) & (field >= params.least_darkness))
+    peaks = np.argwhere((field == highest) & (field >= params.min_darkness))
     heights = field[tuple(peaks.T)]
-    half = np.ceil(params.largest_nm / 2 / np.asarray(maps.voxel_size)).astype(int)
+    half = np.ceil(params.max_extent_nm / 2 / np.asarray(maps.voxel_size)).astype(int)
     taken = np.zeros(field.shape, bool)
     found = []
     for n in np.argsort(-heights, kind="stable"):
         peak, height = peaks[n], float(heights[n])
         if not taken[tuple(peak)]:
             box = box_with_margin(peak, peak, half, field.shape)
-            dark = (field[box] >= params.core_share * height) & ~taken[box]
+            dark = (field[box] >= params.core_fraction * height) & ~taken[box]
             parts, _ = ndimage.label(dark, np.ones((3, 3, 3)))
             core = parts == parts[tuple(p - s.start for p, s in zip(peak, box, strict=True))]
             taken[box] |= core
@@ -181,7 +181,7 @@ def _coarse(image, labels, voxel_size):
     z, y, x = voxel_size
     binning = 1
     while max(y, x) <= MIN_PIXEL_NM:
-        image = halved(image.astype(np.float32, copy=False), (1, 2))
+        image = downsample(image.astype(np.float32, copy=False), (1, 2))
         labels = labels[:, ::2, ::2]
         y, x, binning = 2 * y, 2 * x, 2 * binning
     return image, labels, (z, y, x), binning
@@ -236,7 +236,9 @@ def _around(section, membrane, voxel_size) -> np.ndarray:
     greys = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
     mean = greys.sum() / np.count_nonzero(membrane)
     sigma = in_plane_px(MEMBRANE_AVERAGING_NM, voxel_size)
-    total, count = (wide_gaussian(field, sigma) for field in (greys, membrane.astype(np.float32)))
+    total, count = (
+        smooth_multiscale(field, sigma) for field in (greys, membrane.astype(np.float32))
+    )
     # Far from any membrane the mean of the section holds; all in all the median does.
     return (
         (total + MEMBRANE_PRIOR_FRACTION * mean) / (count + MEMBRANE_PRIOR_FRACTION) - mean + middle

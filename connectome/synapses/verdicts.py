@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from connectome.core.point_matching import match_points, named_elsewhere
+from connectome.core.point_matching import find_corresponding_ids, match_positions
 
 MATCH_DISTANCE_NM = 100.0  # a detection this near to a reviewed one is that one
 ACCEPTED, REJECTED = "accepted", "rejected"
@@ -39,7 +39,7 @@ def apply_verdicts(
         looked_at |= reviewed["swapped"]
     said = reviewed[looked_at].reset_index(drop=True)
     places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (candidates, said)]
-    overruled = match_points(*places, MATCH_DISTANCE_NM)[:, 0]
+    overruled = match_positions(*places, MATCH_DISTANCE_NM)[:, 0]
     detected = candidates.drop(index=candidates.index[overruled]).assign(verdict="")
     kept = said[said["verdict"] != REJECTED].reindex(columns=detected.columns)
     table = pd.concat([kept.astype(object), detected.astype(object)]).infer_objects()
@@ -85,7 +85,9 @@ def relabel_partners(
 def _renamed(row: dict, labels, others, voxel_size) -> dict | None:
     posts = map(int, str(row.get("post_ids") or row["post_id"]).split(";"))
     place = row["z"], row["y"], row["x"]
-    pre, *posts = named_elsewhere([int(row["pre_id"]), *posts], place, labels, others, voxel_size)
+    pre, *posts = find_corresponding_ids(
+        [int(row["pre_id"]), *posts], place, labels, others, voxel_size
+    )
     posts = [post for post in dict.fromkeys(posts) if post not in (0, pre)]
     if not pre or not posts:
         return None

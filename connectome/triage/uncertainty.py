@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
 
-from connectome.core.region_adjacency import both_sides, pair_keys
+from connectome.core.region_adjacency import neighbour_slices, pair_keys
 
 MERGE_COLUMNS = [
     *("step", "joined", "neurite", "other", "piece_a", "piece_b", "z", "y", "x", "reason"),
@@ -189,7 +189,7 @@ def _summed(stitched, which: np.ndarray, group: np.ndarray, favour: int) -> pd.D
     score = strength / total(np.where(overlap, np.sqrt(size), size))
     order = np.lexsort((-pull, group))
     strongest = which[order[np.searchsorted(group[order], np.arange(n))]]
-    place = np.column_stack([total(size * axis) for axis in contacts.place[which].T])
+    place = np.column_stack([total(size * axis) for axis in contacts.position[which].T])
     table = pd.DataFrame((place / voxels[:, None]).round(1), columns=POSITION_COLUMNS)
     return table.assign(
         piece_a=contacts.first[strongest],
@@ -269,7 +269,7 @@ def _at_border(labels: np.ndarray, n: int) -> np.ndarray:
     for axis in range(labels.ndim):
         for face in (0, -1):
             touches[labels.take(face, axis)] = True
-        low, high = both_sides(axis)
+        low, high = neighbour_slices(axis)
         for here, there in ((low, high), (high, low)):
             touches[labels[here][labels[there] == 0]] = True
     return touches

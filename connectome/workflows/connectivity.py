@@ -13,7 +13,7 @@ import pandas as pd
 from connectome import evaluate, graph, synapses
 from connectome.cli.console import Console
 from connectome.core.params import GraphParams, SynapseParams
-from connectome.core.volume import Truth, Volume
+from connectome.core.volume import GroundTruth, Volume
 from connectome.graph import formats
 from connectome.io import paths
 from connectome.runlog.log import Run
@@ -132,7 +132,7 @@ def _neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.
 def evaluate_results(
     labels: np.ndarray,
     candidates: pd.DataFrame,
-    truth: Truth,
+    truth: GroundTruth,
     voxel_size: tuple[float, float, float],
 ) -> dict:
     """Score neurites and synapses, as far as the truth is known.

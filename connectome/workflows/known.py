@@ -10,8 +10,8 @@ import pandas as pd
 from connectome import align
 from connectome.core.errors import DataError, UsageError
 from connectome.io import paths, stacks
-from connectome.io.draft import Draft, fitting, read_labels, read_probability
-from connectome.io.tables import check_columns, check_partners, check_places, read_table
+from connectome.io.draft import Draft, read_labels, read_probability, require_shape
+from connectome.io.tables import check_columns, check_partner_ids, check_positions, read_table
 from connectome.membranes import predict
 from connectome.synapses import verdicts
 from connectome.workflows.neurites import predict_aligned_probability
@@ -82,7 +82,7 @@ def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     aligned, path = draft.aligned, draft.outdir / paths.PREPROCESSED
     seen = (aligned.data, draft.tissue, aligned.voxel_size)
     if path.exists():
-        preprocessed = fitting(paths.read_volume(path).data, aligned, path)
+        preprocessed = require_shape(paths.read_volume(path).data, aligned, path)
         moves = paths.read_shifts(draft.outdir)
         found = predict_aligned_probability(preprocessed, *seen, moves, draft.damaged, threads)
     else:
@@ -141,7 +141,7 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
     DataError
         If the table cannot be read, lacks a column, has a gap or names a place outside the stack.
     """
-    path = draft.outdir / paths.REVIEWED
+    path = draft.outdir / paths.REVIEWED_SYNAPSES
     if not path.exists():
         return None
     fault = (
@@ -151,14 +151,14 @@ def reviewed_synapses(draft: Draft, labels: np.ndarray) -> pd.DataFrame | None:
     texts = {"post_ids": str} | dict.fromkeys(TEXTS, str)
     table = read_table(path, REVIEW_COLUMNS[:-1], texts, *fault)
     check_columns(table, ("verdict",), path, *fault)
-    check_places(table, labels.shape, path, *fault)
-    table = check_partners(table, path, *fault)
+    check_positions(table, labels.shape, path, *fault)
+    table = check_partner_ids(table, path, *fault)
     texts = table.columns.intersection(TEXTS)
     table[texts] = table[texts].fillna("")
     verdict = table["verdict"].str.lower()
     table["verdict"] = verdict.where(verdict.isin([verdicts.ACCEPTED, verdicts.REJECTED]), "")
     table["swapped"] = table["swapped"].astype(bool) if "swapped" in table else False
     seen = table[(table["verdict"] != "") | table["swapped"]]
-    corrected = draft.outdir / paths.CORRECTED
+    corrected = draft.outdir / paths.CORRECTED_LABELS
     theirs = read_labels(corrected, draft.aligned) if corrected.exists() else draft.labels
     return verdicts.relabel_partners(seen, theirs, labels, draft.aligned.voxel_size)

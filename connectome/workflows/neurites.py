@@ -10,9 +10,9 @@ import numpy as np
 
 from connectome import align, segment, stitch
 from connectome.core.params import SegmentParams, StitchParams
-from connectome.core.progress import Progress, silent
-from connectome.core.volume import thin_sections
-from connectome.io.draft import Proofread
+from connectome.core.progress import Progress, ignore_progress
+from connectome.core.volume import has_thin_sections
+from connectome.io.draft import ProofreadSections
 from connectome.membranes import predict
 from connectome.stitch import constraints
 
@@ -53,7 +53,7 @@ def predict_aligned_probability(
     moves: tuple[np.ndarray, np.ndarray | None],
     damaged: Sequence[int] = (),
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Make a probability map from the image alone: thin sections in register, thick ones before.
 
@@ -81,7 +81,7 @@ def predict_aligned_probability(
         Neurite probability in the aligned frame.
     """
     told = (voxel_size, damaged, threads, progress)
-    if thin_sections(voxel_size):
+    if has_thin_sections(voxel_size):
         return predict.neurite_probability(aligned, tissue, *told)
     probability = predict.neurite_probability(preprocessed, preprocessed > 0, *told)
     shifts, matrices = moves
@@ -95,7 +95,7 @@ def segment_neurites(
     voxel_size: tuple[float, float, float],
     damaged: Sequence[int],
     stage: Stage = unlogged,
-    proofread: Proofread | None = None,
+    proofread: ProofreadSections | None = None,
     params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
     second_probability: np.ndarray | None = None,
 ) -> Segmentation:
@@ -150,6 +150,6 @@ def _combine_maps(probability, second_probability, voxel_size) -> np.ndarray:
 
     Between thin sections a mean of two maps made worse pieces than the first alone.
     """
-    if second_probability is None or thin_sections(voxel_size):
+    if second_probability is None or has_thin_sections(voxel_size):
         return probability
     return probability + SECOND_MAP_WEIGHT * (second_probability - probability)

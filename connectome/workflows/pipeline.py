@@ -17,8 +17,8 @@ from connectome import align, evaluate, fetch, preprocess, runlog
 from connectome.cli.console import Console
 from connectome.core.errors import SourceUnreachable, UsageError
 from connectome.core.params import DEFAULT_CUTOUT, RunConfig
-from connectome.core.progress import Progress, silent
-from connectome.core.volume import Truth, Volume
+from connectome.core.progress import Progress, ignore_progress
+from connectome.core.volume import GroundTruth, Volume
 from connectome.io import paths
 from connectome.io.results import Results
 from connectome.report.build import write_report
@@ -62,7 +62,7 @@ class AlignedStack:
     aligned: np.ndarray
     tissue: np.ndarray
     alignment: align.Alignment
-    truth: Truth
+    truth: GroundTruth
 
 
 def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.CutoutPlan]:
@@ -89,7 +89,7 @@ def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.Cuto
     try:
         plan = fetch.plan_cutout(config.source)
     except SourceUnreachable as error:
-        if not config.fall_back:
+        if not config.fall_back_to_phantom:
             raise
         console.warn(
             f"{error.problem}. No dataset was asked for, so this run uses the embedded synthetic "
@@ -127,7 +127,7 @@ def files_written(config: RunConfig) -> list[str]:
     """List the files a run leaves, relative to the output folder."""
     is_phantom = config.source.uri.startswith("phantom:")
     arrays = [paths.ALIGNED[config.aligned_dtype], paths.LABELS]
-    tables = [paths.SEGMENTS, paths.SYNAPSES, paths.NODES, paths.EDGES, paths.SHIFTS]
+    tables = [paths.SEGMENTS, paths.SYNAPSES, paths.NODES, paths.EDGES, paths.ALIGNMENT]
     tables += [paths.CONTACTS, paths.MATRIX, paths.GRAPHML, paths.GEXF, paths.GRAPH_JSON]
     if not config.save_minimal:
         arrays = [paths.CUTOUT, paths.PREPROCESSED, *arrays]
@@ -167,13 +167,13 @@ def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dic
     """
     outdir = Path(config.outdir)
     asked = config.source.cutout_xyz or DEFAULT_CUTOUT
-    with runlog.record(outdir, asdict(config), config.source.uri, asked, command) as log:
+    with runlog.record_run(outdir, asdict(config), config.source.uri, asked, command) as log:
         job = _PipelineRun(config, console, log)
-        with paths.staged(outdir, log.run_id) as folder:
+        with paths.staging_folder(outdir, log.run_id) as folder:
             evaluation = job.run(folder)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
-            log.artefacts(files)
-    console.tell_timings(log.summary)
+            log.log_files(files)
+    console.tell_timings(log.stages)
     if evaluation:
         console.say(evaluate.format_table(evaluation) + "\n")
     console.say(f"results are in {outdir}/ (run {log.run_id}); open {outdir / paths.REPORT}")
@@ -228,7 +228,7 @@ class _PipelineRun:
         """Find out what will be fetched, and say so."""
         with self.log.stage("plan"):
             self.config, plan = plan_run(self.config, self.console)
-            self.log.source(plan.uri, plan.shape[::-1])
+            self.log.update_source(plan.uri, plan.shape[::-1])
         z, y, x = plan.field_of_view_um
         voxel = " x ".join(f"{v:g}" for v in plan.voxel_size)
         self.console.say(f"source      {plan.uri}")
@@ -260,7 +260,7 @@ class _PipelineRun:
         self.tell_alignment(found, tissue.shape[1:])
         return AlignedStack(cutout, preprocessed, aligned, tissue, found, truth)
 
-    def preprocess(self, cutout: Volume, tell: Progress = silent):
+    def preprocess(self, cutout: Volume, tell: Progress = ignore_progress):
         """Return tissue, blank sections and even EM."""
         tissue = preprocess.find_tissue(cutout.data)
         blank = preprocess.find_blank_sections(cutout.data, tissue)
@@ -268,19 +268,21 @@ class _PipelineRun:
         even = preprocess.preprocess(cutout.data, tissue, cutout.voxel_size, params, threads, tell)
         return tissue, blank, even
 
-    def estimate(self, even, cutout: Volume, blank, tell: Progress = silent) -> align.Alignment:
+    def estimate(
+        self, even, cutout: Volume, blank, tell: Progress = ignore_progress
+    ) -> align.Alignment:
         """Find where each section belongs."""
         params, threads = self.config.align_params, self.config.threads
         return align.estimate_alignment(even, cutout.voxel_size, blank, params, threads, tell)
 
-    def fetch(self, plan: fetch.CutoutPlan) -> tuple[Volume, Truth]:
+    def fetch(self, plan: fetch.CutoutPlan) -> tuple[Volume, GroundTruth]:
         """Bring the cutout and what is known to be true about it."""
         with self.log.stage("fetch") as counts:
             with self.console.bar("fetch", plan.steps) as tell:
                 fetched = fetch.fetch_cutout(plan, tell)
             for note in fetched.notes:
                 self.console.warn(note)
-            truth = fetched.ground_truth or Truth()
+            truth = fetched.ground_truth or GroundTruth()
             if self.config.ground_truth:
                 labels = fetch.read_ground_truth(self.config.ground_truth, plan)
                 truth = replace(truth, labels=labels)
@@ -290,7 +292,7 @@ class _PipelineRun:
         with self.log.stage("misalign"):
             return self.misalign(fetched.volume, truth)
 
-    def misalign(self, cutout: Volume, truth: Truth) -> tuple[Volume, Truth]:
+    def misalign(self, cutout: Volume, truth: GroundTruth) -> tuple[Volume, GroundTruth]:
         """Displace every section at random, and keep what would put it back."""
         moves = align.simulate_shifts(
             len(cutout.data), self.config.simulate_sigma_px, self.config.source.seed
@@ -384,7 +386,7 @@ class _PipelineRun:
                     "reference": self.reference,
                 }
         for name, value in flatten_scores(evaluation):
-            self.log.metric(name, value)
+            self.log.log_metric(name, value)
         return evaluation and evaluation | {"source": prepared.cutout.source}
 
     def save_arrays(self, folder: Path, prepared: AlignedStack, found: dict) -> None:
@@ -423,7 +425,7 @@ class _PipelineRun:
             content["matrices"] = found.matrices.tolist()
         if prepared.truth.shifts is not None:
             content["true_shifts"] = np.asarray(prepared.truth.shifts).tolist()
-        paths.write_json(folder / paths.SHIFTS, content)
+        paths.write_json(folder / paths.ALIGNMENT, content)
 
     def draw_alignment(self, press: FigurePress, prepared: AlignedStack) -> None:
         """Draw Figure 4 from the shifts."""
@@ -473,11 +475,11 @@ class _PipelineRun:
 
 
 def _transform_truth(
-    truth: Truth,
+    truth: GroundTruth,
     shifts: np.ndarray,
     matrices: np.ndarray | None = None,
     shape: tuple[int, int] | None = None,
-) -> Truth:
+) -> GroundTruth:
     """Carry true labels and synapses to where their sections were moved."""
     labels, table = truth.labels, truth.synapses
     if labels is not None:
@@ -486,7 +488,7 @@ def _transform_truth(
         table = table.copy()
         places = table[["z", "y", "x"]].to_numpy(float)
         table[["z", "y", "x"]] = align.transform_points(places, shifts, matrices, shape)
-    return Truth(labels, table, truth.shifts)
+    return GroundTruth(labels, table, truth.shifts)
 
 
 def _check_memory(plan: fetch.CutoutPlan) -> None:

@@ -93,8 +93,8 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"labels_used": str(path)}
     with (
-        runlog.record(outdir, settings, *place, command) as log,
-        paths.staged(outdir, log.run_id, owned=()) as folder,
+        runlog.record_run(outdir, settings, *place, command) as log,
+        paths.staging_folder(outdir, log.run_id, owned=()) as folder,
         FigurePress(folder, beside=config.threads > 1) as press,
     ):
         wiring = _connect(draft, labels, config, console, log)
@@ -111,7 +111,7 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
             press.finish()
         with log.stage("report"):
             write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
-        log.artefacts({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
+        log.log_files({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
     _report(console, outdir, changed, evaluation, log)
     return evaluation
 
@@ -120,7 +120,7 @@ def _resolve_labels(outdir: Path, wanted: str) -> Path:
     """Find the labels that are meant; ``auto`` takes what was made last."""
     if wanted == "auto":
         # The main job's labels are what all others were made from.
-        others = [paths.CORRECTED, *paths.REFINED_LABELS.values()]
+        others = [paths.CORRECTED_LABELS, *paths.REFINED_LABELS.values()]
         made = [outdir / name for name in others if (outdir / name).exists()]
         return max(made, key=lambda path: path.stat().st_mtime_ns, default=outdir / paths.LABELS)
     return labels_path(outdir, wanted)
@@ -249,7 +249,7 @@ def _evaluate(draft: Draft, labels, wiring: Connectivity, log) -> dict:
             labels, wiring.candidates, draft.truth, draft.aligned.voxel_size
         )
     for name, value in flatten_scores(evaluation):
-        log.metric(name, value)
+        log.log_metric(name, value)
     with contextlib.suppress(DataError):  # a damaged one has been told of
         if aligned := Results(draft.outdir).evaluation.get("alignment"):
             evaluation["alignment"] = aligned
@@ -259,7 +259,7 @@ def _evaluate(draft: Draft, labels, wiring: Connectivity, log) -> dict:
 def _save(
     folder: Path, draft: Draft, path: Path, wiring: Connectivity, evaluation, changed
 ) -> None:
-    for name, table in (wiring.tables | {paths.CHANGES: changed}).items():
+    for name, table in (wiring.tables | {paths.REBUILD_CHANGES: changed}).items():
         with paths.atomic_path(folder / name) as temporary:
             table.assign(source=draft.aligned.source).to_csv(temporary, index=False)
     wiring.export(folder, draft.aligned.source)
@@ -273,7 +273,7 @@ def _save(
 
 def _report(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
     """Say what changed, and where to read more."""
-    console.tell_timings(log.summary)
+    console.tell_timings(log.stages)
     kinds = changed["kind"]
     console.say("what changed against the graph before:")
     for row in changed[kinds == "count"].itertuples():
@@ -282,7 +282,7 @@ def _report(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: d
     console.say(
         f"  {told.get('split', 0)} neurites split, {told.get('merged', 0)} joined from several;"
         f" {told.get('gained', 0)} connections gained, {told.get('lost', 0)} lost"
-        f" ({paths.CHANGES})"
+        f" ({paths.REBUILD_CHANGES})"
     )
     if evaluation:
         console.say(evaluate.format_table(evaluation) + "\n")

@@ -47,7 +47,7 @@ def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int
     # All is read first: what is damaged shows before anything is drawn.
     contents = {number: _contents(results, number) for number in numbers}
     with (
-        paths.staged(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
+        paths.staging_folder(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
         FigurePress(folder, beside=threads > 1 and len(numbers) > 1) as press,
     ):
         for number in numbers:
@@ -85,7 +85,7 @@ def _alignment(results: Results) -> tuple:
         np.asarray(told[name], float) if name in told else None for name in names
     )
     if shifts is None:
-        raise DataError(f"{results.path(paths.SHIFTS)} has no shifts", "they cannot be drawn")
+        raise DataError(f"{results.path(paths.ALIGNMENT)} has no shifts", "they cannot be drawn")
     damaged = tuple(told.get("damaged_sections", ()))
     place = (results.aligned.voxel_size, results.source)
     return shifts, *place, true_shifts, damaged, confidence, trend, matrices

@@ -11,7 +11,7 @@ import numpy as np
 from connectome import evaluate, runlog
 from connectome.cli.console import Console
 from connectome.io import model_files, paths
-from connectome.io.draft import Draft, Proofread, read_draft, read_proofread
+from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
 from connectome.refine.data import Learned, Material
 from connectome.workflows.known import aligned_ground_truth, baseline_probability
 from connectome.workflows.neurites import segment_neurites, unlogged
@@ -53,7 +53,7 @@ def refine(
     learn: Learner,
     console: Console,
     command: Sequence[str],
-    check: Callable[[Draft, Proofread | None], None] = lambda draft, proofread: None,
+    check: Callable[[Draft, ProofreadSections | None], None] = lambda draft, proofread: None,
 ) -> dict:
     """Learn, judge every voxel, and take the judgement to neurites.
 
@@ -82,7 +82,7 @@ def refine(
     truth = aligned_ground_truth(draft, config.ground_truth)
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
-    with runlog.record(outdir, settings, *place, command) as log:
+    with runlog.record_run(outdir, settings, *place, command) as log:
         with log.stage("evidence"):
             material = _training_stack(draft, proofread, config.threads)
         with log.stage("learn"):
@@ -93,16 +93,16 @@ def refine(
         if truth is not None:
             with log.stage("evaluate"):
                 metrics["scores"] = _scores(draft, labels, truth, proofread, log)
-        with paths.staged(outdir, log.run_id, owned=()) as folder:
+        with paths.staging_folder(outdir, log.run_id, owned=()) as folder:
             with log.stage("save"):
                 _save(folder, config, draft, learned, labels, metrics, log.run_id)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
-            log.artefacts(files)
+            log.log_files(files)
     _report(console, config, metrics, labels, log)
     return metrics
 
 
-def _training_stack(draft: Draft, proofread: Proofread | None, threads: int) -> Material:
+def _training_stack(draft: Draft, proofread: ProofreadSections | None, threads: int) -> Material:
     """Gather what there is to learn from."""
     voxel_size = draft.aligned.voxel_size
     rated = baseline_probability(draft, threads)
@@ -126,10 +126,12 @@ def _training_stack(draft: Draft, proofread: Proofread | None, threads: int) -> 
     )
 
 
-def _exclude_sections(proofread: Proofread | None, sections: Sequence[int]) -> Proofread | None:
+def _exclude_sections(
+    proofread: ProofreadSections | None, sections: Sequence[int]
+) -> ProofreadSections | None:
     """Leave some proofread sections out."""
     kept = tuple(z for z in proofread.sections if z not in set(sections)) if proofread else ()
-    return Proofread(proofread.labels, kept) if kept else None
+    return ProofreadSections(proofread.labels, kept) if kept else None
 
 
 def _order_maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -143,7 +145,7 @@ def _segment(draft: Draft, proofread, probability, other=None, stage=unlogged) -
     return segment_neurites(probability, *place, stage, proofread, second_probability=other).labels
 
 
-def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> dict:
+def _scores(draft: Draft, labels, truth, proofread: ProofreadSections | None, log) -> dict:
     """Score the sections nobody has proofread, before and after."""
     known = set(proofread.sections) if proofread else set()
     rest = [z for z in range(len(labels)) if z not in known]
@@ -154,7 +156,7 @@ def _scores(draft: Draft, labels, truth, proofread: Proofread | None, log) -> di
         for name, found in (("before", draft.labels), ("after", labels))
     }
     for name in ("are", "voi"):
-        log.metric(f"segmentation/{name}", scores["after"][name])
+        log.log_metric(f"segmentation/{name}", scores["after"][name])
     return scores | {"sections": len(rest)}
 
 
@@ -186,7 +188,7 @@ def _report(console: Console, config: RefineConfig, metrics: dict, labels, log) 
         for name in ("before", "after"):
             are, voi = scores[name]["are"], scores[name]["voi"]
             console.say(f"  {name:<7} ARE {are:.3f}   VOI {voi:.2f} bits")
-    console.tell_timings(log.summary)
+    console.tell_timings(log.stages)
     console.say(
         f"results are in {config.outdir}/ (run {log.run_id}); next:"
         f" rebuild_graph_and_figures.py --outdir {config.outdir} --labels {config.kind}"

@@ -132,7 +132,7 @@ def test_the_datasheet_describes_the_files_of_the_layout():
         (paths.NODES, graph.NODE_COLUMNS),
         (paths.EDGES, graph.EDGE_COLUMNS),
         (paths.CONTACTS, graph.CONTACT_COLUMNS),
-        (paths.CHANGES, diff.COLUMNS),
+        (paths.REBUILD_CHANGES, diff.COLUMNS),
     ],
 )
 def test_the_datasheet_describes_every_column_in_order(file, columns):

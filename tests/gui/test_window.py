@@ -44,7 +44,7 @@ def write_stripes(tmp_path):
     }
     for name, data in volumes.items():
         paths.write_volume(tmp_path / name, Volume(data, VOXEL, source="stripes"))
-    paths.write_json(tmp_path / paths.SHIFTS, {"damaged_sections": []})
+    paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": []})
     log = pd.DataFrame([dict.fromkeys(MERGE_COLUMNS, 0.0)] * 2)
     log[["z", "y", "x"]] = [[2, 60, 80], [4, 60, 50]]
     log = log.assign(
@@ -202,8 +202,8 @@ def ids(window):
 def logged(window):
     """Tools of all corrections in the log; of a kept window those of this test."""
     outdir = window.session.outdir
-    runs = [run.run_id for run in runlog.history(outdir)]
-    tools = [made.tool for run_id in runs for made in runlog.corrections(outdir, run_id)]
+    runs = [run.run_id for run in runlog.read_history(outdir)]
+    tools = [made.tool for run_id in runs for made in runlog.read_edits(outdir, run_id)]
     return tools[getattr(window, "_before_test", 0) :]
 
 
@@ -495,9 +495,9 @@ def test_ctrl_s_saves_what_the_refiners_read(opened, outdir):
     assert "2 corrections not saved" in window.panel.line("work")
     press(window, "S", "ctrl")
     assert "all corrections are saved" in window.panel.line("work")
-    saved = np.load(outdir / paths.CORRECTED)
+    saved = np.load(outdir / paths.CORRECTED_LABELS)
     np.testing.assert_array_equal(saved, window.session.proofreading.labels)
-    assert json.loads((outdir / paths.PROOFREAD).read_text())["slices"] == [4]
+    assert json.loads((outdir / paths.PROOFREAD_SECTIONS).read_text())["slices"] == [4]
     np.testing.assert_array_equal(replay(outdir), saved)
 
 
@@ -534,7 +534,7 @@ def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
     answering(SAVE)
     qt_window.close()
     assert window.closed
-    assert (outdir / paths.PROOFREAD).exists()
+    assert (outdir / paths.PROOFREAD_SECTIONS).exists()
     assert len(asked) == 2
 
 
@@ -626,7 +626,7 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert unsaved(outdir).n_corrections == 2
+    assert unsaved(outdir).n_edits == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
     assert "2 corrections of an earlier session taken up" in window.panel.said

@@ -38,11 +38,11 @@ def leave(tmp_path):
 
     def leave(labels, shifts=None):
         outdir = tmp_path / "out"
-        for name in (paths.LABELS, paths.SHIFTS):
+        for name in (paths.LABELS, paths.ALIGNMENT):
             (outdir / name).parent.mkdir(parents=True, exist_ok=True)
         shifts = np.zeros((len(labels), 2)) if shifts is None else shifts
         np.save(outdir / paths.LABELS, labels)
-        (outdir / paths.SHIFTS).write_text(json.dumps({"shifts": np.asarray(shifts).tolist()}))
+        (outdir / paths.ALIGNMENT).write_text(json.dumps({"shifts": np.asarray(shifts).tolist()}))
         return outdir
 
     return leave

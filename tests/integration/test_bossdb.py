@@ -10,7 +10,7 @@ import pytest
 from bossdb_server import BossServer, Fault, serve, silent_port
 
 from connectome.core.errors import ConnectomeError, DataError, SourceUnreachable, UsageError
-from connectome.core.progress import silent
+from connectome.core.progress import ignore_progress
 from connectome.fetch.bossdb.channel import Archive, ChannelInfo, split_into_slabs
 from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies, RetryPolicy
 from connectome.fetch.bossdb.uri import Address, parse_uri
@@ -68,7 +68,7 @@ def archive(host, tmp_path):
     return Archive(host, "public", str(tmp_path), WAITS)
 
 
-def fetch(archive, origin=(3, 11, 7), shape=(33, 50, 61), mip=0, progress=silent):
+def fetch(archive, origin=(3, 11, 7), shape=(33, 50, 61), mip=0, progress=ignore_progress):
     return archive.fetch_channel(Address("lab", "worm", "em", mip)).read(origin, shape, progress)
 
 
@@ -218,7 +218,7 @@ def test_a_frame_that_does_not_start_at_zero_is_counted_from_its_first_voxel(tmp
     frame = {"x_start": 10, "x_stop": 132, "y_start": 6, "y_stop": 96, "z_start": 5, "z_stop": 42}
     with serve(BossServer(NATIVE, frame=frame)) as host:
         channel = Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
-        got = channel.read((1, 0, 0), (36, 90, 122), silent)
+        got = channel.read((1, 0, 0), (36, 90, 122), ignore_progress)
     np.testing.assert_array_equal(got, NATIVE[1:])
     assert "starts at 10 6 5 (X Y Z)" in channel.notes[0]
 
@@ -436,7 +436,7 @@ def test_a_repeated_request_is_answered_from_disk(boss, archive):
     boss.requests.clear()
     channel = archive.cached_channel(EM)
     assert channel.is_cached((3, 11, 7), (33, 50, 61))
-    again = channel.read((3, 11, 7), (33, 50, 61), silent)
+    again = channel.read((3, 11, 7), (33, 50, 61), ignore_progress)
     np.testing.assert_array_equal(again, first)
     assert boss.requests == []
 

@@ -92,7 +92,7 @@ def test_replaying_needs_no_screen_and_finds_the_saved_labels(corrected):
 
 
 def test_replaying_writes_labels_that_are_gone(corrected, capsys):
-    path = corrected / paths.CORRECTED
+    path = corrected / paths.CORRECTED_LABELS
     saved = path.read_bytes()
     path.unlink()
     assert here("--replay", "--outdir", corrected) == 0
@@ -101,7 +101,7 @@ def test_replaying_writes_labels_that_are_gone(corrected, capsys):
 
 
 def test_replaying_tells_when_something_else_changed_the_labels(corrected, capsys):
-    path = corrected / paths.CORRECTED
+    path = corrected / paths.CORRECTED_LABELS
     labels = np.load(path)
     labels[0, 0, :5] = 9
     np.save(path, labels)
@@ -131,7 +131,7 @@ def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path
     )
     assert process.stdout.readline().startswith("opening the window")
     deadline = time.monotonic() + 60
-    while len(runlog.history(tmp_path)) < 2 and time.monotonic() < deadline:
+    while len(runlog.read_history(tmp_path)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(4)  # the window is open
     process.send_signal(number)
@@ -143,5 +143,5 @@ def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path
     else:
         assert last == "interrupted; all corrections are saved"
     assert "Traceback" not in told and "Error calling" not in told
-    assert runlog.history(tmp_path)[-1].status == "interrupted"
+    assert runlog.read_history(tmp_path)[-1].status == "interrupted"
     assert bool(unsaved(tmp_path)) == bool(n_edits)

@@ -27,7 +27,7 @@ from connectome.workflows import pipeline
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (10, 144, 160)
 URI = "phantom://neuropil?seed=7&section_nm=30&pixel_nm=8"
-CONFIG = RunConfig(Source("phantom://neuropil", SHAPE[::-1]), fall_back=False)
+CONFIG = RunConfig(Source("phantom://neuropil", SHAPE[::-1]), fall_back_to_phantom=False)
 
 
 def run(outdir, **changes):
@@ -62,7 +62,7 @@ def outdir(tmp_path_factory):
 
 
 def test_a_run_leaves_exactly_the_files_it_announces(outdir):
-    (past,) = runlog.history(outdir)
+    (past,) = runlog.read_history(outdir)
     announced = {n.replace("<run_id>", past.run_id) for n in pipeline.files_written(CONFIG)}
     assert set(files(outdir)) == announced
     assert announced == {
@@ -97,7 +97,7 @@ def from_file(tmp_path, raw, **changes):
     np.savez(tmp_path / "own.npz", raw=raw)
     source = Source(f"{tmp_path / 'own.npz'}:raw", None, voxel_size=SIZE)
     outdir = tmp_path / "of its own"
-    config = RunConfig(source, str(outdir), fall_back=False, **changes)
+    config = RunConfig(source, str(outdir), fall_back_to_phantom=False, **changes)
     pipeline.run(config, Console(quiet=True))
     return outdir
 
@@ -164,7 +164,7 @@ def test_arrays_hold_what_their_names_say(outdir):
     np.testing.assert_array_equal(cutout, make_phantom(SHAPE, seed=7).volume.data)
     for image in (preprocessed, aligned):
         assert 0 <= image.min() < image.max() <= 1
-    shifts = np.array(json.loads((outdir / paths.SHIFTS).read_text())["shifts"])
+    shifts = np.array(json.loads((outdir / paths.ALIGNMENT).read_text())["shifts"])
     np.testing.assert_allclose(apply_transforms(preprocessed, shifts), aligned, atol=1e-3)
     assert labels.min() >= 0
     assert len(np.unique(labels)) > 10
@@ -217,7 +217,7 @@ def test_tables_speak_of_the_same_neurites(outdir):
 
 
 def test_shifts_are_told_with_unit_source_and_damage(outdir):
-    content = json.loads((outdir / paths.SHIFTS).read_text())
+    content = json.loads((outdir / paths.ALIGNMENT).read_text())
     phantom = make_phantom(SHAPE, seed=7)
     assert np.shape(content["shifts"]) == np.shape(content["true_shifts"]) == (10, 2)
     assert (content["unit"], content["axes"], content["source"]) == ("px", ["dy", "dx"], URI)
@@ -248,7 +248,7 @@ def test_the_evaluation_is_worth_having(evaluation):
 
 def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outdir, evaluation):
     truth = make_phantom(SHAPE, seed=7).ground_truth
-    shifts = np.array(json.loads((outdir / paths.SHIFTS).read_text())["shifts"])
+    shifts = np.array(json.loads((outdir / paths.ALIGNMENT).read_text())["shifts"])
     labels = paths.read_volume(outdir / paths.LABELS).data
     true_labels = apply_transforms(truth.labels, shifts, order=0)
     assert segmentation_scores(labels, true_labels) == pytest.approx(evaluation["segmentation"])
@@ -263,8 +263,8 @@ def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outd
 
 def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     evaluation = run(tmp_path, align_params=AlignParams(model="affine"))
-    content = json.loads((tmp_path / paths.SHIFTS).read_text())
-    assert "matrices" not in json.loads((outdir / paths.SHIFTS).read_text())
+    content = json.loads((tmp_path / paths.ALIGNMENT).read_text())
+    assert "matrices" not in json.loads((outdir / paths.ALIGNMENT).read_text())
     assert np.shape(content["matrices"]) == (len(content["shifts"]), 2, 2)
     moves = [np.array(content[name]) for name in ("shifts", "matrices")]
     preprocessed = paths.read_volume(tmp_path / paths.PREPROCESSED).data
@@ -291,7 +291,7 @@ def test_figures_can_be_opened(outdir):
 
 
 def test_the_log_knows_stages_scores_and_checksums(outdir, evaluation):
-    (past,) = runlog.history(outdir)
+    (past,) = runlog.read_history(outdir)
     assert (past.status, past.source, past.cutout_xyz) == ("finished", URI, SHAPE[::-1])
     names = [stage.name for stage in past.stages]
     assert names[:4] == ["plan", "fetch", "preprocess", "align"]
@@ -340,10 +340,10 @@ def test_a_minimal_run_replaces_all_of_an_earlier_one_but_corrections(used):
         "data/neurite_labels_corrected_i32_zyx.npy",
     }
     assert paths.read_volume(used / paths.ALIGNED["float16"]).data.dtype == np.float16
-    content = json.loads((used / paths.SHIFTS).read_text())
+    content = json.loads((used / paths.ALIGNMENT).read_text())
     assert content["applied"] is False
     assert not np.any(content["shifts"])
-    assert [past.status for past in runlog.history(used)] == ["finished"] * 2
+    assert [past.status for past in runlog.read_history(used)] == ["finished"] * 2
 
 
 def test_a_run_that_fails_leaves_earlier_results_and_says_so_in_the_log(used, tmp_path):
@@ -352,7 +352,7 @@ def test_a_run_that_fails_leaves_earlier_results_and_says_so_in_the_log(used, tm
     with pytest.raises(DataError, match=r"\(3, 4, 5\)"):
         run(used, ground_truth=str(tmp_path / "truth.npy"))
     assert files(used, "data", "tables", "figures") == before
-    past = runlog.history(used)[-1]
+    past = runlog.read_history(used)[-1]
     assert past.status == "failed"
     assert "(3, 4, 5)" in past.error
     assert not list((used / "runs").glob(".*.partial"))
@@ -384,10 +384,10 @@ def test_simulated_misalignment_is_undone_and_truth_from_a_file_scored(straight,
     assert evaluation["alignment"]["reference"] == "where sections lay before"
     assert evaluation["alignment"]["rms_px"] <= 0.25
     assert evaluation["segmentation"]["are"] < 0.6
-    content = json.loads((tmp_path / paths.SHIFTS).read_text())
+    content = json.loads((tmp_path / paths.ALIGNMENT).read_text())
     spread = np.std(content["true_shifts"])
     assert 1 < spread < 3
-    names = [stage.name for stage in runlog.history(tmp_path)[0].stages]
+    names = [stage.name for stage in runlog.read_history(tmp_path)[0].stages]
     assert names[:3] == ["plan", "fetch", "misalign"]
 
 
@@ -415,7 +415,7 @@ def test_a_cutout_that_shows_nothing_ends_in_empty_tables(tmp_path, content, n_s
         assert pd.read_csv(tmp_path / "out" / name).empty
     # Grey without a picture in it is tissue, all of a piece.
     assert len(pd.read_csv(tmp_path / "out" / paths.SEGMENTS)) == n_segments
-    assert json.loads((tmp_path / "out" / paths.SHIFTS).read_text())["damaged_sections"] == [
+    assert json.loads((tmp_path / "out" / paths.ALIGNMENT).read_text())["damaged_sections"] == [
         0,
         1,
         2,

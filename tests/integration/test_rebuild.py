@@ -52,7 +52,7 @@ def rows(outdir, name):
         return list(csv.DictReader(file))
 
 
-def use_truth(outdir, name=paths.CORRECTED):
+def use_truth(outdir, name=paths.CORRECTED_LABELS):
     """Leave labels that know everything."""
     shutil.copy(outdir / paths.TRUE_LABELS, outdir / name)
 
@@ -61,7 +61,7 @@ def test_the_same_labels_give_the_same_graph_and_no_changes(outdir):
     before = {name: (outdir / name).read_bytes() for name in (paths.EDGES, paths.NODES)}
     build(outdir)
     assert {name: (outdir / name).read_bytes() for name in before} == before
-    changed = rows(outdir, paths.CHANGES)
+    changed = rows(outdir, paths.REBUILD_CHANGES)
     assert {row["kind"] for row in changed} == {"count", "score"}
     assert {float(row["change"]) for row in changed} == {0.0}
 
@@ -70,7 +70,9 @@ def test_labels_of_any_numbers_give_the_same_graph_under_those_numbers(outdir):
     before = pd.read_csv(outdir / paths.NODES)
     labels = np.load(outdir / paths.LABELS)
     shift = np.iinfo(np.int32).max - labels.max()
-    np.save(outdir / paths.CORRECTED, np.where(labels > 0, labels + shift, 0).astype(np.int32))
+    np.save(
+        outdir / paths.CORRECTED_LABELS, np.where(labels > 0, labels + shift, 0).astype(np.int32)
+    )
     build(outdir)
     after = pd.read_csv(outdir / paths.NODES)
     assert len(before) > 3
@@ -100,15 +102,15 @@ def test_better_labels_score_better_and_the_changes_say_so(outdir):
     assert evaluation["segmentation"]["voi"] < 0.01 < former["segmentation"]["voi"]
     assert json.loads((outdir / paths.EVALUATION).read_text()) == evaluation
     assert evaluation["alignment"] == former["alignment"]
-    kinds = {row["kind"] for row in rows(outdir, paths.CHANGES)}
+    kinds = {row["kind"] for row in rows(outdir, paths.REBUILD_CHANGES)}
     assert {"merged", "gained"} <= kinds or {"split", "gained"} <= kinds
 
 
 def test_auto_takes_what_was_made_last(outdir):
-    for second, name in enumerate((paths.REFINED_LABELS["rf"], paths.CORRECTED)):
+    for second, name in enumerate((paths.REFINED_LABELS["rf"], paths.CORRECTED_LABELS)):
         use_truth(outdir, name)
         os.utime(outdir / name, (second, second))
-    assert rebuild._resolve_labels(outdir, "auto") == outdir / paths.CORRECTED
+    assert rebuild._resolve_labels(outdir, "auto") == outdir / paths.CORRECTED_LABELS
     os.utime(outdir / paths.REFINED_LABELS["rf"], (9, 9))
     build(outdir)
     used = json.loads((outdir / paths.GRAPH_LABELS).read_text())
@@ -126,7 +128,7 @@ def test_the_main_jobs_labels_are_one_choice_and_any_file_another(outdir, tmp_pa
 
 def test_a_rebuild_is_a_run_of_its_own(outdir):
     build(outdir)
-    first, second = runlog.history(outdir)
+    first, second = runlog.read_history(outdir)
     assert second.status == "finished" and second.run_id != first.run_id
     assert [stage.name for stage in second.stages] == [
         *("synapses", "graph", "evaluate", "save", "figures", "report")
@@ -138,7 +140,7 @@ def test_a_persons_word_on_synapses_overrides(outdir):
     found = pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str})
     assert len(found) >= 2
     found.assign(verdict=["rejected", "accepted"] + [""] * (len(found) - 2)).to_csv(
-        outdir / paths.REVIEWED, index=False
+        outdir / paths.REVIEWED_SYNAPSES, index=False
     )
     build(outdir)
     told = pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str})
@@ -151,12 +153,12 @@ def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     """What the default judge believes in least is accepted, the best rejected."""
     draft = read_draft(outdir)
     place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
-    everything = detect_synapses(*place, replace(SynapseParams(), least_score=0.0))
+    everything = detect_synapses(*place, replace(SynapseParams(), min_score=0.0))
     n = MIN_VERDICTS
     assert len(everything) > 2 * n
     judged = pd.concat([everything.head(n), everything.tail(n)])
     judged = judged.assign(verdict=["rejected"] * n + ["accepted"] * n)
-    judged.to_csv(outdir / paths.REVIEWED, index=False)
+    judged.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
     rebuild.rebuild(rebuild.RebuildConfig(str(outdir)), Console())
     assert f"{2 * n} verdicts taught" in capsys.readouterr().out
     told = pd.read_csv(outdir / paths.SYNAPSES)
@@ -214,16 +216,27 @@ def test_a_rebuild_mends_what_of_the_graph_is_damaged(outdir, capsys):
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        (paths.REVIEWED, "", "synapses_reviewed.csv cannot be read"),
-        (paths.REVIEWED, "z,y,x,pre_id,post_id\n1,2,3,4,5\n", "no column verdict"),
-        (paths.REVIEWED, "z,y,x,pre_id,post_id,verdict\n,2,3,4,5,accepted\n", "row 1: z is nan"),
-        (paths.REVIEWED, "z,y,x,pre_id,post_id,verdict\n1,2,3,a,5,accepted\n", "pre_id is a"),
+        (paths.REVIEWED_SYNAPSES, "", "synapses_reviewed.csv cannot be read"),
+        (paths.REVIEWED_SYNAPSES, "z,y,x,pre_id,post_id\n1,2,3,4,5\n", "no column verdict"),
         (
-            *(paths.REVIEWED, "z,y,x,pre_id,post_id,verdict\n999,2,3,4,5,accepted\n"),
+            paths.REVIEWED_SYNAPSES,
+            "z,y,x,pre_id,post_id,verdict\n,2,3,4,5,accepted\n",
+            "row 1: z is nan",
+        ),
+        (
+            paths.REVIEWED_SYNAPSES,
+            "z,y,x,pre_id,post_id,verdict\n1,2,3,a,5,accepted\n",
+            "pre_id is a",
+        ),
+        (
+            *(paths.REVIEWED_SYNAPSES, "z,y,x,pre_id,post_id,verdict\n999,2,3,4,5,accepted\n"),
             "row 1: z is 999, and the stack goes from 0 to 23",
         ),
         (
-            *(paths.REVIEWED, "z,y,x,pre_id,post_id,post_ids,verdict\n1,2,3,4,5,a,accepted\n"),
+            *(
+                paths.REVIEWED_SYNAPSES,
+                "z,y,x,pre_id,post_id,post_ids,verdict\n1,2,3,4,5,a,accepted\n",
+            ),
             "row 1: post_ids is a",
         ),
         (paths.TRUE_SYNAPSES, "", "true_synapses.csv cannot be read"),
@@ -239,12 +252,12 @@ def test_what_people_and_the_truth_say_is_refused_where_it_has_gaps(outdir, name
 
 
 def test_a_failed_rebuild_overwrites_nothing(outdir):
-    (outdir / paths.REVIEWED).write_text("z,y,x\n1,2,3\n")
+    (outdir / paths.REVIEWED_SYNAPSES).write_text("z,y,x\n1,2,3\n")
     before = {name: (outdir / name).read_bytes() for name in (paths.EDGES, paths.SYNAPSES)}
     with pytest.raises(DataError, match="pre_id"):
         build(outdir)
     assert {name: (outdir / name).read_bytes() for name in before} == before
-    assert runlog.history(outdir)[-1].status == "failed"
+    assert runlog.read_history(outdir)[-1].status == "failed"
 
 
 def script(*arguments):

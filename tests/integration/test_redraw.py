@@ -18,7 +18,7 @@ from connectome.io import paths
 from connectome.workflows import pipeline, redraw
 
 QUIET = Console(quiet=True)
-CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back=False)
+CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back_to_phantom=False)
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +123,16 @@ def rewrite(name, **changed):
         (spoil(paths.NODES, lambda t: t.assign(n_pre=np.inf)), "row 1: n_pre is inf"),
         (cut_short(paths.EVALUATION), "cannot be read"),
         (cut_short(paths.NODES), "cannot be read"),
-        (cut_short(paths.SHIFTS), "cannot be read"),
+        (cut_short(paths.ALIGNMENT), "cannot be read"),
         (lambda outdir: (outdir / paths.EDGES).unlink(), "there is no"),
-        (lambda outdir: (outdir / paths.SHIFTS).write_text("{}"), "no shifts"),
-        (rewrite(paths.SHIFTS, shifts=[[0, 0]]), "shifts is not of 24 sections"),
-        (rewrite(paths.SHIFTS, shifts="far"), "shifts is not of 24 sections"),
-        (rewrite(paths.SHIFTS, true_shifts=24 * [[None, 0]]), "true_shifts is not of"),
-        (rewrite(paths.SHIFTS, matrices=[[1, 0]]), "matrices is not of 24 sections"),
-        (rewrite(paths.SHIFTS, confidence=[1]), "confidence is not of 24 sections"),
-        (rewrite(paths.SHIFTS, damaged_sections=[99]), r"damaged_sections is \[99\]"),
-        (rewrite(paths.SHIFTS, damaged_sections="all"), "damaged_sections is all"),
+        (lambda outdir: (outdir / paths.ALIGNMENT).write_text("{}"), "no shifts"),
+        (rewrite(paths.ALIGNMENT, shifts=[[0, 0]]), "shifts is not of 24 sections"),
+        (rewrite(paths.ALIGNMENT, shifts="far"), "shifts is not of 24 sections"),
+        (rewrite(paths.ALIGNMENT, true_shifts=24 * [[None, 0]]), "true_shifts is not of"),
+        (rewrite(paths.ALIGNMENT, matrices=[[1, 0]]), "matrices is not of 24 sections"),
+        (rewrite(paths.ALIGNMENT, confidence=[1]), "confidence is not of 24 sections"),
+        (rewrite(paths.ALIGNMENT, damaged_sections=[99]), r"damaged_sections is \[99\]"),
+        (rewrite(paths.ALIGNMENT, damaged_sections="all"), "damaged_sections is all"),
         (rewrite(paths.EVALUATION, segmentation={"voi": 1}), "segmentation: are is None"),
         (rewrite(paths.EVALUATION, segmentation=[1]), "segmentation is no JSON object"),
         (rewrite(paths.EVALUATION, synapses={"200": {}}), "200: precision is None"),
@@ -151,10 +151,13 @@ def test_damaged_files_are_named_and_nothing_is_overwritten(outdir, spoiled, pro
 def test_labels_of_the_graph_are_drawn(outdir):
     """After a rebuild from corrected labels, the figures show these."""
     labels = np.load(outdir / paths.LABELS)
-    np.save(outdir / paths.CORRECTED, np.where(labels > 0, 7, 0).astype(np.int32))
-    used = {"labels": paths.CORRECTED, "sha256": paths.sha256(outdir / paths.CORRECTED)}
+    np.save(outdir / paths.CORRECTED_LABELS, np.where(labels > 0, 7, 0).astype(np.int32))
+    used = {
+        "labels": paths.CORRECTED_LABELS,
+        "sha256": paths.sha256(outdir / paths.CORRECTED_LABELS),
+    }
     (outdir / paths.GRAPH_LABELS).write_text(json.dumps(used))
     results = redraw.Results(outdir)
     assert set(np.unique(results.labels)) == {0, 7} and not results.labels_changed
-    np.save(outdir / paths.CORRECTED, labels)
+    np.save(outdir / paths.CORRECTED_LABELS, labels)
     assert redraw.Results(outdir).labels_changed

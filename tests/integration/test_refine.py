@@ -35,8 +35,8 @@ def outdir(finished, tmp_path):
 
 def proofread(outdir, *sections):
     """Have some sections corrected by somebody who knows the truth."""
-    shutil.copy(outdir / paths.TRUE_LABELS, outdir / paths.CORRECTED)
-    paths.write_json(outdir / paths.PROOFREAD, {"slices": list(sections)})
+    shutil.copy(outdir / paths.TRUE_LABELS, outdir / paths.CORRECTED_LABELS)
+    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": list(sections)})
 
 
 def run(outdir, learn, **more):
@@ -109,7 +109,7 @@ def test_what_is_left_behind_can_be_read_again(outdir):
     (model,) = (outdir / paths.MODELS).glob("rf_*.npz")
     meta, arrays = model_files.read_model(model, "rf")
     assert meta["features"] == ["grey"] and arrays["weights"].tolist() == [0, 1, 2]
-    assert runlog.history(outdir)[-1].status == "finished"
+    assert runlog.read_history(outdir)[-1].status == "finished"
 
 
 def test_truth_may_be_given_as_it_was_drawn(outdir):
@@ -134,7 +134,7 @@ def test_what_fails_leaves_everything_as_it_was(outdir):
     with pytest.raises(DataError):
         run(outdir, fail)
     assert {name: (outdir / name).read_bytes() for name in kept} == kept
-    assert runlog.history(outdir)[-1].status == "failed"
+    assert runlog.read_history(outdir)[-1].status == "failed"
 
 
 # --- what is learned ------------------------------------------------------------------------------

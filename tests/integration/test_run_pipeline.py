@@ -124,7 +124,11 @@ def test_the_published_call_is_understood_word_for_word():
     assert config.source.uri == "bossdb://mulcahy2022/1h_L1/em"
     assert config.source.cutout_xyz == (192, 192, 48)  # a preset wins
     assert (config.outdir, config.save_minimal, config.aligned_dtype) == ("o", True, "float16")
-    assert (config.simulate_sigma_px, config.source.seed, config.fall_back) == (0, 7, False)
+    assert (config.simulate_sigma_px, config.source.seed, config.fall_back_to_phantom) == (
+        0,
+        7,
+        False,
+    )
     assert config.graph_params.directed
 
 
@@ -159,8 +163,8 @@ def test_the_size_comes_from_preset_or_cutout(words, size):
 
 
 def test_the_source_may_be_replaced_only_when_nobody_chose_it():
-    assert configured().fall_back
-    assert not configured("--dataset", configured().source.uri).fall_back
+    assert configured().fall_back_to_phantom
+    assert not configured("--dataset", configured().source.uri).fall_back_to_phantom
 
 
 # --- errors -------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ def test_a_missing_file_is_named_and_costs_no_traceback(environment, tmp_path):
     assert "nowhere.npy" in done.stderr
     assert "Traceback" not in done.stderr
     assert contents(tmp_path / "out") == {}
-    assert [past.status for past in runlog.history(tmp_path / "out")] == ["failed"]
+    assert [past.status for past in runlog.read_history(tmp_path / "out")] == ["failed"]
     shown = call(environment, "--dataset", tmp_path / "nowhere.npy", "--outdir", "out", "--debug")
     assert "Traceback" in shown.stderr
 
@@ -238,7 +242,7 @@ def test_a_worm_from_bossdb_is_run_end_to_end(environment, tmp_path):
     assert volume.origin == (3, 20, 10)
     np.testing.assert_array_equal(volume.data, phantom.volume.data[3:9, 20:116, 10:106])
     assert not (tmp_path / "out" / paths.EVALUATION).exists()
-    assert "bossdb://lab/worm/em" in runlog.history(tmp_path / "out")[0].source
+    assert "bossdb://lab/worm/em" in runlog.read_history(tmp_path / "out")[0].source
     assert pd.read_csv(tmp_path / "out" / paths.SYNAPSES).columns[0] == "z"
 
 
@@ -252,7 +256,7 @@ def test_the_phantom_steps_in_only_when_nobody_chose_the_dataset(environment, tm
     volume = paths.read_volume(tmp_path / "unchosen" / paths.LABELS)
     assert volume.shape == (4, 64, 80)
     assert volume.source.startswith("phantom://neuropil")
-    assert runlog.history(tmp_path / "unchosen")[0].source.startswith("phantom://neuropil")
+    assert runlog.read_history(tmp_path / "unchosen")[0].source.startswith("phantom://neuropil")
 
     dataset = ("--dataset", "bossdb://mulcahy2022/1h_L1/em")
     done = call(environment, *words, *dataset, "--outdir", "chosen")
@@ -260,7 +264,7 @@ def test_the_phantom_steps_in_only_when_nobody_chose_the_dataset(environment, tm
     assert "127.0.0.1" in done.stderr
     assert "Traceback" not in done.stderr
     assert contents(tmp_path / "chosen") == {}
-    (past,) = runlog.history(tmp_path / "chosen")
+    (past,) = runlog.read_history(tmp_path / "chosen")
     assert (past.status, past.source) == ("failed", "bossdb://mulcahy2022/1h_L1/em")
 
 
@@ -287,7 +291,7 @@ def wait_for(condition, process):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_path, reached, sent):
     outdir = tmp_path / "out"
-    for name in paths.PUBLISHED:
+    for name in paths.MAIN_JOB_FILES:
         (outdir / name).parent.mkdir(parents=True, exist_ok=True)
         (outdir / name).write_bytes(b"earlier")
     before = contents(outdir)
@@ -300,7 +304,7 @@ def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_p
     )
 
     def there():
-        runs = runlog.history(outdir) if (outdir / paths.RUN_LOG).exists() else []
+        runs = runlog.read_history(outdir) if (outdir / paths.RUN_LOG).exists() else []
         return any(stage.name == reached for past in runs for stage in past.stages)
 
     wait_for(there, process)
@@ -312,7 +316,7 @@ def test_ctrl_c_leaves_earlier_results_and_an_interrupted_run(environment, tmp_p
     assert "Traceback" not in errors
     assert contents(outdir) == before
     assert not list((outdir / "runs").glob(".*.partial"))
-    assert [past.status for past in runlog.history(outdir)] == ["interrupted"]
+    assert [past.status for past in runlog.read_history(outdir)] == ["interrupted"]
 
 
 # --- files --------------------------------------------------------------------------------------

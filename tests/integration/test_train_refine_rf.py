@@ -41,8 +41,8 @@ def finished(tmp_path_factory):
 def learned(finished, tmp_path_factory):
     """Return a folder in which sections were proofread and a forest has learned from them."""
     outdir = shutil.copytree(finished, tmp_path_factory.mktemp("learned") / "outputs")
-    shutil.copy(outdir / paths.TRUE_LABELS, outdir / paths.CORRECTED)
-    paths.write_json(outdir / paths.PROOFREAD, {"slices": [1, 4, 8]})
+    shutil.copy(outdir / paths.TRUE_LABELS, outdir / paths.CORRECTED_LABELS)
+    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 4, 8]})
     assert script(outdir, *SMALL) == 0
     return outdir
 
@@ -64,7 +64,7 @@ def model_in(outdir):
 
 
 def test_everything_promised_is_left_and_logged(learned):
-    log = runlog.history(learned)[-1]
+    log = runlog.read_history(learned)[-1]
     assert all((learned / name).stat().st_size for name in FILES)
     assert model_in(learned).name == f"rf_{log.run_id}.npz"
     assert [stage.name for stage in log.stages][:2] == ["evidence", "learn"]

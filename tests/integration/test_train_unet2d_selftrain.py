@@ -26,8 +26,8 @@ def finished(tmp_path_factory):
     flags = ("--cutout", "64", "64", "8", "--dataset", "phantom://neuropil?seed=9")
     run_pipeline.main([*flags, "--outdir", str(outdir), "--quiet"])
     truth = np.load(outdir / paths.TRUE_LABELS)
-    np.save(outdir / paths.CORRECTED, truth)
-    paths.write_json(outdir / paths.PROOFREAD, {"slices": [1, 6]})
+    np.save(outdir / paths.CORRECTED_LABELS, truth)
+    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 6]})
     train(outdir, *QUICK)
     return outdir
 
@@ -74,10 +74,10 @@ def test_a_model_judges_again_as_it_did(finished):
 def test_a_model_of_another_voxel_size_is_refused(finished, tmp_path):
     meta, arrays = model_files.read_model(model_of(finished), "unet")
     model_files.write_model(tmp_path / "coarse.npz", meta | {"voxel_size_nm": [30, 16, 16]}, arrays)
-    n_runs = len(runlog.history(finished))
+    n_runs = len(runlog.read_history(finished))
     with pytest.raises(DataError, match="16 nm"):
         train(finished, "--apply", str(tmp_path / "coarse.npz"))
-    assert len(runlog.history(finished)) == n_runs, "nothing slow must come before"
+    assert len(runlog.read_history(finished)) == n_runs, "nothing slow must come before"
 
 
 def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
@@ -126,13 +126,13 @@ def test_a_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(finished, c
 def test_proofread_sections_without_ids_are_left_out_or_refused_by_name(untouched, capsys):
     labels = np.load(untouched / paths.LABELS)
     labels[[2, 5]] = 0
-    np.save(untouched / paths.CORRECTED, labels)
-    paths.write_json(untouched / paths.PROOFREAD, {"slices": [2, 5]})
+    np.save(untouched / paths.CORRECTED_LABELS, labels)
+    paths.write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [2, 5]})
     with pytest.raises(DataError, match=r"without any id: 2 5 of .*corrected") as refused:
         train(untouched, *QUICK)
     assert "proofread_slices.json" in refused.value.remedy
     assert not (untouched / paths.RUN_LOG).exists()  # it was seen before the slow part
-    paths.write_json(untouched / paths.PROOFREAD, {"slices": [1, 2, 5]})
+    paths.write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [1, 2, 5]})
     train_unet2d_selftrain.main(["--outdir", str(untouched), *QUICK])
     assert "without any id: 2 5" in capsys.readouterr().out
 
@@ -166,7 +166,7 @@ def test_help_loads_nothing_heavy():
 @pytest.fixture
 def untouched(finished, tmp_path):
     """The same run, nothing of it proofread."""
-    for name in (paths.ALIGNED["float32"], paths.LABELS, paths.PROBABILITY, paths.SHIFTS):
+    for name in (paths.ALIGNED["float32"], paths.LABELS, paths.PROBABILITY, paths.ALIGNMENT):
         for path in (finished / name, paths.sidecar(finished / name)):
             copy = tmp_path / path.relative_to(finished)
             copy.parent.mkdir(exist_ok=True)

@@ -111,16 +111,16 @@ def test_a_rebuild_keeps_what_the_run_chose(outdir):
     before = tables(outdir)
     build(outdir)
     assert tables(outdir) == before
-    changed = pd.read_csv(outdir / paths.CHANGES)
+    changed = pd.read_csv(outdir / paths.REBUILD_CHANGES)
     assert set(changed["kind"]) == {"count", "score"}
-    assert "'directed': False" in str(runlog.history(outdir)[-1].config)
+    assert "'directed': False" in str(runlog.read_history(outdir)[-1].config)
 
 
 def test_a_rebuild_can_take_directions_away_and_give_them_back(directed, finished, tmp_path):
     outdir = shutil.copytree(directed, tmp_path / "o")
     build(outdir, False)
     assert tables(outdir) == tables(finished)
-    changed = pd.read_csv(outdir / paths.CHANGES)
+    changed = pd.read_csv(outdir / paths.REBUILD_CHANGES)
     assert not {"gained", "lost", "weight"} & set(changed["kind"])
     build(outdir, True)
     assert tables(outdir) == tables(directed)

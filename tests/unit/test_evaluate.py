@@ -17,7 +17,7 @@ from connectome import evaluate
 from connectome.cli import arguments
 from connectome.cli.commands import evaluate as evaluate_command
 from connectome.core.errors import DataError
-from connectome.core.point_matching import match_points
+from connectome.core.point_matching import match_positions
 from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
 
 SIZE = (30.0, 8.0, 8.0)
@@ -175,12 +175,12 @@ def test_one_candidate_matches_one_synapse_only():
 def test_as_many_pairs_as_possible_come_before_the_nearest():
     # Each at its nearest, 60 nm apart, the second candidate would be left alone.
     found, true = np.array([[0, 0, 0.0], [0, 0, 150.0]]), np.array([[0, 0, 60.0], [0, 0, -95.0]])
-    assert match_points(found, true, 100).tolist() == [[0, 1], [1, 0]]
+    assert match_positions(found, true, 100).tolist() == [[0, 1], [1, 0]]
 
 
 def test_among_as_many_pairs_the_nearest_are_taken():
     found, true = np.array([[0, 0, 0.0], [0, 0, 10.0]]), np.array([[0, 0, 11.0], [0, 0, 1.0]])
-    assert match_points(found, true, 100).tolist() == [[0, 1], [1, 0]]
+    assert match_positions(found, true, 100).tolist() == [[0, 1], [1, 0]]
 
 
 def most_pairs(found, true, limit):
@@ -200,7 +200,7 @@ points = st.integers(0, 4).flatmap(
 
 @given(points, points)
 def test_matches_are_one_to_one_near_and_as_many_as_can_be(found, true):
-    pairs = match_points(found, true, 150)
+    pairs = match_positions(found, true, 150)
     assert len(pairs) == most_pairs(found, true, 150)
     for column in pairs.T:
         assert len(set(column)) == len(column)

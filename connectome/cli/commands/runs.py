@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from connectome.cli import arguments
-from connectome.runlog import PastRun, history
+from connectome.runlog import PastRun, read_history
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m connectome.runlog", description="Print the runs logged in an output folder."
     )
     parser.add_argument("outdir", nargs="?", default="outputs", help="output folder of the runs")
-    print(_table(history(Path(parser.parse_args(argv).outdir))))
+    print(_table(read_history(Path(parser.parse_args(argv).outdir))))
 
 
 def _table(runs: Sequence[PastRun]) -> str:
@@ -32,7 +32,7 @@ def _table(runs: Sequence[PastRun]) -> str:
             _number(run.seconds, 1),
             _number(run.metrics.get("segmentation/are"), 3),
             _number(run.metrics.get("segmentation/voi"), 2),
-            str(run.n_corrections or "-"),
+            str(run.n_edits or "-"),
             " ".join(map(str, run.cutout_xyz)),
             run.source,
         )

@@ -35,8 +35,8 @@ def audit(outdir: Path) -> str:
     """
     labels = replay(outdir)
     draft = read_draft(outdir)
-    path = outdir / paths.CORRECTED
-    logged = sum(run.n_corrections for run in runlog.history(outdir))
+    path = outdir / paths.CORRECTED_LABELS
+    logged = sum(run.n_edits for run in runlog.read_history(outdir))
     if not path.exists():
         paths.write_volume(path, draft.aligned.with_data(labels))
         return f"{path} was gone and is written again, from {logged} rows of the log"

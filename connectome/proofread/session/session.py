@@ -29,9 +29,9 @@ from connectome.core.errors import ConnectomeError, DataError, UsageError
 from connectome.io import paths
 from connectome.io.draft import Draft, read_draft, read_labels, read_proofread
 from connectome.io.results import REMEDY, Results
-from connectome.io.tables import check_places
+from connectome.io.tables import check_positions
 from connectome.proofread.editor import REVIEW, Proofreading
-from connectome.runlog.edit_record import Correction, now
+from connectome.runlog.edit_record import EditRecord, timestamp
 from connectome.synapses import verdicts
 from connectome.workflows.known import baseline_probability, labels_path, reviewed_synapses
 
@@ -53,7 +53,7 @@ class Unsaved(NamedTuple):
     """
 
     run_id: str
-    n_corrections: int
+    n_edits: int
     time: str
     user: str
 
@@ -129,10 +129,12 @@ class Session:
         self.recovered = self.n_unsaved = recovered
         self.first_labels = start.labels
         # What another session saved after this work began is not in it, and so not seen.
-        self._seen = None if overtaken else _stamp(self.outdir / paths.CORRECTED)
+        self._seen = None if overtaken else _stamp(self.outdir / paths.CORRECTED_LABELS)
         self._stack = ExitStack()
         place = (draft.aligned.source, draft.aligned.shape[::-1])
-        self._log = self._stack.enter_context(runlog.record(self.outdir, config, *place, command))
+        self._log = self._stack.enter_context(
+            runlog.record_run(self.outdir, config, *place, command)
+        )
         proofreading.tell = self._write_down
 
     def __enter__(self) -> Session:
@@ -164,7 +166,7 @@ class Session:
             If they cannot be written, or the labels were written by somebody else since the
             session began or last saved.
         """
-        corrected = self.outdir / paths.CORRECTED
+        corrected = self.outdir / paths.CORRECTED_LABELS
         if corrected.exists() and _stamp(corrected) != self._seen:
             raise ConnectomeError(
                 f"{corrected} was written by another program or session meanwhile",
@@ -184,14 +186,14 @@ class Session:
         return written
 
     def _write(self) -> tuple[Path, ...]:
-        names = (paths.CORRECTED, paths.PROOFREAD, paths.REVIEWED)
+        names = (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
         labels = self.draft.aligned.with_data(self.proofreading.labels)
-        with paths.staged(self.outdir, self._log.run_id, owned=()) as folder:
-            paths.write_volume(folder / paths.CORRECTED, labels)
-            paths.write_json(folder / paths.PROOFREAD, self._sections())
-            with paths.atomic_path(folder / paths.REVIEWED) as path:
+        with paths.staging_folder(self.outdir, self._log.run_id, owned=()) as folder:
+            paths.write_volume(folder / paths.CORRECTED_LABELS, labels)
+            paths.write_json(folder / paths.PROOFREAD_SECTIONS, self._sections())
+            with paths.atomic_path(folder / paths.REVIEWED_SYNAPSES) as path:
                 self.synapses_now().to_csv(path, index=False)
-            self._log.artefacts({name: folder / name for name in names})
+            self._log.log_files({name: folder / name for name in names})
         return tuple(self.outdir / name for name in names)
 
     def synapses_now(self) -> pd.DataFrame:
@@ -212,17 +214,17 @@ class Session:
             "based_on": self.started_from,
         }
 
-    def _write_down(self, correction: Correction) -> None:
-        self._log.correction(correction)
+    def _write_down(self, correction: EditRecord) -> None:
+        self._log.log_edit(correction)
         self.n_unsaved += 1
 
     def _settle(self, tool: str, what: dict) -> None:
-        self._log.correction(_settling(tool, what, self.proofreading.user))
+        self._log.log_edit(_settling(tool, what, self.proofreading.user))
         self.n_unsaved = 0
 
 
-def _settling(tool: str, what: dict, user: str) -> Correction:
-    return Correction(tool, (), None, 0, json.dumps(what).encode(), now(), user)
+def _settling(tool: str, what: dict, user: str) -> EditRecord:
+    return EditRecord(tool, (), None, 0, json.dumps(what).encode(), timestamp(), user)
 
 
 def open_session(
@@ -284,7 +286,7 @@ def _taken_up(
         remedy = error.remedy or "--no-recover, to begin without what was not saved"
         raise DataError(error.problem, error.consequence, remedy) from error
     config = {"continues": left.run_id} | named
-    told = (config, command, left.n_corrections, log.overtaken(left.run_id))
+    told = (config, command, left.n_edits, log.overtaken(left.run_id))
     return Session(draft, start, proofreading, *told)
 
 
@@ -338,9 +340,9 @@ class _SessionLog:
         self._outdir = outdir
         self._runs: dict[str, runlog.PastRun] = {}
         if (outdir / paths.RUN_LOG).exists():
-            runs = runlog.history(outdir)
+            runs = runlog.read_history(outdir)
             self._runs = {run.run_id: run for run in runs if run.config.get("job") == JOB}
-        self._rows = {run_id: runlog.corrections(outdir, run_id) for run_id in self._runs}
+        self._rows = {run_id: runlog.read_edits(outdir, run_id) for run_id in self._runs}
         self.saves = [
             _Save(run_id, n, _saved_sha256(row), row.time)
             for run_id, rows in self._rows.items()
@@ -362,7 +364,7 @@ class _SessionLog:
 
     def decline(self, left: Unsaved, user: str) -> None:
         """Write down that a person begins without what a session left."""
-        runlog.append_correction(self._outdir, left.run_id, _settling("discard", {}, user))
+        runlog.append_edit(self._outdir, left.run_id, _settling("discard", {}, user))
 
     def overtaken(self, run_id: str) -> bool:
         """Tell whether others saved since the work that a session ended with last did, or began."""
@@ -375,7 +377,7 @@ class _SessionLog:
         since = max(saved, default=line[-1].created_at)
         return any(save.time > since for save in self.saves if save.run_id not in own)
 
-    def lineage(self, run_id: str) -> tuple[runlog.PastRun, list[Correction]]:
+    def lineage(self, run_id: str) -> tuple[runlog.PastRun, list[EditRecord]]:
         """Find the session that a session, by taking up others, began as; and all corrections."""
         run, rows = self._runs[run_id], self._rows[run_id]
         while earlier := run.config.get("continues"):
@@ -434,7 +436,7 @@ class _SessionLog:
         return self._outdir / "runs" / f"labels_{sha256[:16]}.npz"
 
 
-def _saved_sha256(row: Correction) -> str:
+def _saved_sha256(row: EditRecord) -> str:
     """Read of what content a save was; "" if its row is damaged, which no content has."""
     try:
         return str(json.loads(row.payload)["sha256"])
@@ -444,7 +446,7 @@ def _saved_sha256(row: Correction) -> str:
 
 def _chosen(draft: Draft, labels: str) -> _Start:
     """Find the labels that are meant, and what was said of them already."""
-    corrected = draft.outdir / paths.CORRECTED
+    corrected = draft.outdir / paths.CORRECTED_LABELS
     if labels == "auto":
         labels = "corrected" if corrected.exists() else "baseline"
     path = labels_path(draft.outdir, labels)
@@ -474,7 +476,7 @@ def _synapses(draft: Draft, start: _Start) -> pd.DataFrame:
     if results.has(paths.SYNAPSES):
         table = results.synapses.drop(columns=REVIEW, errors="ignore")
         path = results.path(paths.SYNAPSES)
-        check_places(table, draft.labels.shape, path, "it cannot be shown", REMEDY)
+        check_positions(table, draft.labels.shape, path, "it cannot be shown", REMEDY)
     candidates = _renamed(table, _labels_of_candidates(draft), start.labels, draft)
     rows: dict[tuple, dict] = {}
     for row in [*candidates.to_dict("records"), *start.reviewed]:
@@ -495,7 +497,7 @@ def _renamed(table: pd.DataFrame, before, after, draft: Draft) -> pd.DataFrame:
 
 
 def _repeated(
-    draft: Draft, start: _Start, made: Iterable[Correction], user: str = ""
+    draft: Draft, start: _Start, made: Iterable[EditRecord], user: str = ""
 ) -> Proofreading:
     """Do again what was done from a start."""
     proofreading = Proofreading(

@@ -78,7 +78,7 @@ def proofread(
         answer = ask(
             None,
             "Proofreading",
-            f"A session ended with {_corrections(left.n_corrections)} not saved"
+            f"A session ended with {_corrections(left.n_edits)} not saved"
             f" ({left.user}, {left.time[:16].replace('T', ' ')} UTC).\n"
             "Without them the new session begins from what was saved, and they are not offered"
             " again.",

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from connectome.core.region_adjacency import (
     Contacts,
-    borders,
-    both_sides,
-    overlapping,
+    boundary_faces,
+    face_contacts,
+    neighbour_slices,
     pair_keys,
-    touching,
+    section_overlaps,
 )
 
 N = 6
@@ -39,7 +39,13 @@ def slow_rows(pairs, labels, probability):
 
 
 def rows(contacts):
-    columns = (contacts.first, contacts.second, contacts.size, contacts.probability, contacts.place)
+    columns = (
+        contacts.first,
+        contacts.second,
+        contacts.size,
+        contacts.probability,
+        contacts.position,
+    )
     return {(i, j): [n, p, *place] for i, j, n, p, place in zip(*columns, strict=True)}
 
 
@@ -61,7 +67,7 @@ def test_touching_regions_are_those_of_neighbouring_voxels(axes, stack):
         for to in (tuple(np.add(at, step).tolist()) for step in steps)
         if all(i < n for i, n in zip(to, labels.shape, strict=True))
     ]
-    found = touching(labels, probability, axes, N)
+    found = face_contacts(labels, probability, axes, N)
     assert_same(rows(found), slow_rows(pairs, labels, probability))
 
 
@@ -71,27 +77,27 @@ def test_overlapping_regions_are_those_on_top_of_each_other(stack, data):
     labels, probability = stack
     below, above = data.draw(st.tuples(*[st.integers(0, len(labels) - 1)] * 2))
     pairs = [((below, *at), (above, *at)) for at in np.ndindex(labels.shape[1:])]
-    found = overlapping(labels, probability, below, above, N)
+    found = section_overlaps(labels, probability, below, above, N)
     assert_same(rows(found), slow_rows(pairs, labels, probability))
 
 
 @given(stacks())
 def test_a_region_does_not_touch_itself_nor_what_is_no_region(stack):
-    contacts = touching(*stack, (0, 1, 2), N)
+    contacts = face_contacts(*stack, (0, 1, 2), N)
     assert (contacts.first > 0).all() and (contacts.first < contacts.second).all()
 
 
 def test_the_darker_side_of_a_border_counts():
     labels = np.array([[[1, 2]]])
-    contacts = touching(labels, np.array([[[0.9, 0.25]]]), (2,), 3)
+    contacts = face_contacts(labels, np.array([[[0.9, 0.25]]]), (2,), 3)
     assert contacts.probability.tolist() == [0.25]
-    assert contacts.size.tolist() == [1] and contacts.place.tolist() == [[0, 0, 0.5]]
+    assert contacts.size.tolist() == [1] and contacts.position.tolist() == [[0, 0, 0.5]]
 
 
 def test_tables_are_joined_row_by_row():
     a = Contacts(np.array([1]), np.array([2]), np.array([3]), np.array([0.5]), np.zeros((1, 3)))
     b = Contacts(np.array([4]), np.array([5]), np.array([6]), np.array([0.7]), np.ones((1, 3)))
-    assert rows(Contacts.joined([a, b])) == rows(a) | rows(b)
+    assert rows(Contacts.concatenate([a, b])) == rows(a) | rows(b)
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1))
@@ -111,7 +117,7 @@ def test_numbers_of_pairs_do_not_overflow():
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_both_sides_are_one_voxel_apart(axis):
     places = np.moveaxis(np.indices((3, 4, 5)), 0, -1)
-    a, b = both_sides(axis)
+    a, b = neighbour_slices(axis)
     assert (places[b] - places[a] == np.eye(3, dtype=int)[axis]).all()
     assert places[a].size == places.size // (3, 4, 5)[axis] * ((3, 4, 5)[axis] - 1)
 
@@ -120,10 +126,10 @@ def test_both_sides_are_one_voxel_apart(axis):
 @given(stack=stacks())
 def test_borders_lie_between_neighbours_of_two_regions(axis, stack):
     labels, _ = stack
-    low, high = both_sides(axis)
+    low, high = neighbour_slices(axis)
     here = np.arange(labels.size).reshape(labels.shape)
     a, b = labels[low], labels[high]
     border = (a != b) & (a > 0) & (b > 0)
-    lower, upper = borders(labels, axis)
+    lower, upper = boundary_faces(labels, axis)
     assert np.array_equal(lower, here[low][border])
     assert np.array_equal(upper, here[high][border])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from connectome.core.errors import DataError
-from connectome.core.volume import Volume, in_plane_px, sound_around
+from connectome.core.volume import Volume, in_plane_px, nearest_sound_sections
 
 SIZE = (30.0, 8.0, 4.0)
 DATA = np.zeros((2, 3, 5), np.uint8)
@@ -53,6 +53,6 @@ def test_lengths_become_pixels():
 
 
 def test_the_sound_sections_around_a_damaged_one():
-    assert sound_around(3, [0, 2, 5, 7]) == (2, 5)
-    assert sound_around(0, [1, 4]) == (1, 1)
-    assert sound_around(9, [1, 4]) == (4, 4)
+    assert nearest_sound_sections(3, [0, 2, 5, 7]) == (2, 5)
+    assert nearest_sound_sections(0, [1, 4]) == (1, 1)
+    assert nearest_sound_sections(9, [1, 4]) == (4, 4)

@@ -24,14 +24,14 @@ def outdir(tmp_path):
     labels = (aligned > 0).astype(np.int32)
     for name, stack in ((paths.ALIGNED["float16"], aligned), (paths.LABELS, labels)):
         paths.write_volume(tmp_path / name, Volume(stack, (30, 8, 8), (1, 2, 3), "here"))
-    paths.write_json(tmp_path / paths.SHIFTS, {"shifts": [[0, 0]] * 4, "damaged_sections": [2]})
+    paths.write_json(tmp_path / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4, "damaged_sections": [2]})
     return tmp_path
 
 
 def correct(outdir, slices, labels=None):
     labels = np.ones(SHAPE, np.int32) if labels is None else labels
-    np.save(outdir / paths.CORRECTED, labels)
-    (outdir / paths.PROOFREAD).write_text(json.dumps({"slices": slices, "by": "me"}))
+    np.save(outdir / paths.CORRECTED_LABELS, labels)
+    (outdir / paths.PROOFREAD_SECTIONS).write_text(json.dumps({"slices": slices, "by": "me"}))
 
 
 def test_a_draft_knows_its_tissue_and_its_place(outdir):
@@ -94,19 +94,19 @@ def test_the_labels_of_the_run_itself_are_checked_too(outdir):
 
 @pytest.mark.parametrize("damaged", [7, [999], [-1], [1.0], [True], ["1"], "all", None, {"1": 2}])
 def test_damaged_sections_that_are_none_of_the_stack_are_refused(outdir, damaged):
-    paths.write_json(outdir / paths.SHIFTS, {"damaged_sections": damaged})
+    paths.write_json(outdir / paths.ALIGNMENT, {"damaged_sections": damaged})
     with pytest.raises(DataError, match=r"damaged_sections is .*, of 4 sections") as refused:
         read_draft(outdir)
     assert refused.value.remedy
 
 
 def test_where_no_section_is_said_to_be_damaged_none_is(outdir):
-    paths.write_json(outdir / paths.SHIFTS, {"shifts": [[0, 0]] * 4})
+    paths.write_json(outdir / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4})
     assert read_draft(outdir).damaged == ()
 
 
 def test_labels_of_another_place_are_refused(outdir):
-    path = outdir / paths.CORRECTED
+    path = outdir / paths.CORRECTED_LABELS
     other = Volume(np.ones(SHAPE, np.int32), (30, 8, 8), (0, 0, 0), "here")
     paths.write_volume(path, other)
     with pytest.raises(DataError, match="origin"):
@@ -115,7 +115,7 @@ def test_labels_of_another_place_are_refused(outdir):
 
 def test_a_list_without_labels_is_refused(outdir):
     correct(outdir, [1])
-    (outdir / paths.CORRECTED).unlink()
+    (outdir / paths.CORRECTED_LABELS).unlink()
     with pytest.raises(DataError, match="corrected"):
         read_proofread(read_draft(outdir))
 
@@ -138,7 +138,7 @@ NO_ARRAYS = {
 
 
 @pytest.mark.parametrize("content", NO_ARRAYS.values(), ids=NO_ARRAYS)
-@pytest.mark.parametrize("name", [paths.CORRECTED, paths.LABELS])
+@pytest.mark.parametrize("name", [paths.CORRECTED_LABELS, paths.LABELS])
 def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir, name, content):
     correct(outdir, [1])
     (outdir / name).write_bytes(content)
@@ -150,7 +150,7 @@ def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir
 
 @pytest.mark.parametrize("content", ["{", "[]", "\0", "[" * 100_000])
 @pytest.mark.parametrize(
-    "name", [paths.PROOFREAD, paths.sidecar(Path(paths.CORRECTED)), paths.SHIFTS]
+    "name", [paths.PROOFREAD_SECTIONS, paths.sidecar(Path(paths.CORRECTED_LABELS)), paths.ALIGNMENT]
 )
 def test_descriptions_that_are_none_are_named_with_what_to_do(outdir, name, content):
     correct(outdir, [1])

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from connectome.core.errors import DataError, UsageError
-from connectome.io.model_files import LARGEST_RATIO, META, check_model, read_model, write_model
+from connectome.io.model_files import (
+    MAX_VOXEL_SIZE_RATIO,
+    METADATA_KEY,
+    check_model,
+    read_model,
+    write_model,
+)
 
 META_RF = {"kind": "rf", "features": ["grey", "edge"], "voxel_size_nm": [30.0, 8.0, 8.0]}
 
@@ -62,19 +68,21 @@ def array(content) -> bytes:
 TRAP = np.array([Trap()], dtype=object)
 NO_MODELS = {
     "a pickle": pickle.dumps(Trap()),
-    "a pickle among arrays": zipped(**{META: array(TRAP)}),
+    "a pickle among arrays": zipped(**{METADATA_KEY: array(TRAP)}),
     "an array alone": array(np.arange(3)),
     "text": b"a model, honestly",
     "nothing": b"",
     "an archive of something else": zipped(weights=array(np.arange(3))),
-    "a description that is none": zipped(**{META: array(np.frombuffer(b"{", np.uint8))}),
-    "a description of nothing": zipped(**{META: array(np.frombuffer(b"[]", np.uint8))}),
-    "a description without a kind": zipped(**{META: array(np.frombuffer(b"{}", np.uint8))}),
+    "a description that is none": zipped(**{METADATA_KEY: array(np.frombuffer(b"{", np.uint8))}),
+    "a description of nothing": zipped(**{METADATA_KEY: array(np.frombuffer(b"[]", np.uint8))}),
+    "a description without a kind": zipped(**{METADATA_KEY: array(np.frombuffer(b"{}", np.uint8))}),
     "a description that says NaN": zipped(
-        **{META: array(np.frombuffer(b'{"kind": "rf", "trust": NaN}', np.uint8))}
+        **{METADATA_KEY: array(np.frombuffer(b'{"kind": "rf", "trust": NaN}', np.uint8))}
     ),
-    "a description without end": zipped(**{META: array(np.frombuffer(b"[" * 100_000, np.uint8))}),
-    "a description in no code": zipped(**{META: array(np.frombuffer(b"\xff", np.uint8))}),
+    "a description without end": zipped(
+        **{METADATA_KEY: array(np.frombuffer(b"[" * 100_000, np.uint8))}
+    ),
+    "a description in no code": zipped(**{METADATA_KEY: array(np.frombuffer(b"\xff", np.uint8))}),
 }
 
 
@@ -114,7 +122,7 @@ def check(features=("grey", "edge"), voxel_size=(30.0, 8.0, 8.0), meta=META_RF):
 
 def test_a_model_may_be_used_where_it_was_trained_and_on_nearly_such_stacks():
     check()
-    check(voxel_size=(30 * LARGEST_RATIO, 8 / LARGEST_RATIO, 8))
+    check(voxel_size=(30 * MAX_VOXEL_SIZE_RATIO, 8 / MAX_VOXEL_SIZE_RATIO, 8))
 
 
 @pytest.mark.parametrize("voxel_size", [(50.0, 8, 8), (30, 4, 8), (30, 8, 12.1), (19.9, 8, 8)])

@@ -84,7 +84,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 
 def test_a_run_publishes_all_its_files_at_the_end(tmp_path):
-    with paths.staged(tmp_path, "r1") as stage:
+    with paths.staging_folder(tmp_path, "r1") as stage:
         make(stage, paths.LABELS, paths.NODES, f"{paths.FIGURES[1]}.pdf")
         assert not (tmp_path / paths.LABELS).exists()
     assert set(files(tmp_path)) == {paths.LABELS, paths.NODES, f"{paths.FIGURES[1]}.pdf"}
@@ -93,9 +93,9 @@ def test_a_run_publishes_all_its_files_at_the_end(tmp_path):
 
 @pytest.mark.parametrize("error", [DataError("torn"), KeyboardInterrupt()])
 def test_a_run_that_fails_leaves_the_folder_as_it_was(tmp_path, error):
-    make(tmp_path, *paths.PUBLISHED, CORRECTED, content=b"old")
+    make(tmp_path, *paths.MAIN_JOB_FILES, CORRECTED, content=b"old")
     before = files(tmp_path)
-    with pytest.raises(type(error)), paths.staged(tmp_path, "r1") as stage:
+    with pytest.raises(type(error)), paths.staging_folder(tmp_path, "r1") as stage:
         make(stage, paths.LABELS, paths.NODES)
         raise error
     assert files(tmp_path) == before
@@ -103,9 +103,9 @@ def test_a_run_that_fails_leaves_the_folder_as_it_was(tmp_path, error):
 
 
 def test_stale_files_of_an_earlier_run_go(tmp_path):
-    make(tmp_path, *paths.PUBLISHED, content=b"old")
+    make(tmp_path, *paths.MAIN_JOB_FILES, content=b"old")
     kept = [paths.ALIGNED["float16"], paths.LABELS, paths.NODES]
-    with paths.staged(tmp_path, "r1") as stage:
+    with paths.staging_folder(tmp_path, "r1") as stage:
         make(stage, *kept)
     assert files(tmp_path) == dict.fromkeys(kept, b"new")
 
@@ -114,12 +114,12 @@ def test_everything_a_run_can_publish_is_known_to_be_its_own():
     arrays = [paths.CUTOUT, paths.PREPROCESSED, *paths.ALIGNED.values(), paths.LABELS]
     arrays += [paths.PROBABILITY, paths.TRUE_LABELS]
     tables = [paths.SEGMENTS, paths.MERGE_LOG, paths.SYNAPSES, paths.NODES, paths.EDGES]
-    tables += [paths.SHIFTS, paths.EVALUATION, paths.TRUE_SYNAPSES]
-    tables += [paths.CHANGES, paths.GRAPH_LABELS]
+    tables += [paths.ALIGNMENT, paths.EVALUATION, paths.TRUE_SYNAPSES]
+    tables += [paths.REBUILD_CHANGES, paths.GRAPH_LABELS]
     tables += [paths.CONTACTS, paths.MATRIX, paths.GRAPHML, paths.GEXF, paths.GRAPH_JSON]
     figures = [f"{stem}.{kind}" for stem in paths.FIGURES.values() for kind in ("pdf", "png")]
     beside = [name.replace(".npy", ".json") for name in arrays]
-    assert set(paths.PUBLISHED) == {*arrays, *beside, *tables, *figures, paths.REPORT}
+    assert set(paths.MAIN_JOB_FILES) == {*arrays, *beside, *tables, *figures, paths.REPORT}
 
 
 def test_what_people_made_and_other_runs_logged_stays(tmp_path):
@@ -128,13 +128,13 @@ def test_what_people_made_and_other_runs_logged_stays(tmp_path):
         *("figures/poster.pdf", paths.RUN_LOG, "runs/r0_config.json"),
     ]
     make(tmp_path, *mine, content=b"mine")
-    with paths.staged(tmp_path, "r1") as stage:
+    with paths.staging_folder(tmp_path, "r1") as stage:
         make(stage, paths.LABELS)
     assert files(tmp_path) == {**dict.fromkeys(mine, b"mine"), paths.LABELS: b"new"}
 
 
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
-    with paths.staged(tmp_path, "r1") as one, paths.staged(tmp_path, "r2") as two:
+    with paths.staging_folder(tmp_path, "r1") as one, paths.staging_folder(tmp_path, "r2") as two:
         make(one, paths.LABELS, content=b"first")
         make(two, paths.LABELS, content=b"second")
     assert files(tmp_path) == {paths.LABELS: b"first"}  # the last to end

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connectome.core.errors import ConnectomeError, DataError
 from connectome.proofread import split
 from connectome.proofread.editor import Proofreading
-from connectome.runlog.edit_record import Correction
+from connectome.runlog.edit_record import EditRecord
 
 SHAPE = (4, 6, 8)
 
@@ -404,7 +404,7 @@ def test_what_cannot_be_logged_is_not_done():
 @pytest.mark.parametrize("payload", [b"", b"no zlib", b"x\x9c\x03\x00\x00\x00\x00\x01"])
 def test_a_damaged_log_is_noticed(payload):
     state, _ = proofread()
-    row = Correction("paint", (2,), (0, 0, 0), 1, payload, "2026-01-01T00:00:00+00:00", "ada")
+    row = EditRecord("paint", (2,), (0, 0, 0), 1, payload, "2026-01-01T00:00:00+00:00", "ada")
     with pytest.raises(DataError, match="cannot be"):
         state.repeat(row)
 

@@ -10,7 +10,7 @@ from connectome import preprocess
 from connectome.cli.console import Console
 from connectome.core.errors import DataError
 from connectome.io import model_files
-from connectome.io.draft import Proofread
+from connectome.io.draft import ProofreadSections
 from connectome.membranes import predict
 from connectome.phantom.neuropil import make_phantom
 from connectome.phantom.tissue import PhantomParams
@@ -30,7 +30,7 @@ def material_of(seed, voxel_size, shape=(10, 96, 96)):
     tissue = preprocess.find_tissue(phantom.volume.data)
     image = preprocess.preprocess(phantom.volume.data, tissue, voxel_size)
     rated = predict.neurite_probability(image, tissue, voxel_size)
-    proofread = Proofread(phantom.ground_truth.labels, PROOFREAD)
+    proofread = ProofreadSections(phantom.ground_truth.labels, PROOFREAD)
     return Material(
         image, tissue, voxel_size, (), rated, phantom.ground_truth.labels, proofread, None
     )
@@ -59,7 +59,7 @@ def reread(learned, tmp_path):
 
 def precision(material, probability, sections):
     """Average precision for membranes on sections."""
-    everywhere = Proofread(material.labels, tuple(sections))
+    everywhere = ProofreadSections(material.labels, tuple(sections))
     lesson = forest.lesson_of(replace(material, proofread=everywhere))
     membrane = ~lesson.neurite[lesson.taught]
     return average_precision_score(membrane, -probability[list(sections)][lesson.taught])
@@ -82,13 +82,13 @@ def test_held_out_sections_are_judged_by_a_forest_that_has_not_seen_them(thick):
     elsewhere = np.roll(thick.labels, 40, axis=2)
     changed = thick.labels.copy()
     changed[section] = elsewhere[section]
-    misled = replace(thick, proofread=Proofread(changed, PROOFREAD))
+    misled = replace(thick, proofread=ProofreadSections(changed, PROOFREAD))
     again = forest.train(misled, config(), QUIET).metrics["held_out"]
     assert again["forest"]["auc"] < 0.7 < 0.9 < held_out["forest"]["auc"]
 
 
 def test_one_proofread_section_is_learned_from_and_nothing_is_held_out(thick):
-    one = replace(thick, proofread=Proofread(thick.labels, (4,)))
+    one = replace(thick, proofread=ProofreadSections(thick.labels, (4,)))
     learned = forest.train(one, config(), QUIET)
     assert "held_out" not in learned.metrics
     assert learned.metrics["learned_from"] == [4]
@@ -128,7 +128,7 @@ def test_an_applied_model_is_not_judged_on_what_it_has_learned_from(thick, tmp_p
     model = reread(forest.train(thick, config(), QUIET), tmp_path)
     apply = config("model.npz")
     assert "held_out" not in forest.apply(model, thick, apply, QUIET).metrics
-    more = replace(thick, proofread=Proofread(thick.labels, (*PROOFREAD, 8)))
+    more = replace(thick, proofread=ProofreadSections(thick.labels, (*PROOFREAD, 8)))
     assert forest.apply(model, more, apply, QUIET).metrics["held_out"]["sections"] == [8]
 
 
@@ -155,7 +155,7 @@ def test_without_a_proofread_section_it_is_said_what_to_do(thick):
 
 @pytest.mark.parametrize("neurite", [0, 5])
 def test_sections_without_a_boundary_teach_nothing(thick, neurite):
-    same = replace(thick, proofread=Proofread(np.full_like(thick.labels, neurite), (2, 3)))
+    same = replace(thick, proofread=ProofreadSections(np.full_like(thick.labels, neurite), (2, 3)))
     with pytest.raises(DataError, match="hold no boundary"):
         forest.train(same, config(), QUIET)
 
@@ -176,7 +176,7 @@ def test_membranes_teach_the_same_however_wide_a_person_leaves_them():
     inside = np.ones((1, 40, 40), bool)
     lessons = [
         forest.lesson_of(
-            Material(blank, inside, THICK, (), blank, drawn, Proofread(drawn, (0,)), None)
+            Material(blank, inside, THICK, (), blank, drawn, ProofreadSections(drawn, (0,)), None)
         )
         for drawn in (labels, gap)
     ]
@@ -190,7 +190,7 @@ def test_a_wide_gap_is_not_learned_from():
     blank = np.zeros((1, 40, 40), np.float32)
     inside = np.ones((1, 40, 40), bool)
     lesson = forest.lesson_of(
-        Material(blank, inside, THICK, (), blank, labels, Proofread(labels, (0,)), None)
+        Material(blank, inside, THICK, (), blank, labels, ProofreadSections(labels, (0,)), None)
     )
     reach = 4 + int(forest.FURTHEST_NM / THICK[2])
     assert lesson.taught[0, 0, : reach + 1].all()

@@ -12,7 +12,7 @@ from scipy import ndimage
 from connectome.core.errors import DataError, UsageError
 from connectome.evaluate import segmentation_scores
 from connectome.io import model_files
-from connectome.io.draft import Proofread
+from connectome.io.draft import ProofreadSections
 from connectome.phantom.neuropil import make_phantom
 from connectome.refine import data, orthoviews, selftrain, unet
 from connectome.refine.data import Material
@@ -47,7 +47,7 @@ def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):
         damaged,
         evidence.astype(np.float32),
         truth,
-        Proofread(truth, tuple(proofread)) if proofread else None,
+        ProofreadSections(truth, tuple(proofread)) if proofread else None,
         to_labels or (lambda probability, held_back=(), voted=False: truth),
     )
 
@@ -338,7 +338,7 @@ def test_only_sections_that_say_something_are_learned_from_and_judged_by():
     stack = material(proofread=(1, 2, 3, 5, 7), damaged=(2,))
     said = stack.proofread.labels.copy()
     said[3] = 0
-    stack = replace(stack, proofread=Proofread(said, stack.proofread.sections))
+    stack = replace(stack, proofread=ProofreadSections(said, stack.proofread.sections))
     assert data.usable(stack.proofread, stack.damaged) == [1, 5, 7]
     metrics = trained(stack).metrics
     assert metrics["learned_sections"] == [1, 7]

@@ -23,7 +23,7 @@ from connectome.report import tiles
 from connectome.report.build import MOST_EDGES, MOST_NODES, write_report
 from connectome.workflows import pipeline
 
-CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back=False)
+CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back_to_phantom=False)
 NM = (30.0, 8.0, 8.0)
 
 

@@ -19,7 +19,7 @@ from connectome.cli import arguments
 from connectome.cli.commands import runs
 from connectome.core.errors import ConnectomeError, UsageError
 from connectome.io import paths
-from connectome.runlog.edit_record import Correction
+from connectome.runlog.edit_record import EditRecord
 
 URI = "phantom://neuropil?seed=7"
 CUTOUT = (192, 180, 48)
@@ -30,7 +30,7 @@ POC_RUNS = (
 
 
 def record(outdir, config=None, command=()):
-    return runlog.record(outdir, config or {"seed": 7}, URI, CUTOUT, command)
+    return runlog.record_run(outdir, config or {"seed": 7}, URI, CUTOUT, command)
 
 
 def query(outdir, statement):
@@ -58,7 +58,7 @@ def start(outdir, body, *words):
 
 
 WAITING = (
-    "with runlog.record(outdir, {}, 'file.npy', (4, 3, 2)) as run, run.stage('align'):\n"
+    "with runlog.record_run(outdir, {}, 'file.npy', (4, 3, 2)) as run, run.stage('align'):\n"
     "    (outdir / 'ready').touch()\n"
     "    time.sleep(60)\n"
 )
@@ -69,29 +69,29 @@ def test_a_finished_run_is_remembered_with_stages_metrics_and_duration(tmp_path)
         with run.stage("align") as counts:
             counts["sections"] = np.int64(48)
             time.sleep(0.02)
-        run.metric("segmentation/are", np.float64(0.21))
-    (past,) = runlog.history(tmp_path)
+        run.log_metric("segmentation/are", np.float64(0.21))
+    (past,) = runlog.read_history(tmp_path)
     assert (past.run_id, past.status, past.error) == (run.run_id, "finished", "")
     assert (past.source, past.cutout_xyz) == (URI, CUTOUT)
     assert past.metrics == {"segmentation/are": 0.21}
     (stage,) = past.stages
     assert (stage.name, stage.counts) == ("align", {"sections": 48})
     assert 0.02 <= stage.seconds <= past.seconds < 10
-    assert run.summary == [stage]
+    assert run.stages == [stage]
 
 
 def test_peak_memory_grows_by_what_a_stage_takes(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom connectome import runlog\n"
-        "with runlog.record(Path(sys.argv[1]), {}, 'file.npy', (4, 3, 2)) as run:\n"
+        "with runlog.record_run(Path(sys.argv[1]), {}, 'file.npy', (4, 3, 2)) as run:\n"
         "    with run.stage('small'): pass\n"
         "    with run.stage('large'): bytes(b'x' * 200_000_000)\n"
     )
     # Linux counts a parent's memory as its child's peak; the shell stands between as a small one.
     shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", code, str(tmp_path)]
     subprocess.run(shell, cwd=ROOT, check=True)
-    (past,) = runlog.history(tmp_path)
-    small, large = (stage.peak_mb for stage in past.stages)
+    (past,) = runlog.read_history(tmp_path)
+    small, large = (stage.peak_memory_mb for stage in past.stages)
     assert 5 < small < 100
     assert 195 < large - small < 230
 
@@ -118,10 +118,10 @@ def test_a_log_of_the_proof_of_concept_is_extended_without_loss(tmp_path):
     connection.commit()
     connection.close()
 
-    assert [run.status for run in runlog.history(tmp_path)] == ["unknown"]
+    assert [run.status for run in runlog.read_history(tmp_path)] == ["unknown"]
     with record(tmp_path) as run:
         pass
-    assert [past.run_id for past in runlog.history(tmp_path)] == ["run_1", run.run_id]
+    assert [past.run_id for past in runlog.read_history(tmp_path)] == ["run_1", run.run_id]
     assert query(tmp_path, "SELECT * FROM runs")[0] == old
 
 
@@ -132,7 +132,7 @@ def test_a_failure_is_recorded_and_raised_again(tmp_path):
     assert raised.value is error
     with pytest.raises(ZeroDivisionError), record(tmp_path):
         _ = 1 / 0
-    first, second = runlog.history(tmp_path)
+    first, second = runlog.read_history(tmp_path)
     assert (first.status, first.error) == ("failed", str(error))
     assert [stage.name for stage in first.stages] == ["fetch"]
     assert (second.status, second.error) == ("failed", "ZeroDivisionError: division by zero")
@@ -147,10 +147,10 @@ def test_the_error_of_the_run_survives_a_log_that_went_away(tmp_path):
 def test_ctrl_c_leaves_an_interrupted_run(tmp_path):
     process = start(tmp_path, WAITING)
     wait_for((tmp_path / "ready").exists)
-    assert [run.status for run in runlog.history(tmp_path)] == ["running"]
+    assert [run.status for run in runlog.read_history(tmp_path)] == ["running"]
     process.send_signal(signal.SIGINT)
     process.wait(timeout=10)
-    assert [run.status for run in runlog.history(tmp_path)] == ["interrupted"]
+    assert [run.status for run in runlog.read_history(tmp_path)] == ["interrupted"]
 
 
 def test_a_killed_run_is_shown_as_died(tmp_path):
@@ -159,14 +159,14 @@ def test_a_killed_run_is_shown_as_died(tmp_path):
     process.kill()
     process.wait(timeout=10)
     assert query(tmp_path, "SELECT status, pid FROM run_status") == [("running", process.pid)]
-    assert [run.status for run in runlog.history(tmp_path)] == ["died"]
+    assert [run.status for run in runlog.read_history(tmp_path)] == ["died"]
 
 
 def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
     body = (
         "from connectome.io import paths\n"
-        "with runlog.record(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
-        "    with paths.staged(outdir, run.run_id) as folder:\n"
+        "with runlog.record_run(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
+        "    with paths.staging_folder(outdir, run.run_id) as folder:\n"
         "        (folder / 'half').write_text('half')\n"
         "        (outdir / sys.argv[2]).touch()\n"
         "        time.sleep(60)\n"
@@ -177,11 +177,13 @@ def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
         wait_for((tmp_path / "other").exists)
         killed.kill()
         killed.wait(timeout=10)
-        assert len(paths.unpublished(tmp_path)) == 2
+        assert len(paths.leftover_staging_folders(tmp_path)) == 2
         with record(tmp_path):
             pass
-        (left,) = paths.unpublished(tmp_path)
-        assert [run.status for run in runlog.history(tmp_path) if run.run_id == left] == ["running"]
+        (left,) = paths.leftover_staging_folders(tmp_path)
+        assert [run.status for run in runlog.read_history(tmp_path) if run.run_id == left] == [
+            "running"
+        ]
     finally:
         living.kill()
         living.wait(timeout=10)
@@ -193,18 +195,18 @@ def test_a_run_on_another_machine_is_not_declared_dead(tmp_path):
         connection.execute("UPDATE run_status SET host = 'elsewhere', pid = 999999999")
         connection.commit()
         connection.close()
-        assert [run.status for run in runlog.history(tmp_path)] == ["running"]
+        assert [run.status for run in runlog.read_history(tmp_path)] == ["running"]
 
 
 def test_processes_that_start_at_once_all_get_their_own_run(tmp_path):
     body = (
         "for _ in range(10):\n"
-        "    with runlog.record(outdir, {}, 'file.npy', (4, 3, 2)) as run, run.stage('align'):\n"
-        "        run.metric('segmentation/are', 0.5)\n"
+        "    with runlog.record_run(outdir, {}, 'a.npy', (4, 3, 2)) as run, run.stage('align'):\n"
+        "        run.log_metric('segmentation/are', 0.5)\n"
     )
     processes = [start(tmp_path, body) for _ in range(4)]
     assert [process.wait(timeout=60) for process in processes] == [0] * 4
-    runs = runlog.history(tmp_path)
+    runs = runlog.read_history(tmp_path)
     assert len({run.run_id for run in runs}) == 40
     assert {(run.status, len(run.stages)) for run in runs} == {("finished", 1)}
 
@@ -213,7 +215,7 @@ def test_artefacts_carry_checksum_and_size(tmp_path):
     file = tmp_path / "elsewhere.csv"
     file.write_bytes(b"z,y,x\n")
     with record(tmp_path) as run:
-        run.artefacts({"tables/synapse_candidates.csv": file})
+        run.log_files({"tables/synapse_candidates.csv": file})
     assert query(tmp_path, "SELECT * FROM artefacts") == [
         (run.run_id, "tables/synapse_candidates.csv", hashlib.sha256(b"z,y,x\n").hexdigest(), 6)
     ]
@@ -222,27 +224,27 @@ def test_artefacts_carry_checksum_and_size(tmp_path):
 def test_corrections_come_back_as_they_were_made(tmp_path):
     time_, user = "2026-01-02T03:04:05.678+00:00", "ada"
     made = [
-        Correction("merge", (1, 2), (3, 4, 5), 678, b"", time_, user),
-        Correction("paint", (7,), (0, 0, 0), 2, b"\x00\xff'; DROP TABLE runs", time_, user),
-        Correction("save", (), None, 0, b'{"sha256": "ab"}', time_, user),
+        EditRecord("merge", (1, 2), (3, 4, 5), 678, b"", time_, user),
+        EditRecord("paint", (7,), (0, 0, 0), 2, b"\x00\xff'; DROP TABLE runs", time_, user),
+        EditRecord("save", (), None, 0, b'{"sha256": "ab"}', time_, user),
     ]
     with record(tmp_path, {"job": "proofreading"}) as run:
         for each in made:
-            run.correction(each)
+            run.log_edit(each)
     with record(tmp_path):
         pass
-    assert runlog.corrections(tmp_path, run.run_id) == made
-    first, second = runlog.history(tmp_path)
-    assert (first.n_corrections, first.config) == (3, {"job": "proofreading"})
-    assert (second.n_corrections, second.config) == (0, {"seed": 7})
-    assert runlog.corrections(tmp_path, second.run_id) == []
+    assert runlog.read_edits(tmp_path, run.run_id) == made
+    first, second = runlog.read_history(tmp_path)
+    assert (first.n_edits, first.config) == (3, {"job": "proofreading"})
+    assert (second.n_edits, second.config) == (0, {"seed": 7})
+    assert runlog.read_edits(tmp_path, second.run_id) == []
 
 
 def test_a_correction_is_on_disk_when_the_call_returns(tmp_path):
     body = (
-        "from connectome.runlog.edit_record import Correction\n"
-        "with runlog.record(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
-        "    run.correction(Correction('mark', (1,), None, 0, b'', '', ''))\n"
+        "from connectome.runlog.edit_record import EditRecord\n"
+        "with runlog.record_run(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
+        "    run.log_edit(EditRecord('mark', (1,), None, 0, b'', '', ''))\n"
         "    (outdir / 'ready').touch()\n"
         "    time.sleep(60)\n"
     )
@@ -250,8 +252,8 @@ def test_a_correction_is_on_disk_when_the_call_returns(tmp_path):
     wait_for((tmp_path / "ready").exists)
     process.kill()
     process.wait(timeout=10)
-    (past,) = runlog.history(tmp_path)
-    assert (past.status, past.n_corrections) == ("died", 1)
+    (past,) = runlog.read_history(tmp_path)
+    assert (past.status, past.n_edits) == ("died", 1)
 
 
 def test_the_datasheet_names_the_columns_of_every_table(tmp_path):
@@ -268,8 +270,8 @@ def test_the_datasheet_names_the_columns_of_every_table(tmp_path):
 
 def test_a_source_that_turned_out_other_than_asked_is_corrected(tmp_path):
     with record(tmp_path) as run:
-        run.source("phantom://neuropil", (5, 6, np.int64(7)))
-    (past,) = runlog.history(tmp_path)
+        run.update_source("phantom://neuropil", (5, 6, np.int64(7)))
+    (past,) = runlog.read_history(tmp_path)
     assert (past.source, past.cutout_xyz) == ("phantom://neuropil", (5, 6, 7))
 
 
@@ -284,7 +286,7 @@ def test_the_configuration_holds_what_is_needed_to_do_it_again(tmp_path):
     assert kept["command"] == command
     assert kept["software"]["connectome"] == __version__
     assert kept["software"]["packages"]["numpy"] == np.__version__
-    assert set(kept["software"]["packages"]) == set(runlog.PACKAGES)
+    assert set(kept["software"]["packages"]) == set(runlog.RECORDED_PACKAGES)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +304,7 @@ def test_a_damaged_log_stops_the_run_with_a_clear_message(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"this is not SQLite" * 100)
     with pytest.raises(ConnectomeError, match=r"pipeline_runs\.sqlite.*not a database"):
-        runlog.history(tmp_path)
+        runlog.read_history(tmp_path)
     with pytest.raises(ConnectomeError, match="not a database"), record(tmp_path):
         pytest.fail("the run must not begin")
     assert path.read_bytes().startswith(b"this is not SQLite")
@@ -312,18 +314,16 @@ def test_a_damaged_log_stops_the_run_with_a_clear_message(tmp_path):
 def test_a_damaged_row_is_named_with_the_log_it_stands_in(tmp_path, damage):
     with record(tmp_path) as run, run.stage("fetch"):
         pass
-    runlog.append_correction(
-        tmp_path, run.run_id, Correction("merge", (1, 2), None, 3, b"", "", "")
-    )
+    runlog.append_edit(tmp_path, run.run_id, EditRecord("merge", (1, 2), None, 3, b"", "", ""))
     with sqlite3.connect(tmp_path / paths.RUN_LOG) as log:
         log.execute("UPDATE runs SET meta_json = ?", (damage,))
         if damage:
             log.execute("UPDATE corrections SET ids_json = ?", (damage,))
     with pytest.raises(ConnectomeError, match=r"pipeline_runs\.sqlite cannot be used.*damaged"):
-        runlog.history(tmp_path)
+        runlog.read_history(tmp_path)
     if damage:
         with pytest.raises(ConnectomeError, match="a row is damaged"):
-            runlog.corrections(tmp_path, run.run_id)
+            runlog.read_edits(tmp_path, run.run_id)
 
 
 def test_a_folder_where_no_log_can_be_written_is_a_clear_error(tmp_path):
@@ -334,17 +334,17 @@ def test_a_folder_where_no_log_can_be_written_is_a_clear_error(tmp_path):
 
 def test_missing_folder_and_missing_log_are_told_apart(tmp_path):
     with pytest.raises(UsageError, match="no folder"):
-        runlog.history(tmp_path / "nowhere")
+        runlog.read_history(tmp_path / "nowhere")
     with pytest.raises(ConnectomeError, match="no run log"):
-        runlog.history(tmp_path)
+        runlog.read_history(tmp_path)
     assert not list(tmp_path.iterdir()), "asking must leave nothing behind"
 
 
 def test_the_command_prints_the_history_as_a_table(tmp_path):
     with record(tmp_path) as run:
-        run.metric("segmentation/are", 0.2149)
-        run.metric("segmentation/voi", float("nan"))
-        run.correction(Correction("mark", (1,), None, 0, b"", "", ""))
+        run.log_metric("segmentation/are", 0.2149)
+        run.log_metric("segmentation/voi", float("nan"))
+        run.log_edit(EditRecord("mark", (1,), None, 0, b"", "", ""))
     with pytest.raises(ConnectomeError), record(tmp_path):
         raise ConnectomeError("out of ink", "no figure was drawn")
     command = [sys.executable, "-m", "connectome.runlog", str(tmp_path)]

@@ -171,7 +171,7 @@ def test_joins_are_those_of_an_obvious_reference(profiles):
         section[:] = np.unique(np.append(section, 0), return_inverse=True)[1][:-1].reshape(
             section.shape
         )
-    ids = join_overlaps(profiles, VOXEL, WatershedParams(least_overlap_nm2=3 * 64))
+    ids = join_overlaps(profiles, VOXEL, WatershedParams(min_overlap_nm2=3 * 64))
     expected = obvious_join(profiles, 3)
     assert ids.dtype == np.int32
     assert np.array_equal(ids == 0, profiles == 0)
@@ -225,7 +225,7 @@ def config(tmp_path_factory):
 
 def test_a_run_by_watershed_needs_no_evidence_and_leaves_what_any_run_leaves(config, tmp_path):
     evaluation = pipeline.run(config, Console(quiet=True))
-    stages = [stage.name for stage in runlog.history(config.outdir)[-1].stages]
+    stages = [stage.name for stage in runlog.read_history(config.outdir)[-1].stages]
     assert "evidence" not in stages
     assert {"segment", "stitch"} < set(stages)
     labels = paths.read_volume(tmp_path / config.outdir / paths.LABELS).data

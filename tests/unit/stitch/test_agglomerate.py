@@ -117,7 +117,7 @@ def test_a_narrow_window_is_a_gap_in_the_membrane_and_a_wide_one_is_none(
     pieces[:, :, 20:] = 2
     pieces[:, width:, 20] = 0
     params = StitchParams()
-    needed = params.least_probability[voxel_size == THIN] + params.window_penalty / 2
+    needed = params.min_probability[voxel_size == THIN] + params.narrow_contact_penalty / 2
     probability = np.full(pieces.shape, needed, np.float32)
     assert stitch_pieces(pieces, probability, voxel_size).labels.max() == n_neurites
 
@@ -300,7 +300,9 @@ def test_what_a_person_said_outweighs_every_vote(voxel_size):
 def test_less_is_asked_of_contacts_where_a_person_has_told_some_neurites_apart(voxel_size):
     pieces, probability = slabs()
     params = StitchParams()
-    probability[:, :, 18:22] = params.least_probability[voxel_size == THIN] - params.ease / 2
+    probability[:, :, 18:22] = (
+        params.min_probability[voxel_size == THIN] - params.constraint_relaxation / 2
+    )
     pieces[:, :, 36:], probability[:, :, 35:37] = pieces.max() + 1, 0  # somewhere else
     said = np.zeros(pieces.max() + 1, int)
     unknown = stitch_pieces(pieces, probability, voxel_size, anchors=said).neurite
@@ -314,7 +316,7 @@ def test_less_is_asked_of_contacts_where_a_person_has_told_some_neurites_apart(v
 def test_every_contact_tells_whether_and_when_its_pieces_came_together(voxel_size, pieces_of_noise):
     given = (*pieces_of_noise[voxel_size], voxel_size)
     middling = np.median(stitch_pieces(*given).contacts.probability)
-    stitched = stitch_pieces(*given, params=StitchParams(least_probability=(middling,) * 2))
+    stitched = stitch_pieces(*given, params=StitchParams(min_probability=(middling,) * 2))
     contacts, step = stitched.contacts, stitched.step
     together = stitched.neurite[contacts.first] == stitched.neurite[contacts.second]
     assert np.array_equal(step >= 0, together) and together.any() and not together.all()
@@ -341,7 +343,7 @@ def test_neurites_are_the_pieces_they_were_made_of(voxel_size, pieces_of_noise):
 def test_only_thick_sections_are_joined_by_overlap(voxel_size, pieces_of_noise):
     pieces, probability = pieces_of_noise[voxel_size]
     stitched = stitch_pieces(pieces, probability, voxel_size)
-    across = stitched.contacts.place[:, 0] % 1 == 0.5
+    across = stitched.contacts.position[:, 0] % 1 == 0.5
     assert stitched.overlap.any() == (voxel_size == THICK)
     assert across[stitched.overlap].all()
 
@@ -350,7 +352,7 @@ def test_only_thick_sections_are_joined_by_overlap(voxel_size, pieces_of_noise):
 def test_a_lower_demand_on_probability_joins_more(voxel_size, pieces_of_noise):
     few, many = (
         stitch_pieces(
-            *pieces_of_noise[voxel_size], voxel_size, params=StitchParams(least_probability=(p, p))
+            *pieces_of_noise[voxel_size], voxel_size, params=StitchParams(min_probability=(p, p))
         ).labels.max()
         for p in (0.2, 0.6)
     )

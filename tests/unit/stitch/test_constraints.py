@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.measure import label
 
 from connectome.evaluate import segmentation_scores
-from connectome.io.draft import Proofread
+from connectome.io.draft import ProofreadSections
 from connectome.stitch.constraints import anchor_pieces, named_as
 from connectome.workflows.neurites import segment_neurites
 
@@ -24,7 +24,7 @@ def two_neurites(sections=9):
 
 
 def proofread(labels, *sections):
-    return Proofread(labels, sections)
+    return ProofreadSections(labels, sections)
 
 
 @BOTH

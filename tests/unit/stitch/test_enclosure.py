@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from connectome.core.region_adjacency import touching
+from connectome.core.region_adjacency import face_contacts
 from connectome.stitch.enclosure import enclosed, ends_reached, open_surface
 
 FACES = np.array([64.0, 240.0, 240.0])  # of voxels of 30 x 8 x 8 nm
@@ -11,7 +11,7 @@ FACES = np.array([64.0, 240.0, 240.0])  # of voxels of 30 x 8 x 8 nm
 def joins(labels, least=0.75, probability=0.0, closed=None):
     """Return (outer, inner) of all that is enclosed in a stack of regions."""
     n = labels.max() + 1
-    found = [touching(labels, np.ones(labels.shape), (axis,), n) for axis in range(3)]
+    found = [face_contacts(labels, np.ones(labels.shape), (axis,), n) for axis in range(3)]
     pairs = np.concatenate([(each.first, each.second) for each in found], axis=1)
     return enclosed(
         np.bincount(labels.ravel()) * (np.arange(n) > 0),

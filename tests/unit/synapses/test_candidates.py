@@ -118,7 +118,7 @@ def test_the_partner_with_most_contact_comes_first():
 def test_there_are_no_more_partners_than_allowed():
     labels = np.where(X < 48, LEFT, np.where(Y < 48, 7, 8)).astype(np.int32)
     image = put_density(neuropil(labels), (4, 47, 46))
-    table = find(image, labels, params=replace(SynapseParams(), most_partners=1))
+    table = find(image, labels, params=replace(SynapseParams(), max_partners=1))
     assert table.n_partners.tolist() == [1]
 
 
@@ -151,7 +151,7 @@ def test_the_tiniest_stack_is_searched_without_complaint():
     assert list(find(image, labels).columns) == COLUMNS
 
 
-EVERY = replace(SynapseParams(), least_score=0.0)
+EVERY = replace(SynapseParams(), min_score=0.0)
 
 
 def test_damaged_sections_are_not_searched():
@@ -248,7 +248,7 @@ def test_most_synapses_of_the_phantom_are_found_on_its_true_labels(registered):
 def test_the_likelier_candidates_are_the_better_ones(registered):
     image, labels, true, damaged = registered
     everything = find(
-        image, labels, damaged_sections=damaged, params=replace(SynapseParams(), least_score=0)
+        image, labels, damaged_sections=damaged, params=replace(SynapseParams(), min_score=0)
     )
     likely = everything[everything.score >= 0.5]
     precision = [

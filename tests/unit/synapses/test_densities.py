@@ -96,7 +96,7 @@ def test_a_core_is_connected_and_no_lighter_than_a_share_of_its_peak():
     for density in found:
         at = tuple(density.voxels.T)
         taken[at] += 1
-        assert seen.smoothed_darkness[at].min() >= params.core_share * density.peak_darkness
+        assert seen.smoothed_darkness[at].min() >= params.core_fraction * density.peak_darkness
         assert seen.smoothed_darkness[at].max() == pytest.approx(density.peak_darkness)
     assert taken.max() == 1
 
@@ -115,7 +115,7 @@ def test_nothing_is_larger_than_the_largest():
     image = neuropil()
     image[:, :, 44:49] = 0.05  # a dark band along the whole boundary
     image[:, ::8, 44:49] = 0.3
-    params = replace(SynapseParams(), largest_nm=200)
+    params = replace(SynapseParams(), max_extent_nm=200)
     for density in find_densities(sight(image), params):
         extent = (np.ptp(density.voxels, axis=0) + 1) * SIZE
         assert (extent[1:] <= 200 + 3 * 8).all()

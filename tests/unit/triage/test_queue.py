@@ -20,7 +20,7 @@ def draft(tmp_path):
         paths.LABELS: np.ones(SHAPE, np.int32),
     }.items():
         paths.write_volume(tmp_path / name, Volume(data, (30, 8, 8)))
-    paths.write_json(tmp_path / paths.SHIFTS, {"damaged_sections": [2]})
+    paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": [2]})
     return read_draft(tmp_path)
 
 

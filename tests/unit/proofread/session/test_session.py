@@ -43,7 +43,7 @@ def outdir(tmp_path):
     paths.write_volume(tmp_path / paths.ALIGNED["float16"], volume(grey))
     paths.write_volume(tmp_path / paths.PROBABILITY, volume(probability))
     paths.write_volume(tmp_path / paths.LABELS, volume(stack()))
-    paths.write_json(tmp_path / paths.SHIFTS, {"damaged_sections": []})
+    paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": []})
     rows = {"z": [1, 4, 5], "y": [10, 20, 30], "x": [16, 48, 80]}
     rows |= {"pre_id": [1, 3, 5], "post_id": [2, 4, 6], "score": [0.9, 0.5, 0.1]}
     rows |= {"post_ids": ["2", "4", "6"], "n_partners": [1, 1, 1], "source": [SOURCE] * 3}
@@ -123,7 +123,7 @@ def test_a_session_begins_with_the_draft_and_then_with_what_was_saved(outdir):
         session.proofreading.merge(1, 2)
         session.save()
     with open_session(outdir) as session:
-        assert session.started_from == paths.CORRECTED
+        assert session.started_from == paths.CORRECTED_LABELS
         assert not (session.proofreading.labels == 2).any()
         assert session.proofreading.undo() is None
     with open_session(outdir, "baseline") as session:
@@ -161,14 +161,15 @@ def test_saving_writes_three_files_that_the_refiners_read(outdir):
         labels = session.proofreading.labels.copy()
         assert session.n_unsaved == 0
     assert written == tuple(
-        outdir / name for name in (paths.CORRECTED, paths.PROOFREAD, paths.REVIEWED)
+        outdir / name
+        for name in (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
     )
     proofread = read_proofread(read_draft(outdir))
     np.testing.assert_array_equal(proofread.labels, labels)
     assert proofread.sections == (0, 3)
-    stored = paths.read_volume(outdir / paths.CORRECTED)
+    stored = paths.read_volume(outdir / paths.CORRECTED_LABELS)
     assert (stored.voxel_size, stored.origin, stored.source) == (VOXEL_SIZE, (1, 2, 3), SOURCE)
-    assert json.loads((outdir / paths.PROOFREAD).read_text()) == {
+    assert json.loads((outdir / paths.PROOFREAD_SECTIONS).read_text()) == {
         "slices": [0, 3],
         "source": SOURCE,
         "origin": [1, 2, 3],
@@ -188,7 +189,7 @@ def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
         marks[2, [10, 48], 40] = 1, 2
         state.split(3, marks)  # the synapse with 4 is on the smaller part, above
         session.save()
-    table = pd.read_csv(outdir / paths.REVIEWED, dtype={"post_ids": str})
+    table = pd.read_csv(outdir / paths.REVIEWED_SYNAPSES, dtype={"post_ids": str})
     columns = ["pre_id", "post_id", "post_ids", "verdict", "swapped", "reviewer"]
     assert table.loc[0, columns].tolist() == [2, 6, "6", "accepted", True, "ada"]
     assert table.loc[1, ["pre_id", "post_id"]].tolist() == [7, 4]
@@ -199,8 +200,8 @@ def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
 def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
     killed(outdir, "work(session.proofreading)")
     left = unsaved(outdir)
-    assert left.n_corrections == 13
-    assert [run.status for run in runlog.history(outdir)] == ["died"]
+    assert left.n_edits == 13
+    assert [run.status for run in runlog.read_history(outdir)] == ["died"]
     with open_session(outdir) as session:
         state = session.proofreading
         assert (session.recovered, session.n_unsaved) == (13, 13)
@@ -228,7 +229,7 @@ def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
         "session.proofreading.mark(1)\nsession.proofreading.undo()\nsession.proofreading.undo()"
     )
     killed(outdir, body)
-    assert unsaved(outdir).n_corrections == 3
+    assert unsaved(outdir).n_edits == 3
     with open_session(outdir) as session:
         np.testing.assert_array_equal(session.proofreading.labels, stack())
         session.proofreading.redo()
@@ -238,12 +239,12 @@ def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
 def test_a_session_that_was_killed_twice_still_has_everything(outdir):
     killed(outdir, "session.proofreading.merge(1, 2)")
     killed(outdir, "session.proofreading.merge(3, 4)")
-    assert unsaved(outdir).n_corrections == 2
+    assert unsaved(outdir).n_edits == 2
     with open_session(outdir) as session:
         assert set(np.unique(session.proofreading.labels)) == {1, 3, 5, 6}
         session.save()
     assert unsaved(outdir) is None
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
 
 
 def test_what_a_person_declines_or_discards_is_not_offered_again(outdir):
@@ -263,8 +264,8 @@ def test_who_declines_has_it_in_the_log(outdir):
     declined = unsaved(outdir)
     with open_session(outdir, user="bob", recover=False):
         pass
-    *made, last = runlog.corrections(outdir, declined.run_id)
-    assert len(made) == declined.n_corrections
+    *made, last = runlog.read_edits(outdir, declined.run_id)
+    assert len(made) == declined.n_edits
     assert (last.tool, last.user) == ("discard", "bob")
     assert unsaved(outdir) is None
 
@@ -273,7 +274,7 @@ def test_a_session_that_cannot_begin_declines_nothing(outdir):
     worked(outdir)
     with pytest.raises(UsageError):
         open_session(outdir, "unet", recover=False)
-    assert unsaved(outdir).n_corrections == 13
+    assert unsaved(outdir).n_edits == 13
 
 
 def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
@@ -285,17 +286,17 @@ def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
         with pytest.raises(ConnectomeError, match="meanwhile"):
             first.save()
     left = unsaved(outdir)
-    assert (left.n_corrections, left.user) == (1, "ada")
-    saved = (outdir / paths.CORRECTED).read_bytes()
+    assert (left.n_edits, left.user) == (1, "ada")
+    saved = (outdir / paths.CORRECTED_LABELS).read_bytes()
     with open_session(outdir) as session:
         assert set(np.unique(session.proofreading.labels)) == {1, 3, 4, 5, 6}
         with pytest.raises(ConnectomeError, match="meanwhile"):  # it has not what was saved
             session.save()
-        assert (outdir / paths.CORRECTED).read_bytes() == saved
-        (outdir / paths.CORRECTED).rename(outdir / "second.npy")
+        assert (outdir / paths.CORRECTED_LABELS).read_bytes() == saved
+        (outdir / paths.CORRECTED_LABELS).rename(outdir / "second.npy")
         session.save()
     assert unsaved(outdir) is None
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
 
 
 def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
@@ -310,12 +311,12 @@ def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
         session.save()
         session.proofreading.mark(2)
         assert unsaved(outdir).user == "ada"
-    assert unsaved(outdir).n_corrections == 1  # after the save
+    assert unsaved(outdir).n_edits == 1  # after the save
     open_session(outdir, recover=False).close()
     assert unsaved(outdir).user == "ada"
     open_session(outdir).discard()
     assert unsaved(outdir) is None
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
 
 
 def test_what_goes_on_after_its_own_save_may_save_again(outdir):
@@ -330,14 +331,17 @@ def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
     assert unsaved(outdir) is None
     process.kill()
     process.wait(timeout=10)
-    assert unsaved(outdir).n_corrections == 1
+    assert unsaved(outdir).n_edits == 1
 
 
 def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     with open_session(outdir) as session:
         session.proofreading.mark(2)
         session.save()
-    files = [outdir / n for n in (paths.CORRECTED, paths.PROOFREAD, paths.REVIEWED)]
+    files = [
+        outdir / n
+        for n in (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
+    ]
     before = [path.read_bytes() for path in files]
     body = (
         "import resource\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -351,7 +355,7 @@ def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     killed(outdir, body)
     assert [path.read_bytes() for path in files] == before
     assert not [path for path in outdir.rglob("*.npy") if path.name.startswith(".")]
-    assert unsaved(outdir).n_corrections == 1
+    assert unsaved(outdir).n_edits == 1
 
 
 def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
@@ -363,10 +367,10 @@ def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
         with pytest.raises(ConnectomeError, match="meanwhile") as error:
             second.save()
         assert "move it away" in error.value.remedy
-        assert not (np.load(outdir / paths.CORRECTED) == 2).any()
-        (outdir / paths.CORRECTED).rename(outdir / "first.npy")
+        assert not (np.load(outdir / paths.CORRECTED_LABELS) == 2).any()
+        (outdir / paths.CORRECTED_LABELS).rename(outdir / "first.npy")
         second.save()
-        assert not (np.load(outdir / paths.CORRECTED) == 4).any()
+        assert not (np.load(outdir / paths.CORRECTED_LABELS) == 4).any()
 
 
 def test_replay_makes_what_was_saved_from_the_draft(outdir):
@@ -380,11 +384,11 @@ def test_replay_makes_what_was_saved_from_the_draft(outdir):
         session.save()
         session.proofreading.paint(bar(0, 1), 78)
     (outdir / paths.PROBABILITY).unlink()  # what was split is in the log
-    saved = np.load(outdir / paths.CORRECTED)
+    saved = np.load(outdir / paths.CORRECTED_LABELS)
     again = replay(outdir)
     assert again.dtype == saved.dtype == np.int32
     assert again.tobytes() == saved.tobytes()
-    (outdir / paths.CORRECTED).unlink()
+    (outdir / paths.CORRECTED_LABELS).unlink()
     assert replay(outdir).tobytes() == saved.tobytes()
 
 
@@ -425,8 +429,8 @@ def foreign(outdir):
     """Leave the two files as another program would: no sidecar, another type of number."""
     labels = stack().astype(np.int64)
     labels[2, :, :40] = 10**9
-    np.save(outdir / paths.CORRECTED, labels)
-    (outdir / paths.PROOFREAD).write_text('{"slices": [2], "by": "another program"}')
+    np.save(outdir / paths.CORRECTED_LABELS, labels)
+    (outdir / paths.PROOFREAD_SECTIONS).write_text('{"slices": [2], "by": "another program"}')
     return labels
 
 
@@ -454,9 +458,9 @@ def test_a_session_on_files_of_another_program_survives_a_kill_after_saving(outd
 
 def test_corrected_labels_without_a_list_of_sections_are_taken_over(outdir):
     foreign(outdir)
-    (outdir / paths.PROOFREAD).unlink()
+    (outdir / paths.PROOFREAD_SECTIONS).unlink()
     with open_session(outdir) as session:
-        assert session.started_from == paths.CORRECTED
+        assert session.started_from == paths.CORRECTED_LABELS
         assert session.proofreading.sections == set()
 
 
@@ -476,7 +480,7 @@ def test_of_refined_labels_those_sections_are_proofread_that_are_as_a_person_lef
         session.save()
     # The next forest overwrites what this session began with.
     paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(stack()))
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED))
+    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
 
 
 def test_labels_may_come_from_anywhere(outdir, tmp_path_factory):
@@ -522,9 +526,10 @@ def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
 
 
 def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(outdir):
-    np.save(outdir / paths.CORRECTED, stack() + 10)
+    np.save(outdir / paths.CORRECTED_LABELS, stack() + 10)
     paths.write_json(
-        outdir / paths.GRAPH_LABELS, {"labels": paths.CORRECTED, "sha256": "", "source": SOURCE}
+        outdir / paths.GRAPH_LABELS,
+        {"labels": paths.CORRECTED_LABELS, "sha256": "", "source": SOURCE},
     )
     table = pd.read_csv(outdir / paths.SYNAPSES)
     table["pre_id"] += 10
@@ -553,12 +558,12 @@ def test_verdicts_of_another_program_count_wherever_they_are(outdir):
             "verdict": ["Accepted", "rejected"],
         }
     )
-    table.to_csv(outdir / paths.REVIEWED, index=False)
+    table.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
     with open_session(outdir) as session:
         found = session.proofreading.synapses
     assert found["verdict"].tolist() == ["accepted", "", "", "rejected"]
     assert found.loc[0, ["pre_id", "post_id"]].tolist() == [2, 1]
-    table.drop(columns="verdict").to_csv(outdir / paths.REVIEWED, index=False)
+    table.drop(columns="verdict").to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
     with pytest.raises(DataError, match="no column verdict"):
         open_session(outdir)
 
@@ -573,8 +578,12 @@ PLACED = "z,y,x,pre_id,post_id,score,verdict\n"
         (paths.SYNAPSES, b"\x93\xff\x00\x1b", "cannot be read"),
         (paths.SYNAPSES, PLACED.encode() + b"1,,3,1,2,0.5,\n", "row 1: y is nan"),
         (paths.SYNAPSES, PLACED.encode() + b"999,1,3,1,2,0.5,\n", "z is 999, and the stack"),
-        (paths.REVIEWED, PLACED.encode() + b"999,1,3,1,2,0.5,accepted\n", "row 1: z is 999"),
-        (paths.REVIEWED, PLACED.encode() + b"-1,1,3,1,2,0.5,accepted\n", "row 1: z is -1"),
+        (
+            paths.REVIEWED_SYNAPSES,
+            PLACED.encode() + b"999,1,3,1,2,0.5,accepted\n",
+            "row 1: z is 999",
+        ),
+        (paths.REVIEWED_SYNAPSES, PLACED.encode() + b"-1,1,3,1,2,0.5,accepted\n", "row 1: z is -1"),
         (paths.GRAPH_LABELS, b"{", "cannot be read"),
         (paths.GRAPH_LABELS, b"[]", "is no JSON object"),
         (paths.GRAPH_LABELS, b'{"labels": 5}', "names no labels: 5"),
@@ -651,17 +660,17 @@ def test_an_error_that_ends_a_session_is_in_the_log(outdir):
     with pytest.raises(ZeroDivisionError), open_session(outdir) as session:
         session.proofreading.merge(1, 2)
         _ = 1 / 0
-    (run,) = runlog.history(outdir)
-    assert (run.status, run.n_corrections) == ("failed", 1)
-    assert unsaved(outdir).n_corrections == 1
+    (run,) = runlog.read_history(outdir)
+    assert (run.status, run.n_edits) == ("failed", 1)
+    assert unsaved(outdir).n_edits == 1
 
 
 def test_the_log_says_what_kind_of_run_a_session_was(outdir):
     with open_session(outdir, user="ada", command=["napari_proofread.py"]) as session:
         session.proofreading.merge(1, 2)
         session.save()
-    (run,) = runlog.history(outdir)
+    (run,) = runlog.read_history(outdir)
     assert run.config["job"] == "proofreading"
     assert (run.config["user"], run.config["labels"]) == ("ada", paths.LABELS)
     assert (run.source, run.cutout_xyz) == (SOURCE, SHAPE[::-1])
-    assert [row.tool for row in runlog.corrections(outdir, run.run_id)] == ["merge", "save"]
+    assert [row.tool for row in runlog.read_edits(outdir, run.run_id)] == ["merge", "save"]
