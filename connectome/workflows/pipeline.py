@@ -201,7 +201,7 @@ class _PipelineRun:
             press.draw(1, cutout, prepared.preprocessed, aligned, labels)
             press.draw(5, cutout.with_data(aligned), labels)
             press.draw(6, labels, cutout.voxel_size, cutout.source)
-            wiring = self.wire(prepared, labels)
+            wiring = self.detect_and_connect(prepared, labels)
             candidates, directed = wiring.candidates, wiring.directed
             press.draw(2, aligned, labels, candidates, cutout.voxel_size, cutout.source, directed)
             press.draw(3, wiring.diagram, cutout.source)
