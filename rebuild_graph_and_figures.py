@@ -20,12 +20,12 @@ reviewed synapses (tables/synapses_reviewed.csv) override detected ones
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and rebuild."""
     args = _parser().parse_args(argv)
-    from connectome.cli.console import Console
+    from connectome.cli.reporter import Reporter
     from connectome.workflows.rebuild import RebuildConfig, rebuild
 
     told = (args.outdir, args.labels, args.ground_truth, args.threads, args.directed)
     config = RebuildConfig(*told)
-    rebuild(config, Console(args.quiet), ["rebuild_graph_and_figures.py", *(argv or [])])
+    rebuild(config, Reporter(quiet=args.quiet), ["rebuild_graph_and_figures.py", *(argv or [])])
 
 
 def _parser() -> arguments.Parser:

@@ -44,16 +44,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # What is loaded stays for good: looking for garbage among it takes a twentieth of a short run.
     gc.disable()
-    from connectome.cli.console import Console
+    from connectome.cli.reporter import Reporter
     from connectome.workflows import pipeline
 
     gc.freeze()
     gc.enable()
-    console = Console(args.quiet)
+    reporter = Reporter(quiet=args.quiet)
     if args.dry_run:
-        print(pipeline.describe_plan(*pipeline.plan_run(config, console)))
+        print(pipeline.describe_plan(*pipeline.plan_run(config, reporter)))
     else:
-        pipeline.run(config, console, ["run_pipeline.py", *(argv or [])])
+        pipeline.run(config, reporter, ["run_pipeline.py", *(argv or [])])
 
 
 def _parser() -> arguments.Parser:

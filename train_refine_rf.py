@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from functools import partial
     from pathlib import Path
 
-    from connectome.cli.console import Console
+    from connectome.cli.reporter import Reporter
     from connectome.io import model_files
     from connectome.refine import forest
     from connectome.workflows.refine import RefineConfig, refine
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = RefineConfig(
         forest.KIND, args.outdir, args.ground_truth, args.seed, args.threads, params
     )
-    refine(config, learn, Console(args.quiet), ["train_refine_rf.py", *(argv or [])])
+    refine(config, learn, Reporter(quiet=args.quiet), ["train_refine_rf.py", *(argv or [])])
 
 
 def _parser() -> arguments.Parser:

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _refine(args, command: Sequence[str]) -> None:
     """Train as told, and take what comes of it to neurites."""
-    from connectome.cli.console import Console
+    from connectome.cli.reporter import Reporter
     from connectome.io import paths
     from connectome.refine import unet
     from connectome.refine.selftrain import DEFAULT_MINUTES, UnetParams
@@ -70,16 +70,16 @@ def _refine(args, command: Sequence[str]) -> None:
     unet.use_threads(args.threads)
     config = RefineConfig("unet", str(outdir), args.ground_truth, args.seed, args.threads, params)
 
-    def train(material, config, console):
+    def train(material, config, reporter):
         asked = material.proofread or args.minutes or args.epochs
         told = params if asked else replace(params, rounds=0)
-        return _train(material, replace(config, params=told), console, checkpoint, args.restart)
+        return _train(material, replace(config, params=told), reporter, checkpoint, args.restart)
 
     check, learn = _check_proofread, train
     if args.apply is not None:
         check, learn = _applying(Path(args.apply))
     try:
-        refine(config, learn, Console(args.quiet), command, check)
+        refine(config, learn, Reporter(quiet=args.quiet), command, check)
     except KeyboardInterrupt:
         if args.apply is not None or not checkpoint.exists():
             raise
@@ -89,7 +89,7 @@ def _refine(args, command: Sequence[str]) -> None:
         checkpoint.unlink(missing_ok=True)
 
 
-def _train(material, config, console, checkpoint: Path, anew: bool):
+def _train(material, config, reporter, checkpoint: Path, anew: bool):
     """Train on a stack, from the weights that ship or from where training was left.
 
     Training that begins anew leaves an old checkpoint where it is until it has one of its own.
@@ -108,23 +108,23 @@ def _train(material, config, console, checkpoint: Path, anew: bool):
         model_files.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)
 
     if material.proofread is None:
-        console.say(EXPECT)
+        reporter.message(EXPECT)
         if not config.params.rounds:
-            console.say(UNTAUGHT)
+            reporter.message(UNTAUGHT)
     else:
         known = usable(material.proofread, material.damaged)
         if unusable := [z for z in material.proofread.sections if z not in known]:
             which = " ".join(map(str, unusable))
-            console.say(f"nothing is learned from proofread sections that {EMPTY}: {which}")
+            reporter.message(f"nothing is learned from proofread sections that {EMPTY}: {which}")
     going_on = checkpoint.exists() and not anew
     kept = _kept(checkpoint) if going_on else None
     start = weights_path(STARTS[has_thin_sections(material.voxel_size)])
     weights = model_files.read_model(start, config.kind)[1]
-    company = selftrain.Company(voi, console.say, console.bar, keep, kept)
+    company = selftrain.Company(voi, reporter.message, reporter.progress_bar, keep, kept)
     training = selftrain.SelfTraining(material, config.params, config.seed, weights, company)
     learned = training.run()
     if not learned.arrays:
-        console.warn("nothing learned was kept: the neurites are made from the untrained evidence")
+        reporter.warn("nothing learned was kept: the neurites are made from the untrained evidence")
     return learned
 
 
@@ -138,8 +138,8 @@ def _applying(path: Path):
     def check(draft, proofread):
         model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, path.name)
 
-    def learn(material, config, console):
-        return selftrain.applied(material, model, config.params.device, console.bar)
+    def learn(material, config, reporter):
+        return selftrain.applied(material, model, config.params.device, reporter.progress_bar)
 
     return check, learn
 

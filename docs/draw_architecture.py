@@ -38,7 +38,7 @@ FLOORS = [
         ("sources,", "people, print"),
         [
             (0, 1, "fetch", "EM, uint8", "1"),
-            (1, 1, "cli", "flags, console", ""),
+            (1, 1, "cli", "flags, reporter", ""),
             (2, 2, "proofread", "merge, split, paint", ""),
             (5, 1, "figures", "PDF, PNG", "9"),
             (6, 2, "report", "one HTML page", "10"),

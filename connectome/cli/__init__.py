@@ -1,1 +1,1 @@
-"""The command line: arguments, console output and commands."""
+"""The command line: arguments, reporter output and commands."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectome.cli.programs import name_programs
-from connectome.core.progress import Progress, silent
+from connectome.core.progress import Progress, ignore_progress
 from connectome.runlog import Run
 
 
@@ -27,7 +27,7 @@ class StageReport:
     """
 
     counts: dict[str, Any] = field(default_factory=dict)
-    progress: Progress = silent
+    progress: Progress = ignore_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Reporter:
             Takes counts for the log, and the steps that are finished.
         """
         log: AbstractContextManager[dict[str, Any]] = nullcontext({})
-        bar: AbstractContextManager[Progress] = nullcontext(silent)
+        bar: AbstractContextManager[Progress] = nullcontext(ignore_progress)
         if self.run is not None:
             log = self.run.stage(name)
         if total is not None:

@@ -93,7 +93,7 @@ class Lesson:
         return flat[:, np.asarray(self.sections)[section], place].astype(np.float32)
 
 
-def train(material: Material, config, console) -> Learned:
+def train(material: Material, config, reporter) -> Learned:
     """Learn from all proofread sections, after judging by holding some of them out.
 
     A forest that has seen only part of the proofread sections is judged on the others, of which
@@ -105,7 +105,7 @@ def train(material: Material, config, console) -> Learned:
         What to learn from, and on.
     config : RefineConfig
         Its ``seed``, ``threads`` and ``params``, a `ForestParams`.
-    console : Console
+    reporter : Reporter
         Shown how far it is, and told how well it goes.
 
     Returns
@@ -126,7 +126,7 @@ def train(material: Material, config, console) -> Learned:
     if judge.sections and learn.contrasts and judge.contrasts:
         trial = Trees.of(grow(described, learn, config))
         metrics["held_out"] = judged(trial, described, judge, material, len(learn.sections))
-        _tell(metrics["held_out"], console)
+        _tell(metrics["held_out"], reporter)
     grown = grow(described, lesson, config)
     metrics["feature_importances"] = _by_importance(names, grown.feature_importances_)
     trees = Trees.of(grown)
@@ -138,18 +138,18 @@ def train(material: Material, config, console) -> Learned:
         "learned_from": [_fingerprint(material, z) for z in lesson.sections],
     }
     n_learned = len(lesson.sections)
-    probability = handed_on(trees, described, material, n_learned, config.threads, console)
+    probability = handed_on(trees, described, material, n_learned, config.threads, reporter)
     return Learned(probability, metrics, meta, trees.arrays())
 
 
-def apply(model: tuple[dict, dict], material: Material, config, console) -> Learned:
+def apply(model: tuple[dict, dict], material: Material, config, reporter) -> Learned:
     """Judge a stack by what was learned on another.
 
     Parameters
     ----------
     model : tuple of dict
         Description and arrays, as `connectome.io.model_files.read_model` returns them.
-    material, config, console
+    material, config, reporter
         As `train`. Proofread sections, but for those the model has learned from, serve to tell
         how well it does.
 
@@ -174,8 +174,8 @@ def apply(model: tuple[dict, dict], material: Material, config, console) -> Lear
     new = [z for z in lesson.sections if _fingerprint(material, z) not in known] if lesson else []
     if new and lesson.of(new).contrasts:
         metrics["held_out"] = judged(trees, described, lesson.of(new), material, len(known))
-        _tell(metrics["held_out"], console)
-    probability = handed_on(trees, described, material, len(known), config.threads, console)
+        _tell(metrics["held_out"], reporter)
+    probability = handed_on(trees, described, material, len(known), config.threads, reporter)
     return Learned(probability, metrics)
 
 
@@ -284,7 +284,7 @@ def grow(described: np.ndarray, lesson: Lesson, config):
 
 
 def handed_on(
-    trees: Trees, described: np.ndarray, material: Material, n_learned: int, threads: int, console
+    trees: Trees, described: np.ndarray, material: Material, n_learned: int, threads: int, reporter
 ) -> np.ndarray:
     """Rate all voxels by the mean of forest and evidence.
 
@@ -296,7 +296,7 @@ def handed_on(
     n_learned : int
         Sections that the forest has learned from.
     threads : int
-    console : Console
+    reporter : Reporter
 
     Returns
     -------
@@ -311,7 +311,7 @@ def handed_on(
         return probability
 
     stacks = (np.moveaxis(described, 1, 0), material.tissue, material.evidence)
-    with console.bar("forest", len(material.tissue)) as tell:
+    with reporter.progress_bar("forest", len(material.tissue)) as tell:
         return map_stacks(rated, *stacks, threads=threads, progress=tell)
 
 
@@ -423,13 +423,13 @@ def _nothing_to_learn(material: Material, lesson: Lesson | None) -> DataError:
     )
 
 
-def _tell(held_out: dict, console) -> None:
+def _tell(held_out: dict, reporter) -> None:
     """Say how well the forest does where it has not learned."""
     which = " ".join(map(str, held_out["sections"]))
-    console.say(f"on proofread sections it has not learned from ({which}):")
+    reporter.message(f"on proofread sections it has not learned from ({which}):")
     for name in ("evidence", "forest", "mean"):
         score = held_out[name]
-        console.say(
+        reporter.message(
             f"  {name:<9} average precision {score['average_precision']:.3f}"
             f"   AUC {score['auc']:.3f}   agreement {score['agreement']:.1%}"
         )

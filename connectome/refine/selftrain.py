@@ -277,7 +277,7 @@ class SelfTraining:
             self._train(number, draft)
             made = self._drafted(self.standing.best, f"judge {number + 1}")
             record = self._verdict(number, draft, made)
-            self.company.say(in_words(record))
+            self.company.message(in_words(record))
             self.standing.end_round(record)
             self._keep()
             draft = made if record["kept"] else draft
@@ -290,7 +290,7 @@ class SelfTraining:
         weights = unet.adapted(self.start, self.seen, self.material.tissue, self.seed)
         made = self._drafted(weights, "adapt")
         self.standing.begun = self._judgement(draft, made)
-        self.company.say(in_words(self.standing.begun))
+        self.company.message(in_words(self.standing.begun))
         if not self.standing.begun["kept"]:
             return draft
         self.standing.kept = weights
@@ -450,7 +450,9 @@ class SelfTraining:
             )
         standing = Standing.restored(meta, arrays)
         done = f"{len(standing.rounds)} of {self.params.rounds} rounds"
-        self.company.say(f"going on from a checkpoint: {done} and {standing.step} steps are done")
+        self.company.message(
+            f"going on from a checkpoint: {done} and {standing.step} steps are done"
+        )
         return standing
 
     def _result(self, draft: Draft) -> Learned:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import UsageError
 from connectome.graph.formats import read_graph
 from connectome.graph.topology import Topology, measure_topology
@@ -16,7 +16,7 @@ from connectome.io.paths import atomic_path
 
 
 def compare(
-    paths: tuple[Path, Path], stem: Path, console: Console, n_random: int = 100, seed: int = 0
+    paths: tuple[Path, Path], stem: Path, reporter: Reporter, n_random: int = 100, seed: int = 0
 ) -> pd.DataFrame:
     """Measure two graphs, and write and print them side by side.
 
@@ -26,7 +26,7 @@ def compare(
         As `connectome.graph.formats.read_graph` takes.
     stem : Path
         Where to write ``.csv``, ``.pdf`` and ``.png``.
-    console : Console
+    reporter : Reporter
         Whom to tell.
     n_random : int
         Random graphs each is compared with.
@@ -52,7 +52,7 @@ def compare(
     graphs = [read_graph(path) for path in paths]
     measured = {}
     for name, graph in zip(names, graphs, strict=True):
-        with console.bar("random", n_random, "graphs") as tell:
+        with reporter.progress_bar("random", n_random, "graphs") as tell:
             measured[name] = measure_topology(graph, n_random, seed, tell)
     table = _beside(*measured.values())
     from connectome.figures.comparison import comparison_figure
@@ -61,10 +61,10 @@ def compare(
     write_figure(comparison_figure(measured), stem)
     with atomic_path(target) as path:
         table.assign(a_source=str(paths[0]), b_source=str(paths[1])).to_csv(path, index=False)
-    console.say(format_table(table, names))
+    reporter.message(format_table(table, names))
     for name, found in measured.items():
         if not found.directed:
-            console.say(
+            reporter.message(
                 f"{name} is without direction: its reciprocity, strong component and triads are "
                 "not applicable, and in and out both count all partners"
             )
@@ -73,8 +73,8 @@ def compare(
             shown = ", ".join(found.rich_club_members[:30]) + (
                 ", …" if len(found.rich_club_members) > 30 else ""
             )
-            console.say(f"rich club of {name}: {shown}")
-    console.say(f"written to {target}, .pdf and .png")
+            reporter.message(f"rich club of {name}: {shown}")
+    reporter.message(f"written to {target}, .pdf and .png")
     return table
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from connectome import evaluate, graph, synapses
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.params import GraphParams, SynapseParams
 from connectome.core.volume import GroundTruth, Volume
 from connectome.graph import formats
@@ -67,7 +67,7 @@ def detect_and_connect(
     aligned: Volume,
     labels: np.ndarray,
     damaged: Sequence[int],
-    console: Console,
+    reporter: Reporter,
     log: Run,
     threads: int = 1,
     params: tuple[SynapseParams, GraphParams] = (SynapseParams(), GraphParams()),
@@ -84,7 +84,7 @@ def detect_and_connect(
         Neurite ids; 0 outside the tissue.
     damaged : sequence of int
         Sections whose darkness means nothing.
-    console : Console
+    reporter : Reporter
         Whom to tell.
     log : Run
         Told of the stages "synapses" and "graph".
@@ -103,19 +103,19 @@ def detect_and_connect(
     """
     # Where labels leave membranes out, neurites meet across them.
     closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
-    with log.stage("synapses") as counts, console.bar("synapses", len(labels)) as tell:
+    with log.stage("synapses") as counts, reporter.progress_bar("synapses", len(labels)) as tell:
         place = (aligned.data, closed, aligned.voxel_size, damaged)
         candidates = amend(synapses.detect_synapses(*place, params[0], threads, tell, judge))
         counts["candidates"] = len(candidates)
     direction = "direction is a heuristic" if params[1].directed else "without direction"
-    console.say(f"synapses    {len(candidates)} candidates ({direction})")
+    reporter.message(f"synapses    {len(candidates)} candidates ({direction})")
     with log.stage("graph") as counts:
         contacts = graph.contact_table(closed, aligned.voxel_size)
         diagram = graph.build_graph(candidates, params[1], contacts)
         nodes = graph.node_table(diagram, _neurites(labels, aligned.voxel_size), contacts)
         edges = graph.edge_table(candidates, params[1], contacts)
         counts |= {"nodes": len(nodes), "edges": len(edges), "contacts": len(contacts)}
-    console.say(
+    reporter.message(
         f"graph       {len(nodes)} neurites, {len(edges)} connections; {len(contacts)} pairs touch"
     )
     return Connectivity(candidates, diagram, nodes, edges, contacts)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from connectome import align, evaluate, fetch, preprocess, runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import SourceUnreachable, UsageError
 from connectome.core.params import DEFAULT_CUTOUT, RunConfig
 from connectome.core.progress import Progress, ignore_progress
@@ -65,14 +65,14 @@ class AlignedStack:
     truth: GroundTruth
 
 
-def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.CutoutPlan]:
+def plan_run(config: RunConfig, reporter: Reporter) -> tuple[RunConfig, fetch.CutoutPlan]:
     """Decide what will be fetched, from metadata alone.
 
     Parameters
     ----------
     config : RunConfig
         The request.
-    console : Console
+    reporter : Reporter
         Told when the phantom steps in.
 
     Returns
@@ -91,7 +91,7 @@ def plan_run(config: RunConfig, console: Console) -> tuple[RunConfig, fetch.Cuto
     except SourceUnreachable as error:
         if not config.fall_back_to_phantom:
             raise
-        console.warn(
+        reporter.warn(
             f"{error.problem}. No dataset was asked for, so this run uses the embedded synthetic "
             f"sample ({PHANTOM}) instead: nothing below shows a real worm."
         )
@@ -148,14 +148,14 @@ def memory_needed(shape: tuple[int, int, int]) -> float:
     return BASE_BYTES + BYTES_PER_VOXEL * float(np.prod(shape))
 
 
-def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dict:
+def run(config: RunConfig, reporter: Reporter, command: Sequence[str] = ()) -> dict:
     """Do the main job.
 
     Parameters
     ----------
     config : RunConfig
         What to do.
-    console : Console
+    reporter : Reporter
         Whom to tell.
     command : sequence of str
         The command line, for the log.
@@ -168,24 +168,25 @@ def run(config: RunConfig, console: Console, command: Sequence[str] = ()) -> dic
     outdir = Path(config.outdir)
     asked = config.source.cutout_xyz or DEFAULT_CUTOUT
     with runlog.record_run(outdir, asdict(config), config.source.uri, asked, command) as log:
-        job = _PipelineRun(config, console, log)
+        reporter = reporter.for_run(log)
+        job = _PipelineRun(config, reporter, log)
         with paths.staging_folder(outdir, log.run_id) as folder:
             evaluation = job.run(folder)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
             log.log_files(files)
-    console.tell_timings(log.stages)
+    reporter.report_timings()
     if evaluation:
-        console.say(evaluate.format_table(evaluation) + "\n")
-    console.say(f"results are in {outdir}/ (run {log.run_id}); open {outdir / paths.REPORT}")
+        reporter.message(evaluate.format_table(evaluation) + "\n")
+    reporter.message(f"results are in {outdir}/ (run {log.run_id}); open {outdir / paths.REPORT}")
     return evaluation
 
 
 class _PipelineRun:
     """One run: its request, its listeners, and the stages in order."""
 
-    def __init__(self, config: RunConfig, console: Console, log: runlog.Run):
+    def __init__(self, config: RunConfig, reporter: Reporter, log: runlog.Run):
         self.config = config
-        self.console = console
+        self.reporter = reporter
         self.log = log
         self.reference = "the true place"  # what the alignment is measured from
 
@@ -227,12 +228,12 @@ class _PipelineRun:
     def plan(self) -> fetch.CutoutPlan:
         """Find out what will be fetched, and say so."""
         with self.log.stage("plan"):
-            self.config, plan = plan_run(self.config, self.console)
+            self.config, plan = plan_run(self.config, self.reporter)
             self.log.update_source(plan.uri, plan.shape[::-1])
         z, y, x = plan.field_of_view_um
         voxel = " x ".join(f"{v:g}" for v in plan.voxel_size)
-        self.console.say(f"source      {plan.uri}")
-        self.console.say(
+        self.reporter.message(f"source      {plan.uri}")
+        self.reporter.message(
             f"cutout      {plan.shape[2]} x {plan.shape[1]} x {plan.shape[0]} voxels, "
             f"{x:.2f} x {y:.2f} x {z:.2f} µm (X Y Z); voxel {voxel} nm (Z Y X)"
         )
@@ -278,10 +279,10 @@ class _PipelineRun:
     def fetch(self, plan: fetch.CutoutPlan) -> tuple[Volume, GroundTruth]:
         """Bring the cutout and what is known to be true about it."""
         with self.log.stage("fetch") as counts:
-            with self.console.bar("fetch", plan.steps) as tell:
+            with self.reporter.progress_bar("fetch", plan.steps) as tell:
                 fetched = fetch.fetch_cutout(plan, tell)
             for note in fetched.notes:
-                self.console.warn(note)
+                self.reporter.warn(note)
             truth = fetched.ground_truth or GroundTruth()
             if self.config.ground_truth:
                 labels = fetch.read_ground_truth(self.config.ground_truth, plan)
@@ -305,7 +306,7 @@ class _PipelineRun:
             self.reference = "where sections lay before"
         truth = replace(_transform_truth(truth, moves), shifts=truth.shifts - moves)
         moved = align.apply_transforms(cutout.data, moves, order=1)
-        self.console.say(
+        self.reporter.message(
             f"misaligned  on purpose, {self.config.simulate_sigma_px:g} px per section"
         )
         return cutout.with_data(moved), truth
@@ -326,7 +327,9 @@ class _PipelineRun:
         with self.log.stage("stitch") as counts:
             labels = baseline.join_overlaps(profiles, voxel_size, params)
             counts["neurites"] = int(labels.max())
-        self.console.say(f"neurites    {labels.max()} ids from {n_profiles} profiles (watershed)")
+        self.reporter.message(
+            f"neurites    {labels.max()} ids from {n_profiles} profiles (watershed)"
+        )
         table = uncertainty.segment_table(labels, voxel_size)
         return {paths.LABELS: labels}, {paths.SEGMENTS: table}
 
@@ -359,7 +362,7 @@ class _PipelineRun:
             log = uncertainty.merge_log(found.stitched, found.supervoxels, voxel_size)
             table = uncertainty.segment_table(found.labels, voxel_size, found.stitched, log)
         n_neurites, n_pieces = found.labels.max(), found.supervoxels.max()
-        self.console.say(f"neurites    {n_neurites} ids from {n_pieces} pieces")
+        self.reporter.message(f"neurites    {n_neurites} ids from {n_pieces} pieces")
         arrays = {paths.LABELS: found.labels, paths.PROBABILITY: probability.astype(np.float16)}
         return arrays, {paths.SEGMENTS: table, paths.MERGE_LOG: log}
 
@@ -369,7 +372,7 @@ class _PipelineRun:
             prepared.cutout.with_data(prepared.aligned),
             labels,
             prepared.alignment.damaged_sections,
-            self.console,
+            self.reporter,
             self.log,
             self.config.threads,
             (self.config.synapse_params, self.config.graph_params),
@@ -439,7 +442,7 @@ class _PipelineRun:
 
     def bar(self, name: str, volume: Volume):
         """Show how many sections are done."""
-        return self.console.bar(name, len(volume.data))
+        return self.reporter.progress_bar(name, len(volume.data))
 
     def tell_alignment(self, found: align.Alignment, shape: tuple[int, int]) -> None:
         """Say how far sections were moved, and which could not be used."""
@@ -453,22 +456,22 @@ class _PipelineRun:
                 said += f"; a slow trend of {np.abs(found.drift).max():.1f} px is the tissue's"
         else:
             said = "not asked for"
-        self.console.say(f"aligned     {said}")
+        self.reporter.message(f"aligned     {said}")
         if found.damaged_sections:
             listed = ", ".join(map(str, found.damaged_sections))
-            self.console.warn(
+            self.reporter.warn(
                 f"section {listed}: blank, or unlike the sections around; bridged, not followed"
             )
         if found.rotated_sections and self.config.align:
             listed = ", ".join(map(str, found.rotated_sections))
-            self.console.warn(
+            self.reporter.warn(
                 f"section {listed}: fits the sections around once it is turned; --align-model auto"
                 " turns sections back"
             )
         fits = found.confidence >= align.MIN_CORRELATION
         lost = [z for z in np.flatnonzero(~fits) if z not in set(found.damaged_sections)]
         if lost and fits.any():
-            self.console.warn(
+            self.reporter.warn(
                 f"section {', '.join(map(str, lost))}: unlike the sections around, and too many in"
                 " a row to be bridged; what is found there means nothing"
             )

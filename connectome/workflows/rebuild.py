@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from connectome import evaluate, runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams, SynapseParams
 from connectome.graph import diff
@@ -55,14 +55,14 @@ class RebuildConfig:
     directed: bool | None = None
 
 
-def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()) -> dict:
+def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = ()) -> dict:
     """Find synapses, sum up the graph, draw and score again; tell what changed.
 
     Parameters
     ----------
     config : RebuildConfig
         What to do.
-    console : Console
+    reporter : Reporter
         Whom to tell.
     command : sequence of str
         The command line, for the log.
@@ -86,10 +86,10 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
     draft = replace(
         draft, truth=replace(draft.truth, labels=aligned_ground_truth(draft, config.ground_truth))
     )
-    before = _previous_snapshot(draft, console)
+    before = _previous_snapshot(draft, reporter)
     if config.directed is None:
         config = replace(config, directed=before.directed)
-    console.say(f"labels      {path}, {_n_ids(labels)} ids")
+    reporter.message(f"labels      {path}, {_n_ids(labels)} ids")
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"labels_used": str(path)}
     with (
@@ -97,8 +97,9 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         paths.staging_folder(outdir, log.run_id, owned=()) as folder,
         FigurePress(folder, beside=config.threads > 1) as press,
     ):
-        wiring = _connect(draft, labels, config, console, log)
-        _draw(press, draft, labels, wiring, console)
+        reporter = reporter.for_run(log)
+        wiring = _connect(draft, labels, config, reporter, log)
+        _draw(press, draft, labels, wiring, reporter)
         evaluation = _evaluate(draft, labels, wiring, log)
         source = draft.aligned.source
         counted = (wiring.nodes, wiring.edges, wiring.candidates)
@@ -112,7 +113,7 @@ def rebuild(config: RebuildConfig, console: Console, command: Sequence[str] = ()
         with log.stage("report"):
             write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
         log.log_files({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
-    _report(console, outdir, changed, evaluation, log)
+    _report(reporter, outdir, changed, evaluation, log)
     return evaluation
 
 
@@ -126,17 +127,17 @@ def _resolve_labels(outdir: Path, wanted: str) -> Path:
     return labels_path(outdir, wanted)
 
 
-def _connect(draft: Draft, labels, config: RebuildConfig, console: Console, log) -> Connectivity:
+def _connect(draft: Draft, labels, config: RebuildConfig, reporter: Reporter, log) -> Connectivity:
     """Find synapses as a person's verdicts teach, and where one has looked take that word."""
     reviewed = reviewed_synapses(draft, labels)
-    judge = _train_classifier(reviewed, console)
+    judge = _train_classifier(reviewed, reporter)
 
     def amend(candidates: pd.DataFrame) -> pd.DataFrame:
         if reviewed is None:
             return candidates
         told = verdicts.apply_verdicts(candidates, reviewed, draft.aligned.voxel_size)
         counts = reviewed["verdict"].value_counts()
-        console.say(
+        reporter.message(
             f"reviewed    {counts.get(verdicts.ACCEPTED, 0)} synapses accepted,"
             f" {counts.get(verdicts.REJECTED, 0)} rejected by a person"
         )
@@ -144,12 +145,12 @@ def _connect(draft: Draft, labels, config: RebuildConfig, console: Console, log)
 
     aligned, damaged = draft.aligned, draft.damaged
     params = SynapseParams(), GraphParams(directed=config.directed)
-    place = aligned, labels, damaged, console, log, config.threads
+    place = aligned, labels, damaged, reporter, log, config.threads
     return detect_and_connect(*place, params, amend=amend, judge=judge)
 
 
 def _train_classifier(
-    reviewed: pd.DataFrame | None, console: Console
+    reviewed: pd.DataFrame | None, reporter: Reporter
 ) -> scoring.SynapseClassifier | None:
     """Learn from a person's verdicts, if there are enough, which candidates are synapses."""
     if reviewed is None:
@@ -158,11 +159,11 @@ def _train_classifier(
     accepted = (told["verdict"] == verdicts.ACCEPTED).to_numpy()
     judge = scoring.retrain_classifier(scoring.default_classifier(), told, accepted)
     if judge is not None:
-        console.say(f"reviewed    {len(told)} verdicts taught which candidates are synapses")
+        reporter.message(f"reviewed    {len(told)} verdicts taught which candidates are synapses")
     return judge
 
 
-def _previous_snapshot(draft: Draft, console: Console) -> diff.GraphSnapshot:
+def _previous_snapshot(draft: Draft, reporter: Reporter) -> diff.GraphSnapshot:
     """Gather what the last graph was, as far as it is still there and can be read."""
     results = Results(draft.outdir)
 
@@ -173,7 +174,7 @@ def _previous_snapshot(draft: Draft, console: Console) -> diff.GraphSnapshot:
         try:
             return read()
         except DataError as error:
-            console.warn(f"{error.problem}; what changed against it cannot be told")
+            reporter.warn(f"{error.problem}; what changed against it cannot be told")
             return otherwise
 
     def labels() -> np.ndarray | None:
@@ -191,16 +192,16 @@ def _previous_snapshot(draft: Draft, console: Console) -> diff.GraphSnapshot:
     known = pd.DataFrame() if edges is None else edges
     known = known.reindex(columns=["pre_id", "post_id", "weight"])
     return diff.GraphSnapshot(
-        used, known, _counts(used, *counted), scores, _was_directed(results, console)
+        used, known, _counts(used, *counted), scores, _was_directed(results, reporter)
     )
 
 
-def _was_directed(results: Results, console: Console) -> bool:
+def _was_directed(results: Results, reporter: Reporter) -> bool:
     """Tell whether the last graph was directed, which the next one is, too, unless told."""
     try:
         return results.directed
     except DataError as error:
-        console.warn(f"{error.problem}; connections are taken to have been directed")
+        reporter.warn(f"{error.problem}; connections are taken to have been directed")
         return True
 
 
@@ -225,7 +226,9 @@ def _n_ids(labels: np.ndarray) -> int:
     return int(np.count_nonzero(pd.unique(labels.ravel())))
 
 
-def _draw(press: FigurePress, draft: Draft, labels, wiring: Connectivity, console: Console) -> None:
+def _draw(
+    press: FigurePress, draft: Draft, labels, wiring: Connectivity, reporter: Reporter
+) -> None:
     """Draw what depends on neurites: all but Figures 4 and 8."""
     aligned, source = draft.aligned, draft.aligned.source
     if (draft.outdir / paths.CUTOUT).exists() and (draft.outdir / paths.PREPROCESSED).exists():
@@ -233,7 +236,7 @@ def _draw(press: FigurePress, draft: Draft, labels, wiring: Connectivity, consol
         preprocessed = paths.read_volume(draft.outdir / paths.PREPROCESSED).data
         press.draw(1, cutout, preprocessed, aligned.data, labels)
     else:
-        console.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
+        reporter.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
     found = (labels, wiring.candidates)
     press.draw(2, aligned.data, *found, aligned.voxel_size, source, wiring.directed)
     press.draw(3, wiring.diagram, source)
@@ -271,19 +274,19 @@ def _save(
     paths.write_json(folder / paths.GRAPH_LABELS, used)
 
 
-def _report(console: Console, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
+def _report(reporter: Reporter, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
     """Say what changed, and where to read more."""
-    console.tell_timings(log.stages)
+    reporter.report_timings()
     kinds = changed["kind"]
-    console.say("what changed against the graph before:")
+    reporter.message("what changed against the graph before:")
     for row in changed[kinds == "count"].itertuples():
-        console.say(f"  {row.item:<22} {row.before or '?':>6} -> {row.after}")
+        reporter.message(f"  {row.item:<22} {row.before or '?':>6} -> {row.after}")
     told = kinds.value_counts().to_dict()
-    console.say(
+    reporter.message(
         f"  {told.get('split', 0)} neurites split, {told.get('merged', 0)} joined from several;"
         f" {told.get('gained', 0)} connections gained, {told.get('lost', 0)} lost"
         f" ({paths.REBUILD_CHANGES})"
     )
     if evaluation:
-        console.say(evaluate.format_table(evaluation) + "\n")
-    console.say(f"results are in {outdir}/ (run {log.run_id})")
+        reporter.message(evaluate.format_table(evaluation) + "\n")
+    reporter.message(f"results are in {outdir}/ (run {log.run_id})")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.io import paths
 from connectome.io.results import Results
@@ -18,7 +18,7 @@ from connectome.workflows.figure_workers import FigurePress
 NAMES = {f"Figure{number}": number for number in paths.FIGURES} | {"report": 0}
 
 
-def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int = 1) -> None:
+def redraw(outdir: Path, wanted: Collection[int], reporter: Reporter, threads: int = 1) -> None:
     """Draw figures from files, and write the report.
 
     Parameters
@@ -27,7 +27,7 @@ def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int
         Output folder of a run.
     wanted : collection of int
         Numbers of figures; 0 is the report.
-    console : Console
+    reporter : Reporter
         Whom to tell.
     threads : int
         More than one: figures are drawn side by side.
@@ -42,7 +42,7 @@ def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int
     results = Results(outdir)
     numbers = sorted(set(wanted) - {0})
     if 1 in numbers and not results.has(paths.CUTOUT, paths.PREPROCESSED):
-        console.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
+        reporter.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
         numbers.remove(1)
     # All is read first: what is damaged shows before anything is drawn.
     contents = {number: _contents(results, number) for number in numbers}
@@ -52,12 +52,12 @@ def redraw(outdir: Path, wanted: Collection[int], console: Console, threads: int
     ):
         for number in numbers:
             press.draw(number, *contents[number])
-            console.say(f"figure      {paths.FIGURES[number]}")
+            reporter.message(f"figure      {paths.FIGURES[number]}")
         press.finish()
         if 0 in wanted:
             write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
-            console.say(f"report      {paths.REPORT}")
-    console.say(f"results are in {outdir}/")
+            reporter.message(f"report      {paths.REPORT}")
+    reporter.message(f"results are in {outdir}/")
 
 
 def _contents(results: Results, number: int) -> tuple:

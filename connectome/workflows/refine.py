@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from connectome import evaluate, runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
 from connectome.refine.data import Learned, Material
@@ -45,13 +45,13 @@ class RefineConfig:
     params: object
 
 
-Learner = Callable[[Material, RefineConfig, Console], Learned]
+Learner = Callable[[Material, RefineConfig, Reporter], Learned]
 
 
 def refine(
     config: RefineConfig,
     learn: Learner,
-    console: Console,
+    reporter: Reporter,
     command: Sequence[str],
     check: Callable[[Draft, ProofreadSections | None], None] = lambda draft, proofread: None,
 ) -> dict:
@@ -62,8 +62,8 @@ def refine(
     config : RefineConfig
         What to do.
     learn : callable
-        The refiner: takes the material, this configuration and the console.
-    console : Console
+        The refiner: takes the material, this configuration and the reporter.
+    reporter : Reporter
         Whom to tell.
     command : sequence of str
         The command line, for the log.
@@ -83,10 +83,11 @@ def refine(
     place = (draft.aligned.source, draft.aligned.shape[::-1])
     settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
     with runlog.record_run(outdir, settings, *place, command) as log:
+        reporter = reporter.for_run(log)
         with log.stage("evidence"):
             material = _training_stack(draft, proofread, config.threads)
         with log.stage("learn"):
-            learned = learn(material, config, console)
+            learned = learn(material, config, reporter)
         maps = _order_maps(material.evidence, learned.probability, learned.voted)
         labels = _segment(draft, proofread, *maps, log.stage)
         metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
@@ -98,7 +99,7 @@ def refine(
                 _save(folder, config, draft, learned, labels, metrics, log.run_id)
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
             log.log_files(files)
-    _report(console, config, metrics, labels, log)
+    _report(reporter, config, metrics, labels, log)
     return metrics
 
 
@@ -180,16 +181,16 @@ def _save(folder: Path, config: RefineConfig, draft: Draft, learned: Learned, la
     refiners.write_figure(figure, folder / paths.REFINED_FIGURE[kind])
 
 
-def _report(console: Console, config: RefineConfig, metrics: dict, labels, log) -> None:
+def _report(reporter: Reporter, config: RefineConfig, metrics: dict, labels, log) -> None:
     """Say what came of it, and what to do next."""
     scores = metrics.get("scores")
     if scores:
-        console.say(f"on the {scores['sections']} sections that nobody has proofread:")
+        reporter.message(f"on the {scores['sections']} sections that nobody has proofread:")
         for name in ("before", "after"):
             are, voi = scores[name]["are"], scores[name]["voi"]
-            console.say(f"  {name:<7} ARE {are:.3f}   VOI {voi:.2f} bits")
-    console.tell_timings(log.stages)
-    console.say(
+            reporter.message(f"  {name:<7} ARE {are:.3f}   VOI {voi:.2f} bits")
+    reporter.report_timings()
+    reporter.message(
         f"results are in {config.outdir}/ (run {log.run_id}); next:"
         f" rebuild_graph_and_figures.py --outdir {config.outdir} --labels {config.kind}"
     )

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from connectome import runlog
 from connectome.align.estimate import apply_transforms, transform_points
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import AlignParams, RunConfig, Source
 from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
@@ -31,7 +31,7 @@ CONFIG = RunConfig(Source("phantom://neuropil", SHAPE[::-1]), fall_back_to_phant
 
 
 def run(outdir, **changes):
-    return pipeline.run(replace(CONFIG, outdir=str(outdir), **changes), Console(quiet=True))
+    return pipeline.run(replace(CONFIG, outdir=str(outdir), **changes), Reporter(quiet=True))
 
 
 def files(outdir, *folders):
@@ -98,7 +98,7 @@ def from_file(tmp_path, raw, **changes):
     source = Source(f"{tmp_path / 'own.npz'}:raw", None, voxel_size=SIZE)
     outdir = tmp_path / "of its own"
     config = RunConfig(source, str(outdir), fall_back_to_phantom=False, **changes)
-    pipeline.run(config, Console(quiet=True))
+    pipeline.run(config, Reporter(quiet=True))
     return outdir
 
 
@@ -404,7 +404,7 @@ def test_without_truth_there_is_no_evaluation(straight, tmp_path):
 def test_what_cannot_fit_into_memory_is_refused_beforehand():
     config = replace(CONFIG, source=Source("phantom://neuropil", (20_000, 20_000, 2_000)))
     with pytest.raises(UsageError, match=r"needs about \d+ GB, and this machine has"):
-        pipeline.plan_run(config, Console(quiet=True))
+        pipeline.plan_run(config, Reporter(quiet=True))
 
 
 @pytest.mark.parametrize(("content", "n_segments"), [(0, 0), (128, 1)])

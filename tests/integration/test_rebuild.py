@@ -16,7 +16,7 @@ import pytest
 from locations import ROOT
 
 from connectome import runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source, SynapseParams
 from connectome.io import paths
@@ -25,7 +25,7 @@ from connectome.synapses.candidates import detect_synapses
 from connectome.synapses.scoring import MIN_VERDICTS
 from connectome.workflows import pipeline, rebuild
 
-QUIET = Console(quiet=True)
+QUIET = Reporter(quiet=True)
 # Of a seed with enough candidates for verdicts of either kind.
 SOURCE = Source(uri="phantom://neuropil?seed=10", cutout_xyz=(160, 160, 24), seed=7)
 
@@ -159,7 +159,7 @@ def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     judged = pd.concat([everything.head(n), everything.tail(n)])
     judged = judged.assign(verdict=["rejected"] * n + ["accepted"] * n)
     judged.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
-    rebuild.rebuild(rebuild.RebuildConfig(str(outdir)), Console())
+    rebuild.rebuild(rebuild.RebuildConfig(str(outdir)), Reporter())
     assert f"{2 * n} verdicts taught" in capsys.readouterr().out
     told = pd.read_csv(outdir / paths.SYNAPSES)
     assert (told["verdict"].head(n) == "accepted").all()

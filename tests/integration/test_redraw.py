@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from locations import ROOT
 
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source
 from connectome.io import paths
 from connectome.workflows import pipeline, redraw
 
-QUIET = Console(quiet=True)
+QUIET = Reporter(quiet=True)
 CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back_to_phantom=False)
 
 

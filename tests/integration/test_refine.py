@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from connectome import runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.io import model_files, paths
@@ -17,7 +17,7 @@ from connectome.refine.data import Learned, hold_out, neurite_target
 from connectome.workflows import pipeline, refine
 from connectome.workflows.known import baseline_probability
 
-QUIET = Console(quiet=True)
+QUIET = Reporter(quiet=True)
 SOURCE = Source(uri="phantom://neuropil?seed=7", cutout_xyz=(128, 128, 12), seed=7)
 
 

@@ -10,7 +10,7 @@ import pytest
 import train_refine_rf
 from connectome import runlog
 from connectome.cli import arguments
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source
 from connectome.io import model_files, paths
 from connectome.refine import forest
@@ -28,7 +28,7 @@ FILES = (
 
 def drafted(folder, seed):
     source = Source(uri=f"phantom://neuropil?seed={seed}", cutout_xyz=(96, 96, 10), seed=seed)
-    pipeline.run(RunConfig(source=source, outdir=str(folder)), Console(quiet=True))
+    pipeline.run(RunConfig(source=source, outdir=str(folder)), Reporter(quiet=True))
     return folder
 
 

@@ -13,20 +13,20 @@ import pytest
 from locations import ROOT
 
 from connectome import runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.params import GraphParams, RunConfig, Source
 from connectome.io import paths
 from connectome.workflows import pipeline, rebuild, redraw
 from connectome.workflows.compare import compare
 
-QUIET = Console(quiet=True)
+QUIET = Reporter(quiet=True)
 SOURCE = Source(uri="phantom://neuropil?seed=7", cutout_xyz=(160, 160, 24), seed=7)
 ENDS = ["pre_id", "post_id"]
 
 
 def run(folder, directed):
     config = RunConfig(source=SOURCE, graph_params=GraphParams(directed=directed))
-    pipeline.run(pipeline.replace(config, outdir=str(folder)), Console())
+    pipeline.run(pipeline.replace(config, outdir=str(folder)), Reporter())
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def outdir(finished, tmp_path):
     return Path(shutil.copytree(finished, tmp_path / "outputs"))
 
 
-def build(outdir, directed=None, console=QUIET):
-    return rebuild.rebuild(rebuild.RebuildConfig(str(outdir), directed=directed), console)
+def build(outdir, directed=None, reporter=QUIET):
+    return rebuild.rebuild(rebuild.RebuildConfig(str(outdir), directed=directed), reporter)
 
 
 def tables(outdir):
@@ -84,7 +84,7 @@ def test_matrix_and_nodes_know_no_sides(finished):
 def test_the_run_says_so(finished, tmp_path, capsys):
     config = json.loads(next((finished / "runs").glob("*_config.json")).read_text())
     assert "'directed': False" in str(config)
-    build(shutil.copytree(finished, tmp_path / "o"), console=Console())
+    build(shutil.copytree(finished, tmp_path / "o"), reporter=Reporter())
     told = capsys.readouterr().out
     assert "(without direction)" in told and "heuristic" not in told
 

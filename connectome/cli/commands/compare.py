@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from connectome.cli import arguments
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.workflows.compare import compare
 
 EXAMPLES = """
@@ -48,4 +48,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     args = parser.parse_args(argv)
-    compare((args.a, args.b), args.out, Console(args.quiet), args.random, args.seed)
+    compare((args.a, args.b), args.out, Reporter(quiet=args.quiet), args.random, args.seed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from connectome.cli import arguments
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.workflows.redraw import NAMES, redraw
 
 EXAMPLES = """
@@ -39,4 +39,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.add_threads(parser)
     args = parser.parse_args(argv)
     wanted = {NAMES[name] for name in args.only or NAMES}
-    redraw(Path(args.outdir), wanted, Console(args.quiet), args.threads)
+    redraw(Path(args.outdir), wanted, Reporter(quiet=args.quiet), args.threads)

@@ -48,13 +48,13 @@ def test_long_warnings_are_wrapped(capsys):
 
 
 def test_a_stage_is_timed_and_its_counts_are_in_the_log(tmp_path):
-    with runlog.record(tmp_path, {}, "phantom://neuropil", (1, 1, 1)) as run:
+    with runlog.record_run(tmp_path, {}, "phantom://neuropil", (1, 1, 1)) as run:
         reporter = Reporter(quiet=True).for_run(run)
         with reporter.stage("synapses", total=3) as stage:
             stage.progress(3)
             stage.counts["candidates"] = 5
         reporter.metric("segmentation/are", 0.25)
-    (past,) = runlog.history(tmp_path)
+    (past,) = runlog.read_history(tmp_path)
     assert [(stage.name, stage.counts) for stage in past.stages] == [
         ("synapses", {"candidates": 5})
     ]
@@ -65,11 +65,11 @@ def test_a_stage_is_timed_and_its_counts_are_in_the_log(tmp_path):
 def test_a_stage_that_fails_is_in_the_log(tmp_path):
     with (
         pytest.raises(ZeroDivisionError),
-        runlog.record(tmp_path, {}, "phantom://neuropil", (1, 1, 1)) as run,
+        runlog.record_run(tmp_path, {}, "phantom://neuropil", (1, 1, 1)) as run,
         Reporter(quiet=True).for_run(run).stage("synapses"),
     ):
         raise ZeroDivisionError
-    (past,) = runlog.history(tmp_path)
+    (past,) = runlog.read_history(tmp_path)
     assert (past.status, [stage.name for stage in past.stages]) == ("failed", ["synapses"])
 
 
@@ -94,7 +94,7 @@ def test_no_progress_is_shown_when_quiet_or_without_a_terminal_or_a_total():
 
 
 def test_timings_name_every_stage(tmp_path, capsys):
-    with runlog.record(tmp_path, {}, "phantom://neuropil", (1, 1, 1)) as run:
+    with runlog.record_run(tmp_path, {}, "phantom://neuropil", (1, 1, 1)) as run:
         reporter = Reporter().for_run(run)
         for name in ("fetch", "align"):
             with reporter.stage(name):

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import average_precision_score
 
 from connectome import preprocess
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.io import model_files
 from connectome.io.draft import ProofreadSections
@@ -17,7 +17,7 @@ from connectome.phantom.tissue import PhantomParams
 from connectome.refine import forest, trees
 from connectome.refine.data import Material
 
-QUIET = Console(quiet=True)
+QUIET = Reporter(quiet=True)
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 PROOFREAD = (1, 4, 7)
 # Imaged worse than anything that the untrained evidence has seen.

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.core.volume import Volume
@@ -30,7 +30,7 @@ NM = (30.0, 8.0, 8.0)
 @pytest.fixture(scope="module")
 def outdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    pipeline.run(pipeline.replace(CONFIG, outdir=str(folder)), Console(quiet=True))
+    pipeline.run(pipeline.replace(CONFIG, outdir=str(folder)), Reporter(quiet=True))
     return folder
 
 

@@ -12,7 +12,7 @@ from locations import ROOT
 from scipy import ndimage
 
 from connectome import runlog
-from connectome.cli.console import Console
+from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source, WatershedParams
 from connectome.evaluate import segmentation_scores
 from connectome.io import paths
@@ -224,7 +224,7 @@ def config(tmp_path_factory):
 
 
 def test_a_run_by_watershed_needs_no_evidence_and_leaves_what_any_run_leaves(config, tmp_path):
-    evaluation = pipeline.run(config, Console(quiet=True))
+    evaluation = pipeline.run(config, Reporter(quiet=True))
     stages = [stage.name for stage in runlog.read_history(config.outdir)[-1].stages]
     assert "evidence" not in stages
     assert {"segment", "stitch"} < set(stages)
@@ -240,7 +240,7 @@ def test_a_run_by_watershed_on_what_shows_nothing_ends_in_empty_tables(config, t
     np.save(tmp_path / "em.npy", np.full(shape, 128, np.uint8))
     source = Source(str(tmp_path / "em.npy"), voxel_size=VOXEL)
     config = replace(config, source=source, outdir=str(tmp_path / "out"))
-    pipeline.run(config, Console(quiet=True))
+    pipeline.run(config, Reporter(quiet=True))
     assert pd.read_csv(tmp_path / "out" / paths.NODES).empty
 
 

@@ -206,7 +206,7 @@ def test_ids_are_followed_through_merges_and_splits():
 
 
 def test_real_tables_give_places_of_every_kind(shared_data, tmp_path):
-    from connectome.cli.console import Console
+    from connectome.cli.reporter import Reporter
     from connectome.core.params import RunConfig, Source
     from connectome.io import paths
     from connectome.workflows import pipeline
@@ -214,7 +214,7 @@ def test_real_tables_give_places_of_every_kind(shared_data, tmp_path):
     with np.load(shared_data / "isbi_dev.npz") as archive:
         np.savez(tmp_path / "a.npz", raw=archive["raw"][:12, :200], voxel_size_nm=(50, 4, 4))
     source = Source(uri=f"{tmp_path / 'a.npz'}:raw", voxel_size=(50.0, 4.0, 4.0))
-    pipeline.run(RunConfig(source=source, outdir=str(tmp_path / "out")), Console(quiet=True), [])
+    pipeline.run(RunConfig(source=source, outdir=str(tmp_path / "out")), Reporter(quiet=True), [])
     tables = [
         pd.read_csv(tmp_path / "out" / name)
         for name in (paths.SEGMENTS, paths.MERGE_LOG, paths.SYNAPSES)
