@@ -383,10 +383,10 @@ def draw(curves: dict, path: Path) -> None:
     """Draw precision against recall."""
     from connectome.figures.layout import page
 
-    @page.styled
+    @page.use_style
     def drawn():
-        figure = page.page(78, 86.0)
-        axes = page.panel(figure, (12, 4, 72, 62))
+        figure = page.create_page(78, 86.0)
+        axes = page.add_panel(figure, (12, 4, 72, 62))
         looks = zip("os^", (page.BLUE, page.VERMILION, page.GREEN), strict=True)
         for (name, points), (marker, colour) in zip(curves.items(), looks, strict=False):
             _, precision, recall = zip(*points, strict=True)

@@ -80,7 +80,7 @@ def matched(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     return table[found]
 
 
-@page.styled
+@page.use_style
 def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
     """Show the middle section and the middle plane across the sections, as every column has them.
 
@@ -108,21 +108,21 @@ def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
         "xz: across the sections, as aligned",
     )
     width = 2 * MARGIN_MM + len(columns) * (PANEL_MM + GAP_MM) - GAP_MM
-    figure = page.page(TITLE_MM + sum(heights) + len(heights) * FOOT_MM, width)
+    figure = page.create_page(TITLE_MM + sum(heights) + len(heights) * FOOT_MM, width)
     rows = [[view(volume, column) for column in columns] for view in (_section, _across)]
     colours = _colours(rows, volume.voxel_size)
     top = TITLE_MM
     for row, tints, height, caption in zip(rows, colours, heights, captions, strict=True):
         for i, (view, tint) in enumerate(zip(row, tints, strict=True)):
             box = (MARGIN_MM + i * (PANEL_MM + GAP_MM), top, PANEL_MM, height)
-            axes = page.panel(figure, box, title=columns[i].title if row is rows[0] else "")
-            page.picture(axes, _tinted(view, tint, box[2:]), view.em.shape)
+            axes = page.add_panel(figure, box, title=columns[i].title if row is rows[0] else "")
+            page.draw_image(axes, _tinted(view, tint, box[2:]), view.em.shape)
             if row is rows[0]:
                 axes.set_yticks([side // 2], labels=[""])
                 axes.tick_params(left=True, right=True, color=page.VERMILION, width=1.2)
         foot = top + height
-        page.scale_bar(figure, MARGIN_MM, foot + 1.6, 1000 * mm_per_nm, PANEL_MM / 3)
-        page.remark(figure, foot + 3.2, caption)
+        page.draw_scale_bar(figure, MARGIN_MM, foot + 1.6, 1000 * mm_per_nm, PANEL_MM / 3)
+        page.add_note(figure, foot + 3.2, caption)
         top = foot + FOOT_MM
     return figure
 

@@ -15,29 +15,29 @@ from scipy.cluster import hierarchy
 from scipy.spatial import cKDTree
 
 from connectome.figures.layout import page
-from connectome.figures.layout.elements import number
+from connectome.figures.layout.elements import format_count
 from connectome.graph.node_layout import layout_graph
 
-DRAWN_NEURITES = 5000  # the strongest; more would be dust in print
-DRAWN_CONNECTIONS = 20000
-STRONG_CONNECTIONS = 300  # stand out of a crowd, so that directions can be followed
-VECTOR_CONNECTIONS = 3000  # beyond, arrows become a picture: a page of vectors opens slowly
-NAMED_ALL = 60
-NAMED_HUBS = 15
+MAX_NEURITES = 5000  # the strongest; more would be dust in print
+MAX_CONNECTIONS = 20000
+HIGHLIGHTED_CONNECTIONS = 300  # stand out of a crowd, so that directions can be followed
+MAX_VECTOR_CONNECTIONS = 3000  # beyond, arrows become a picture: a page of vectors opens slowly
+MAX_ALL_NAMED = 60
+HUBS_NAMED = 15
 MATRIX_SIZE = 24  # rows that can be named at 6 pt
-GRAPH_MM = 104.0
+NETWORK_MM = 104.0
 LINE_MM = 2.3  # height of a line at 6 pt
 NAME_GAP_MM = 0.4  # between a name and its dot, or another name
 NAME_PAD = 0.08  # of the white around a name, in heights of its letters
-DOTS_APART = 300  # the largest, which may hide others
+SEPARATED_DOTS = 300  # the largest, which may hide others
 DOT_GAP_MM = 2.0  # between the rims of two dots, where there is room: an arrow shows its head
-BEND = 0.16  # of an arrow's length: opposite arrows bow apart
-BLUNT_MM = 0.01  # length of what is left of a head on a line without direction
-DOT_KEY = "neurite; its area: summed score"
-EDGE_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
+ARROW_CURVATURE = 0.16  # of an arrow's length: opposite arrows bow apart
+BLUNT_HEAD_MM = 0.01  # length of what is left of a head on a line without direction
+DOT_LABEL = "neurite; its area: summed score"
+WEIGHT_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
 
 
-@page.styled
+@page.use_style
 def figure3(graph: nx.Graph, source: str = "") -> Figure:
     """Show the graph of connections, and its strongest part as a matrix.
 
@@ -57,35 +57,35 @@ def figure3(graph: nx.Graph, source: str = "") -> Figure:
         scores among the strongest, presynaptic in rows, ordered by similarity of partners.
         Without direction a connection is one straight line, and all dots have one colour.
     """
-    figure = page.page(119.0)
-    network = page.panel(figure, (2.0, 6.0, GRAPH_MM, GRAPH_MM), "a", "Connections")
-    network.set(xlim=(0, GRAPH_MM), ylim=(GRAPH_MM, 0))  # its coordinates are mm of paper
+    figure = page.create_page(119.0)
+    network = page.add_panel(figure, (2.0, 6.0, NETWORK_MM, NETWORK_MM), "a", "Connections")
+    network.set(xlim=(0, NETWORK_MM), ylim=(NETWORK_MM, 0))  # its coordinates are mm of paper
     network.set_axis_off()
-    page.panel(figure, (109.0, 6.0, 0.0, 0.0), "b", "Scores among the strongest").set_axis_off()
-    matrix = page.panel(figure, (123.0, 22.0, 52.0, 52.0))
+    page.add_panel(figure, (109.0, 6.0, 0.0, 0.0), "b", "Scores among the strongest").set_axis_off()
+    matrix = page.add_panel(figure, (123.0, 22.0, 52.0, 52.0))
     names = np.array([page.shorten(str(node), 8) for node in graph], dtype=object)
     if len(names) == 0:
-        page.notice(network, "no neurites in the graph")
-        page.notice(matrix, "no connections")
+        page.draw_notice(network, "no neurites in the graph")
+        page.draw_notice(matrix, "no connections")
         matrix.set(xticks=[], yticks=[])
-        page.footer(figure, "0 neurites · 0 connections", source)
+        page.add_footer(figure, "0 neurites · 0 connections", source)
         return figure
     directed = graph.is_directed()
     # Without direction the matrix is symmetric: it has every connection twice.
     weights = sparse.csr_array(nx.to_scipy_sparse_array(graph, weight="weight", dtype=float))
     strength = weights.sum(axis=1) + weights.sum(axis=0)
     strongest = np.argsort(-strength, kind="stable")
-    drawn = np.sort(strongest[:DRAWN_NEURITES])
+    drawn = np.sort(strongest[:MAX_NEURITES])
     norm = _weight_norm(weights.data)
     _draw_network(network, weights[drawn][:, drawn], names[drawn], norm, directed)
-    _draw_matrix(matrix, weights, names, _core(weights, MATRIX_SIZE), norm)
-    _name_sides(matrix, directed)
+    _draw_matrix(matrix, weights, names, _find_core(weights, MATRIX_SIZE), norm)
+    _label_sides(matrix, directed)
     _draw_graph_keys(figure, norm, directed)
-    connections = number(graph.number_of_edges(), "connection")
-    text = f"{number(len(names), 'neurite')} · {connections}"
+    connections = format_count(graph.number_of_edges(), "connection")
+    text = f"{format_count(len(names), 'neurite')} · {connections}"
     if len(drawn) < len(names):
         text += f" · the {len(drawn):,} strongest neurites drawn"
-    page.footer(figure, text, source)
+    page.add_footer(figure, text, source)
     return figure
 
 
@@ -101,7 +101,7 @@ def _weight_norm(weights: np.ndarray) -> Normalize:
     return LogNorm(max(low, high / 1000), high, clip=True)
 
 
-def _core(weights: sparse.csr_array, size: int) -> np.ndarray:
+def _find_core(weights: sparse.csr_array, size: int) -> np.ndarray:
     """Return the neurites that are strongest among each other, the others peeled off in turns."""
     kept = np.arange(weights.shape[0])
     while len(kept) > size:
@@ -121,24 +121,24 @@ def _draw_network(
     connections = weights.tocoo() if directed else sparse.triu(weights)
     order = np.argsort(connections.data, kind="stable")  # strong ones on top
     pre, post = (ends[order] for ends in connections.coords)
-    shown = np.flatnonzero(pre != post)[-DRAWN_CONNECTIONS:]
+    shown = np.flatnonzero(pre != post)[-MAX_CONNECTIONS:]
     pre, post, weight = pre[shown], post[shown], connections.data[order][shown]
 
-    place, spacing = _fitted(layout_graph(pre, post, len(names)))
-    radius = _radii(strength, spacing)
-    place = _apart(place, radius)
+    place, spacing = _scale_to_panel(layout_graph(pre, post, len(names)))
+    radius = _dot_radii(strength, spacing)
+    place = _separate_dots(place, radius)
     grade = np.asarray(norm(weight))
     # Where there are many they are fine and faint, and add up to a density instead of a blot.
     per_neurite = len(weight) / len(names)
     finest = np.clip(0.5 * spacing, 0.5, 2.0) * min(1.0, (8 / max(per_neurite, 1)) ** 0.5)
     alpha = np.clip(np.sqrt(600 / max(len(weight), 1)), 0.2, 1.0)
-    strong = np.arange(len(weight)) >= len(weight) - STRONG_CONNECTIONS
+    strong = np.arange(len(weight)) >= len(weight) - HIGHLIGHTED_CONNECTIONS
     finest = np.where(strong, max(finest, 0.8), finest)
     alpha = np.where(strong, max(alpha, 0.85), alpha)
     width = (0.05 + 0.2 * grade) * finest
-    arrows = _arrows(place[pre], place[post], radius[pre], radius[post], width, directed)
-    crowded = len(weight) > VECTOR_CONNECTIONS
-    shades = EDGE_COLOURS(grade, alpha=alpha)
+    arrows = _arrow_polygons(place[pre], place[post], radius[pre], radius[post], width, directed)
+    crowded = len(weight) > MAX_VECTOR_CONNECTIONS
+    shades = WEIGHT_COLOURS(grade, alpha=alpha)
     axes.add_collection(
         PolyCollection(arrows, facecolors=shades, edgecolors="none", rasterized=crowded),
         autolim=False,
@@ -146,13 +146,13 @@ def _draw_network(
     sides = directed & (strength > 0)  # without direction rounding alone would tell dots apart
     output = np.divide(out, strength, out=np.full(len(out), 0.5), where=sides)
     rank = np.argsort(strength, kind="stable")  # strong ones on top
-    axes.add_collection(_dots(axes, place[rank], radius[rank], output[rank], crowded))
-    named = rank[::-1][: len(names) if len(names) <= NAMED_ALL else NAMED_HUBS]
+    axes.add_collection(_create_dots(axes, place[rank], radius[rank], output[rank], crowded))
+    named = rank[::-1][: len(names) if len(names) <= MAX_ALL_NAMED else HUBS_NAMED]
     lines = np.empty((0, 2)) if crowded else arrows.reshape(-1, 2)
     _draw_names(axes, place[named], radius[named], names[named], lines)
 
 
-def _dots(
+def _create_dots(
     axes: Axes, place: np.ndarray, radius: np.ndarray, output: np.ndarray, rasterized: bool
 ) -> EllipseCollection:
     """Return one dot per neurite, its colour the share of its score that is output."""
@@ -173,14 +173,14 @@ def _dots(
     )
 
 
-def _radii(strength: np.ndarray, spacing: float) -> np.ndarray:
+def _dot_radii(strength: np.ndarray, spacing: float) -> np.ndarray:
     """Return radii in mm such that areas are as strengths, within what a page can show."""
     usual = max(float(np.median(strength)), 1e-12)
     radius = min(0.22 * spacing, 1.6) * np.sqrt(strength / usual)
     return np.clip(radius, min(max(0.1 * spacing, 0.15), 0.8), min(max(0.45 * spacing, 1.4), 2.8))
 
 
-def _arrows(
+def _arrow_polygons(
     start: np.ndarray,
     end: np.ndarray,
     start_radius: np.ndarray,
@@ -197,8 +197,8 @@ def _arrows(
     chord = end - start
     length = np.maximum(np.linalg.norm(chord, axis=1), 1e-6)
     normal = np.stack([-chord[:, 1], chord[:, 0]], axis=1)
-    control = (start + end) / 2 + (BEND if directed else 0.0) * normal
-    head = np.minimum(2.6 * width + 0.4 if directed else BLUNT_MM, 0.5 * length)
+    control = (start + end) / 2 + (ARROW_CURVATURE if directed else 0.0) * normal
+    head = np.minimum(2.6 * width + 0.4 if directed else BLUNT_HEAD_MM, 0.5 * length)
     first = np.clip(start_radius / length, 0, 0.45)
     tip = 1 - np.clip((end_radius + 0.1) / length, 0, 0.45)
     neck = np.maximum(tip - head / length, first)
@@ -221,27 +221,27 @@ def _arrows(
     return np.concatenate([*right, point, *left], axis=1)
 
 
-def _fitted(place: np.ndarray) -> tuple[np.ndarray, float]:
+def _scale_to_panel(place: np.ndarray) -> tuple[np.ndarray, float]:
     """Scale a layout to the panel, in mm; return it and the usual distance between neighbours."""
     low, high = place.min(axis=0), place.max(axis=0)
-    room = GRAPH_MM - 10.0
+    room = NETWORK_MM - 10.0
     scale = min(16.0, room / max((high - low).max(), 1e-9))
-    place = (place - (low + high) / 2) * scale + GRAPH_MM / 2
+    place = (place - (low + high) / 2) * scale + NETWORK_MM / 2
     if len(place) < 2:
         return place, scale
     distance, _ = cKDTree(place).query(place, k=2)
     return place, float(np.median(distance[:, 1]))
 
 
-def _apart(place: np.ndarray, radius: np.ndarray, turns: int = 60) -> np.ndarray:
+def _separate_dots(place: np.ndarray, radius: np.ndarray, turns: int = 60) -> np.ndarray:
     """Push the largest dots off each other, so that none hides another or the arrow between.
 
     All in mm. Where there is no room for all, they end as far apart as there is.
     """
     place = place.copy()
-    moved = np.argsort(-radius, kind="stable")[:DOTS_APART]
+    moved = np.argsort(-radius, kind="stable")[:SEPARATED_DOTS]
     spot, reach = place[moved], radius[moved]
-    gap = DOT_GAP_MM * min(1.0, NAMED_ALL / len(place))
+    gap = DOT_GAP_MM * min(1.0, MAX_ALL_NAMED / len(place))
     one, other = np.triu_indices(len(moved), 1)
     wanted = reach[one] + reach[other] + gap
     for _ in range(turns):
@@ -253,7 +253,7 @@ def _apart(place: np.ndarray, radius: np.ndarray, turns: int = 60) -> np.ndarray
         push = (0.4 * (wanted[close] / distance[close] - 1))[:, None] * apart[close]
         np.add.at(spot, one[close], push)
         np.subtract.at(spot, other[close], push)
-        spot = np.clip(spot, reach[:, None] + 1.0, GRAPH_MM - 1.0 - reach[:, None])
+        spot = np.clip(spot, reach[:, None] + 1.0, NETWORK_MM - 1.0 - reach[:, None])
     place[moved] = spot
     return place
 
@@ -269,9 +269,9 @@ def _draw_names(
     sides = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     taken = np.concatenate([place - radius[:, None], place + radius[:, None]], axis=1)
     for spot, reach, name in zip(place, radius, names, strict=True):
-        size = np.array([_name_mm(name), LINE_MM])
+        size = np.array([_name_width_mm(name), LINE_MM])
         centres = spot + sides * (reach + NAME_GAP_MM + size / 2)
-        centres = np.clip(centres, size / 2, GRAPH_MM - size / 2)
+        centres = np.clip(centres, size / 2, NETWORK_MM - size / 2)
         # Two names in a row without a gap would read as one number.
         room = size / 2 + [NAME_GAP_MM, 0]
         boxes = np.concatenate([centres - room, centres + room], axis=1)
@@ -294,10 +294,10 @@ def _draw_names(
         )
 
 
-def _name_mm(name: str) -> float:
+def _name_width_mm(name: str) -> float:
     """Return how wide a name is with the white around it, in mm."""
     pad = NAME_PAD * page.SMALL_PT / 72 * page.MM_PER_INCH
-    return page.text_width(name, page.SMALL_PT) + 2 * pad
+    return page.measure_text_mm(name, page.SMALL_PT) + 2 * pad
 
 
 def _draw_matrix(
@@ -315,20 +315,20 @@ def _draw_matrix(
         order = hierarchy.leaves_list(tree)
         part, chosen = part[order][:, order], chosen[order]
     axes.imshow(
-        np.ma.masked_less_equal(part, 0), cmap=EDGE_COLOURS, norm=norm, interpolation="none"
+        np.ma.masked_less_equal(part, 0), cmap=WEIGHT_COLOURS, norm=norm, interpolation="none"
     )
     ticks = np.arange(len(chosen))
-    lines = {"color": page.SHADE, "linewidth": 0.15}
+    lines = {"color": page.LIGHT_GREY, "linewidth": 0.15}
     axes.hlines(ticks[1:] - 0.5, -0.5, len(chosen) - 0.5, **lines)
     axes.vlines(ticks[1:] - 0.5, -0.5, len(chosen) - 0.5, **lines)
     axes.set_yticks(ticks, names[chosen], parse_math=False)
     axes.set_xticks(ticks, names[chosen], rotation=90, parse_math=False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.yaxis.set_label_coords(-0.25, 0.5)
-    axes.xaxis.set_label_coords(0.5, 1 + (max(map(_name_mm, names[chosen])) + 4.2) / 52.0)
+    axes.xaxis.set_label_coords(0.5, 1 + (max(map(_name_width_mm, names[chosen])) + 4.2) / 52.0)
 
 
-def _name_sides(axes: Axes, directed: bool) -> None:
+def _label_sides(axes: Axes, directed: bool) -> None:
     """Say what stands in rows and what in columns of a matrix."""
     axes.set_ylabel("presynaptic" if directed else "neurite")
     axes.set_xlabel("postsynaptic" if directed else "neurite")
@@ -336,8 +336,8 @@ def _name_sides(axes: Axes, directed: bool) -> None:
 
 def _draw_graph_keys(figure: Figure, norm: Normalize, directed: bool = True) -> None:
     """Explain shades, dots, and arrows or lines, under the matrix."""
-    score = page.panel(figure, (123.0, 78.0, 52.0, 2.0))
-    bar = figure.colorbar(ScalarMappable(norm, EDGE_COLOURS), cax=score, orientation="horizontal")
+    score = page.add_panel(figure, (123.0, 78.0, 52.0, 2.0))
+    bar = figure.colorbar(ScalarMappable(norm, WEIGHT_COLOURS), cax=score, orientation="horizontal")
     bar.set_label("summed score of a connection")
     if isinstance(norm, LogNorm):
         # By default every digit has a tick, and their labels overlap.
@@ -348,19 +348,19 @@ def _draw_graph_keys(figure: Figure, norm: Normalize, directed: bool = True) -> 
     if directed:
         _draw_share_key(figure)
     else:
-        dot = _key_line(figure, 97.0, DOT_KEY)
-        dot.plot(8.0, 2.0, "o", ms=6.0, color=page.FAINT)
+        dot = _add_key_row(figure, 97.0, DOT_LABEL)
+        dot.plot(8.0, 2.0, "o", ms=6.0, color=page.MUTED)
     text = "pre- to postsynaptic (heuristic)" if directed else "connection, without direction"
-    arrow = _key_line(figure, 104.0, text)
+    arrow = _add_key_row(figure, 104.0, text)
     ends, one = np.array([[[2.0, 2.0]], [[14.0, 2.0]]]), np.ones(1)
-    shape = _arrows(*ends, one, one, 0.3 * one, directed)
+    shape = _arrow_polygons(*ends, one, one, 0.3 * one, directed)
     arrow.add_collection(PolyCollection(shape, facecolors=page.INK, edgecolors="none"))
-    arrow.plot(*ends[:, 0].T, "o", ms=3.5, color=page.FAINT)
+    arrow.plot(*ends[:, 0].T, "o", ms=3.5, color=page.MUTED)
 
 
-def _key_line(figure: Figure, top: float, text: str) -> Axes:
+def _add_key_row(figure: Figure, top: float, text: str) -> Axes:
     """Add a line that explains a sign, to be drawn at its left, in mm."""
-    line = page.panel(figure, (123.0, top, 52.0, 4.0))
+    line = page.add_panel(figure, (123.0, top, 52.0, 4.0))
     line.set(xlim=(0, 52), ylim=(4, 0))
     line.set_axis_off()
     line.text(17, 2, text, fontsize=page.SMALL_PT, va="center")
@@ -369,9 +369,9 @@ def _key_line(figure: Figure, top: float, text: str) -> Axes:
 
 def _draw_share_key(figure: Figure) -> None:
     """Explain the colours of dots."""
-    share = page.panel(figure, (131.0, 92.0, 36.0, 2.0))
+    share = page.add_panel(figure, (131.0, 92.0, 36.0, 2.0))
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), "cividis"), cax=share, orientation="horizontal"
     )
     bar.set_ticks([0, 0.5, 1], labels=["receives only", "both", "sends only"])
-    bar.set_label(DOT_KEY)
+    bar.set_label(DOT_LABEL)

@@ -26,15 +26,15 @@ from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import (
     check_shapes,
-    edges_of,
-    extent,
-    grey,
-    number,
-    section_axis,
+    describe_extent,
+    find_boundaries,
+    format_count,
+    format_dimensions,
+    integer_locator,
+    overlay_colours,
     section_edges,
-    times,
-    tinted,
-    whole_numbers,
+    set_section_axis,
+    to_greyscale,
 )
 from connectome.io.paths import atomic_path
 
@@ -44,7 +44,7 @@ PICTURE_MM = 40.5
 PICTURE_GAP_MM = 2.5
 
 
-@page.styled
+@page.use_style
 def figure1(
     raw: Volume,
     preprocessed: np.ndarray,
@@ -78,24 +78,24 @@ def figure1(
         If the stacks differ in shape.
     """
     check_shapes(raw.shape, preprocessed, aligned, labels)
-    z = _section_with_image(raw.data) if section is None else section
-    views = _views(raw, z, raw.shape[1] // 2)
+    z = _choose_section(raw.data) if section is None else section
+    views = _plan_planes(raw, z, raw.shape[1] // 2)
     colours = colour_orthogonal_planes(labels, z, raw.voxel_size, len(page.NEURITE_COLOURS))
 
-    figure = page.page(8.0 + sum(view.height + 8.0 for view in views))
+    figure = page.create_page(8.0 + sum(view.height + 8.0 for view in views))
     top = 6.0
     for view, colour, letters in zip(views, colours, ("abcd", "efgh"), strict=False):
         colour = colour[view.sections]
-        pictures = [grey(stack[view.where]) for stack in (raw.data, preprocessed, aligned)]
-        pictures.append(tinted(pictures[-1], colour))
-        _draw_view(figure, top, view, pictures, letters)
+        pictures = [to_greyscale(stack[view.where]) for stack in (raw.data, preprocessed, aligned)]
+        pictures.append(overlay_colours(pictures[-1], colour))
+        _draw_plane_row(figure, top, view, pictures, letters)
         top += view.height + 8.0
-    page.footer(figure, extent(raw.shape, raw.voxel_size), raw.source)
+    page.add_footer(figure, describe_extent(raw.shape, raw.voxel_size), raw.source)
     return figure
 
 
 @dataclass(frozen=True)
-class _View:
+class _PrintedPlane:
     """A plane through the stack as printed: its voxels, size in mm, and where others cut it."""
 
     where: tuple[slice | int, ...]
@@ -109,7 +109,7 @@ class _View:
     mm_per_um: float
 
 
-def _views(volume: Volume, z: int, y: int) -> list[_View]:
+def _plan_planes(volume: Volume, z: int, y: int) -> list[_PrintedPlane]:
     """Return the section ``z`` (xy) and, of more than one section, the plane ``y`` (xz)."""
     depth = len(volume.data)
     _, tall, wide = volume.field_of_view_um
@@ -118,7 +118,7 @@ def _views(volume: Volume, z: int, y: int) -> list[_View]:
     shown = min(depth, max(2, int(55.0 / section_mm)))
     first = min(max(z - shown // 2, 0), depth - shown)
     part = f", sections {first} to {first + shown - 1} of {depth}" if shown < depth else ""
-    xy = _View(
+    xy = _PrintedPlane(
         where=np.s_[z, :, :],
         sections=np.s_[:],
         axis="y",
@@ -142,8 +142,8 @@ def _views(volume: Volume, z: int, y: int) -> list[_View]:
     return [xy, xz] if depth > 1 else [xy]
 
 
-def _draw_view(
-    figure: Figure, top: float, view: _View, pictures: Sequence[np.ndarray], letters: str
+def _draw_plane_row(
+    figure: Figure, top: float, view: _PrintedPlane, pictures: Sequence[np.ndarray], letters: str
 ) -> None:
     """Draw the pictures of one view side by side, ``top`` mm below the page's edge."""
     bottom = top + view.height
@@ -152,18 +152,18 @@ def _draw_view(
         zip(pictures, letters, view.titles, strict=True)
     ):
         box = (margin + column * (PICTURE_MM + PICTURE_GAP_MM), top, view.width, view.height)
-        axes = page.panel(figure, box, letter, title)
-        page.picture(axes, image)
+        axes = page.add_panel(figure, box, letter, title)
+        page.draw_image(axes, image)
         if view.mark is not None:
             axes.set_yticks([view.mark], labels=[""])
             axes.tick_params(left=True, right=True, color=page.VERMILION, width=1.0)
         if column == 0:
             axes.set_ylabel(view.axis, rotation=0, va="center")
-    page.scale_bar(figure, margin, bottom + 1.4, view.mm_per_um, view.width / 3)
-    page.remark(figure, bottom + 3.0, view.caption)
+    page.draw_scale_bar(figure, margin, bottom + 1.4, view.mm_per_um, view.width / 3)
+    page.add_note(figure, bottom + 3.0, view.caption)
 
 
-def _section_with_image(stack: np.ndarray) -> int:
+def _choose_section(stack: np.ndarray) -> int:
     """Return the section nearest the middle with at least half the usual contrast."""
     sparse_rows = stack[:, ::4, ::4].astype(np.float32)
     contrast = sparse_rows.std(axis=(1, 2))
@@ -175,14 +175,14 @@ def _section_with_image(stack: np.ndarray) -> int:
 
 SECTIONS_SHOWN = 3
 ARROW_MM = 3.8
-POINTING = "Arrows start at the candidate, from presynaptic to postsynaptic neurite (heuristic)"
-DOTTED = "; dots: a partner is not in sight"
-ACROSS = "Lines lead across the candidate from one partner to the other, without direction"
+ARROW_NOTE = "Arrows start at the candidate, from presynaptic to postsynaptic neurite (heuristic)"
+DOT_NOTE = "; dots: a partner is not in sight"
+LINE_NOTE = "Lines lead across the candidate from one partner to the other, without direction"
 ARROW_HEAD = {"headwidth": 3.2, "headlength": 3.4, "headaxislength": 3.0}  # in widths of its line
-PARTNER_NM = 120.0  # as far around a candidate its partners are looked for
+PARTNER_RADIUS_NM = 120.0  # as far around a candidate its partners are looked for
 
 
-@page.styled
+@page.use_style
 def figure2(
     aligned: np.ndarray,
     labels: np.ndarray,
@@ -223,44 +223,44 @@ def figure2(
     """
     check_shapes(aligned.shape, labels)
     depth = len(aligned)
-    seen = _by_section(synapses, depth)
+    seen = _repeat_per_section(synapses, depth)
     counts = np.bincount(seen["section"], minlength=depth)
-    shown = _fullest_sections(counts)
+    shown = _choose_sections(counts)
     scores = synapses["score"].to_numpy(float)
     norm = _score_norm(scores)
 
     _, tall, wide = np.multiply(aligned.shape, voxel_size) / 1000
     mm_per_um = min(56.0 / wide, 95.0 / tall)
     width, height = wide * mm_per_um, tall * mm_per_um
-    figure = page.page(height + 55.0)
+    figure = page.create_page(height + 55.0)
     dotted = False
     for column, (z, letter) in enumerate(zip(shown, "abc", strict=False)):
         left = 2.0 + column * 59.0 + (56.0 - width) / 2
-        title = f"Section z = {z} · {number(counts[z], 'candidate')}"
-        axes = page.panel(figure, (left, 6.0, width, height), letter, title)
-        _draw_boundaries(axes, grey(aligned[z]), labels[z], width)
+        title = f"Section z = {z} · {format_count(counts[z], 'candidate')}"
+        axes = page.add_panel(figure, (left, 6.0, width, height), letter, title)
+        _draw_boundaries(axes, to_greyscale(aligned[z]), labels[z], width)
         here = seen[seen["section"] == z]
         dotted |= _draw_candidates(axes, here, labels[z], voxel_size, norm, directed)
         if column == 0:
-            page.scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
-    remark = POINTING if directed else ACROSS
-    page.remark(figure, height + 9.0, remark + DOTTED * dotted)
+            page.draw_scale_bar(figure, left, height + 7.4, mm_per_um, width / 3)
+    remark = ARROW_NOTE if directed else LINE_NOTE
+    page.add_note(figure, height + 9.0, remark + DOT_NOTE * dotted)
     letters = iter("abcde"[len(shown) :])
     box = (14.0, height + 18.0, 88.0, 22.0)
-    axes = page.panel(figure, box, next(letters), "Candidates per section", indent=12.0)
+    axes = page.add_panel(figure, box, next(letters), "Candidates per section", indent=12.0)
     _draw_counts(axes, counts, shown)
     box = (118.0, height + 18.0, 54.0, 22.0)
-    axes = page.panel(figure, box, next(letters), "Scores of all candidates", indent=12.0)
+    axes = page.add_panel(figure, box, next(letters), "Scores of all candidates", indent=12.0)
     _draw_scores(axes, scores, norm)
-    page.footer(figure, extent(aligned.shape, voxel_size), source)
+    page.add_footer(figure, describe_extent(aligned.shape, voxel_size), source)
     return figure
 
 
-def _by_section(synapses: pd.DataFrame, depth: int) -> pd.DataFrame:
+def _repeat_per_section(synapses: pd.DataFrame, depth: int) -> pd.DataFrame:
     """Return a row, with its ``section``, for every section that a candidate spans."""
-    middle = _pixels(synapses["z"], depth)
+    middle = _to_pixels(synapses["z"], depth)
     first, last = (
-        _pixels(synapses[end].fillna(synapses["z"]), depth) if end in synapses else middle
+        _to_pixels(synapses[end].fillna(synapses["z"]), depth) if end in synapses else middle
         for end in ("z_first", "z_last")
     )
     first, last = np.minimum(first, middle), np.maximum(last, middle)
@@ -269,7 +269,7 @@ def _by_section(synapses: pd.DataFrame, depth: int) -> pd.DataFrame:
     return spread.assign(section=np.concatenate([np.zeros(0, int), *sections]))
 
 
-def _fullest_sections(counts: np.ndarray) -> list[int]:
+def _choose_sections(counts: np.ndarray) -> list[int]:
     """Return the section with most candidates in each part of the stack, its middle if equal."""
     shown = []
     for part in np.array_split(np.arange(len(counts)), min(SECTIONS_SHOWN, len(counts))):
@@ -293,10 +293,10 @@ def _draw_boundaries(axes: Axes, grey: np.ndarray, plane: np.ndarray, width_mm: 
     size = (columns * fold, rows * fold)
     shade = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
     fine = plane.repeat(fold, axis=0).repeat(fold, axis=1)
-    edge = edges_of(fine)
+    edge = find_boundaries(fine)
     image = np.repeat(shade[..., None], 3, axis=-1)
     image[edge] = (0.2 * image[edge] + 0.8 * 255 * np.array(to_rgb(page.SKY))).astype(np.uint8)
-    page.picture(axes, image, (rows, columns))
+    page.draw_image(axes, image, (rows, columns))
 
 
 def _draw_candidates(
@@ -312,7 +312,7 @@ def _draw_candidates(
         return False
     # Strong ones last, so that they lie on top.
     candidates = candidates.sort_values("score", kind="stable")
-    across, down = _pre_to_post(candidates, plane, voxel_size).T
+    across, down = _partner_directions(candidates, plane, voxel_size).T
     known = np.isfinite(across)
     x, y, score = (candidates[name].to_numpy(float) for name in ("x", "y", "score"))
     key = {"cmap": "viridis", "norm": norm, "edgecolors": "white", "linewidths": 0.4}
@@ -338,20 +338,20 @@ def _draw_candidates(
     return not known.all()
 
 
-def _pre_to_post(
+def _partner_directions(
     candidates: pd.DataFrame, plane: np.ndarray, voxel_size: tuple[float, float, float]
 ) -> np.ndarray:
     """Return unit vectors (N, 2), along (x, y), from the pre- to the postsynaptic profile.
 
-    Each points from the one's centre of mass to the other's, both within `PARTNER_NM` of the
+    Each points from the one's centre of mass to the other's, both within `PARTNER_RADIUS_NM` of the
     candidate in its section. NaN where either is not there.
     """
     nm = np.array(voxel_size[1:])
-    reach_y, reach_x = np.clip(np.round(PARTNER_NM / nm), 2, 15).astype(int)
+    reach_y, reach_x = np.clip(np.round(PARTNER_RADIUS_NM / nm), 2, 15).astype(int)
     dy, dx = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
     padded = np.pad(plane, ((reach_y, reach_y), (reach_x, reach_x)))
-    rows = _pixels(candidates["y"], plane.shape[0])[:, None, None]
-    columns = _pixels(candidates["x"], plane.shape[1])[:, None, None]
+    rows = _to_pixels(candidates["y"], plane.shape[0])[:, None, None]
+    columns = _to_pixels(candidates["x"], plane.shape[1])[:, None, None]
     window = padded[rows + dy + reach_y, columns + dx + reach_x]
     offsets = np.stack([dx * nm[1], dy * nm[0]], axis=-1)
 
@@ -365,18 +365,18 @@ def _pre_to_post(
         return vector / np.linalg.norm(vector, axis=1, keepdims=True)
 
 
-def _pixels(places: pd.Series, size: int) -> np.ndarray:
+def _to_pixels(places: pd.Series, size: int) -> np.ndarray:
     """Round places along an axis to its ``size`` pixels."""
     return np.clip(np.rint(places.to_numpy(float)), 0, size - 1).astype(int)
 
 
 def _draw_counts(axes: Axes, counts: np.ndarray, shown: Sequence[int]) -> None:
-    axes.stairs(counts, section_edges(len(counts)), fill=True, color=page.SHADE)
+    axes.stairs(counts, section_edges(len(counts)), fill=True, color=page.LIGHT_GREY)
     top = max(counts.max() * 1.25, 1.0)
     axes.plot(shown, np.full(len(shown), 0.94 * top), "v", ms=3, color=page.VERMILION)
     axes.set(ylim=(0, top), ylabel="candidates")
-    axes.yaxis.set_major_locator(whole_numbers(4))
-    section_axis(axes, len(counts))
+    axes.yaxis.set_major_locator(integer_locator(4))
+    set_section_axis(axes, len(counts))
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -384,7 +384,7 @@ def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
     """Draw a histogram of scores, and below it the colour key of the candidates."""
     axes.set(xlabel="score", ylabel="candidates", xlim=(norm.vmin, norm.vmax))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.yaxis.set_major_locator(whole_numbers(4))
+    axes.yaxis.set_major_locator(integer_locator(4))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     key = axes.inset_axes((0, -0.09, 1, 0.07))
     key.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap="viridis")
@@ -392,17 +392,17 @@ def _draw_scores(axes: Axes, scores: np.ndarray, norm: Normalize) -> None:
     axes.tick_params(axis="x", length=0, pad=7.0)
     if len(scores) == 0:
         axes.set(yticks=[])
-        page.notice(axes, "no synapse candidates")
+        page.draw_notice(axes, "no synapse candidates")
         return
     edges = np.linspace(norm.vmin, norm.vmax, 25)
     counts, _ = np.histogram(scores, edges)
-    axes.stairs(counts, edges, fill=True, color=page.SHADE)
+    axes.stairs(counts, edges, fill=True, color=page.LIGHT_GREY)
 
 
 # Figure 4: alignment ------------------------------------------------------------------------
 
 
-@page.styled
+@page.use_style
 def figure4(
     shifts: np.ndarray,
     voxel_size: tuple[float, float, float],
@@ -451,12 +451,12 @@ def figure4(
     # One scale for all, so that they can be compared.
     shown = [*known, trend] if leans else known
     reach = max(0.6 * np.ptp(shown, axis=(0, 1)).max(), 0.5)
-    figure = page.page(77.0 if confidence is None and matrices is None else 97.0)
+    figure = page.create_page(77.0 if confidence is None and matrices is None else 97.0)
     for row, name in enumerate(("dy", "dx")):
         box = (14.0, 8.0 + 32.0 * row, 80.0, 24.0)
-        axes = page.panel(figure, box, "ab"[row], f"Shift {name}", indent=12.0)
+        axes = page.add_panel(figure, box, "ab"[row], f"Shift {name}", indent=12.0)
         series = [shift[:, row] for shift in known]
-        _draw_shift(axes, series, damaged)
+        _draw_shift_component(axes, series, damaged)
         if leans:
             axes.plot(trend[:, row], color=page.GREEN, lw=1.2, label="trend kept")
         drawn = [shift[:, row] for shift in shown]
@@ -471,40 +471,42 @@ def figure4(
             axes.legend(
                 loc="lower right", bbox_to_anchor=(1, 1), ncols=4, columnspacing=1.2, borderpad=0.1
             )
-    path = page.panel(figure, (121.0, 8.0, 44.0, 44.0), "c", "Path of the sections", indent=12.0)
+    path = page.add_panel(
+        figure, (121.0, 8.0, 44.0, 44.0), "c", "Path of the sections", indent=12.0
+    )
     _draw_path(path, figure, shifts * voxel_size[1:], damaged)
     if confidence is not None:
-        strip = page.panel(figure, (14.0, 75.0, 80.0, 10.0), "d", "Confidence", indent=12.0)
-        strip.stairs(confidence, section_edges(len(shifts)), fill=True, color=page.SHADE)
+        strip = page.add_panel(figure, (14.0, 75.0, 80.0, 10.0), "d", "Confidence", indent=12.0)
+        strip.stairs(confidence, section_edges(len(shifts)), fill=True, color=page.LIGHT_GREY)
         strip.set(ylim=(0, 1.05), yticks=[0, 1])
-        section_axis(strip, len(shifts))
+        set_section_axis(strip, len(shifts))
     if matrices is not None:
-        turns = page.panel(figure, (121.0, 70.0, 44.0, 15.0), "e", "Turn", indent=12.0)
-        _draw_turns(turns, np.asarray(matrices, float))
-    pixel = times(f"{nm:.4g}" for nm in voxel_size[:0:-1])
-    text = f"{number(len(shifts), 'section')} · pixels of {pixel} nm (x, y)"
-    page.footer(figure, text, source)
+        turns = page.add_panel(figure, (121.0, 70.0, 44.0, 15.0), "e", "Turn", indent=12.0)
+        _draw_rotation(turns, np.asarray(matrices, float))
+    pixel = format_dimensions(f"{nm:.4g}" for nm in voxel_size[:0:-1])
+    text = f"{format_count(len(shifts), 'section')} · pixels of {pixel} nm (x, y)"
+    page.add_footer(figure, text, source)
     return figure
 
 
-def _draw_shift(axes: Axes, known: Sequence[np.ndarray], damaged: Sequence[int]) -> None:
+def _draw_shift_component(axes: Axes, known: Sequence[np.ndarray], damaged: Sequence[int]) -> None:
     """Draw one component of the applied shifts and, if there are two series, of the true ones."""
     applied, *truth = known
     sections = np.arange(len(applied))
-    axes.axhline(0, color=page.FAINT, lw=0.4)
+    axes.axhline(0, color=page.MUTED, lw=0.4)
     axes.plot(sections, applied, "-o", ms=1.6, color=page.BLUE, label="applied", zorder=3)
     for series in truth:
         axes.plot(sections, series, "o", ms=3.2, mfc="none", mec=page.ORANGE, mew=0.8, label="true")
     for z in damaged:
         label = "damaged section" if z == damaged[0] else None
         axes.axvspan(z - 0.5, z + 0.5, color=page.VERMILION, alpha=0.25, lw=0, label=label)
-    section_axis(axes, len(applied))
+    set_section_axis(axes, len(applied))
 
 
 def _draw_path(axes: Axes, figure: Figure, path_nm: np.ndarray, damaged: Sequence[int]) -> None:
     """Draw shifts (dy, dx) in nm as a path in the plane of the sections, coloured by section."""
     dy, dx = path_nm.T
-    axes.plot(dx, dy, "-", lw=0.5, color=page.SHADE, zorder=1)
+    axes.plot(dx, dy, "-", lw=0.5, color=page.LIGHT_GREY, zorder=1)
     sections = Normalize(0, max(len(dx) - 1, 1))
     dots = axes.scatter(dx, dy, 7, np.arange(len(dx)), norm=sections, zorder=2, linewidths=0)
     marked = list(damaged)
@@ -519,14 +521,14 @@ def _draw_path(axes: Axes, figure: Figure, path_nm: np.ndarray, damaged: Sequenc
     )
     bar = figure.colorbar(dots, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
     bar.set_label("section z")
-    bar.ax.yaxis.set_major_locator(whole_numbers(6))
+    bar.ax.yaxis.set_major_locator(integer_locator(6))
 
 
-def _draw_turns(axes: Axes, matrices: np.ndarray) -> None:
+def _draw_rotation(axes: Axes, matrices: np.ndarray) -> None:
     """Draw by what angle sections were turned and, if they were, by how much stretched."""
     (yy, yx), (xy, xx) = np.moveaxis(matrices, 0, 2)
     stretch = 100 * (np.sqrt(np.linalg.det(matrices)) - 1)
-    axes.axhline(0, color=page.FAINT, lw=0.4)
+    axes.axhline(0, color=page.MUTED, lw=0.4)
     lines = axes.plot(np.degrees(np.arctan2(xy - yx, yy + xx)), "-o", ms=1.6, color=page.BLUE)
     # From y, which points down, to x.
     axes.set_ylabel("° counter-\nclockwise")
@@ -535,13 +537,13 @@ def _draw_turns(axes: Axes, matrices: np.ndarray) -> None:
         lines += beside.plot(stretch, "-o", ms=1.6, color=page.ORANGE)
         beside.set_ylabel("% larger")
         axes.legend(lines, ("turn", "stretch"), loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-    section_axis(axes, len(matrices))
+    set_section_axis(axes, len(matrices))
 
 
 # Writing ------------------------------------------------------------------------------------
 
 
-@page.styled
+@page.use_style
 def write_figure(figure: Figure, stem: Path) -> None:
     """Write a figure as ``<stem>.pdf`` and ``<stem>.png``.
 

@@ -13,14 +13,14 @@ from connectome.figures.overview import write_figure
 __all__ = ["rf_figure", "write_figure"]
 
 # What a feature's name tells of it, and how that is drawn; the first that fits counts.
-FAMILIES = {
+FEATURE_FAMILIES = {
     "untrained evidence": (("evidence",), page.ORANGE),
     "shape: curvature, sheets": (("curvature", "sheet"), page.BLUE),
     "edge": (("edge",), page.GREEN),
     "variance": (("texture", "deviation"), page.PURPLE),
-    "grey": (("",), page.SHADE),
+    "grey": (("",), page.LIGHT_GREY),
 }
-JUDGES = {
+PREDICTORS = {
     "evidence": ("untrained evidence", page.ORANGE),
     "forest": ("forest", page.BLUE),
     "mean": ("their mean, as used", page.INK),
@@ -30,7 +30,7 @@ COLUMNS_MM = (44.0, 54.0, 68.0)  # right edges of the numbers
 BAR_MM = 3.1
 
 
-@page.styled
+@page.use_style
 def rf_figure(metrics: Mapping, source: str) -> Figure:
     """Show what a forest looks at, and how well it does on sections it has not learned from.
 
@@ -51,31 +51,31 @@ def rf_figure(metrics: Mapping, source: str) -> Figure:
     """
     importances = metrics["feature_importances"]
     height = max(BAR_MM * len(importances), 74.0)
-    figure = page.page(8.0 + height + 15.0)
-    bars = page.panel(
+    figure = page.create_page(8.0 + height + 15.0)
+    bars = page.add_panel(
         figure, (40.0, 8.0, 52.0, BAR_MM * len(importances)), "a", "What it looks at", indent=38.0
     )
     _draw_importances(bars, importances)
-    curves = page.panel(
+    curves = page.add_panel(
         figure, (114.0, 8.0, 40.0, 40.0), "b", "Membranes on held-out sections", indent=12.0
     )
     if held_out := metrics.get("held_out"):
         _draw_curves(curves, held_out)
-        numbers = page.panel(figure, (105.0, 66.0, 68.0, 16.0), "c", "In numbers", indent=3.0)
-        _write_numbers(numbers, held_out)
+        numbers = page.add_panel(figure, (105.0, 66.0, 68.0, 16.0), "c", "In numbers", indent=3.0)
+        _draw_table(numbers, held_out)
     else:
         curves.set(xticks=[], yticks=[])
-        page.notice(curves, "no proofread section\nwas held out")
-    page.footer(figure, _learned_from(metrics), source)
+        page.draw_notice(curves, "no proofread section\nwas held out")
+    page.add_footer(figure, _describe_forest_training(metrics), source)
     return figure
 
 
 def _draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
     """Draw one bar for each feature, the largest first, coloured by what it tells of."""
     names = list(importances)
-    family = [_family(name) for name in names]
+    family = [_find_family(name) for name in names]
     places = range(len(names))
-    for title, (_, colour) in FAMILIES.items():
+    for title, (_, colour) in FEATURE_FAMILIES.items():
         members = [place for place in places if family[place] == title]
         lengths = [100 * importances[names[place]] for place in members]
         if members:
@@ -87,15 +87,17 @@ def _draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
     axes.legend(loc="lower right", handlelength=1.0, handleheight=0.8)
 
 
-def _family(name: str) -> str:
+def _find_family(name: str) -> str:
     return next(
-        title for title, (words, _) in FAMILIES.items() if any(word in name for word in words)
+        title
+        for title, (words, _) in FEATURE_FAMILIES.items()
+        if any(word in name for word in words)
     )
 
 
 def _draw_curves(axes: Axes, held_out: Mapping) -> None:
     """Draw precision against recall, one line for each who judges."""
-    for name, (title, colour) in JUDGES.items():
+    for name, (title, colour) in PREDICTORS.items():
         axes.plot(held_out["recall"], held_out[name]["precision"], color=colour, label=title)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
     axes.set_xticks([0, 0.5, 1])
@@ -103,13 +105,13 @@ def _draw_curves(axes: Axes, held_out: Mapping) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _write_numbers(axes: Axes, held_out: Mapping) -> None:
+def _draw_table(axes: Axes, held_out: Mapping) -> None:
     """Write a table that is also the curves' legend."""
     axes.set(xlim=(0, 68), ylim=(16, 0))
     axes.set_axis_off()
     for column, title in zip(COLUMNS_MM, MEASURES.values(), strict=True):
-        axes.text(column, 2.0, title, ha="right", fontsize=page.SMALL_PT, color=page.FAINT)
-    for row, (name, (title, colour)) in enumerate(JUDGES.items()):
+        axes.text(column, 2.0, title, ha="right", fontsize=page.SMALL_PT, color=page.MUTED)
+    for row, (name, (title, colour)) in enumerate(PREDICTORS.items()):
         line = 6.5 + 4 * row
         axes.plot([0, 5], [line - 0.8, line - 0.8], color=colour, clip_on=False)
         axes.text(6.5, line, title, fontsize=page.SMALL_PT)
@@ -118,18 +120,18 @@ def _write_numbers(axes: Axes, held_out: Mapping) -> None:
             axes.text(column, line, number, ha="right", fontsize=page.SMALL_PT)
 
 
-def _learned_from(metrics: Mapping) -> str:
+def _describe_forest_training(metrics: Mapping) -> str:
     """Say what the forest has seen, and what it was held against."""
-    held_out = _listed(metrics.get("held_out", {}).get("sections", ()))
+    held_out = _format_sections(metrics.get("held_out", {}).get("sections", ()))
     if "model" in metrics:
         return "a model of another cutout" + (f"; b, c: {held_out}" if held_out else "")
-    learned_from = _listed(metrics.get("learned_from", ()))
+    learned_from = _format_sections(metrics.get("learned_from", ()))
     if not learned_from:
         return ""
     return f"learned from {learned_from}" + (f"; b, c: without {held_out}" if held_out else "")
 
 
-def _listed(sections: Sequence[int]) -> str:
+def _format_sections(sections: Sequence[int]) -> str:
     if not sections:
         return ""
     numbers = page.shorten(", ".join(map(str, sections)), 40)
@@ -139,7 +141,7 @@ def _listed(sections: Sequence[int]) -> str:
 # The U-Net ----------------------------------------------------------------------------------------
 
 
-@page.styled
+@page.use_style
 def unet_figure(metrics: Mapping, source: str) -> Figure:
     """Show how training went, and what became of its rounds.
 
@@ -159,20 +161,20 @@ def unet_figure(metrics: Mapping, source: str) -> Figure:
         proofread sections, before and after each round; where there are none, how far each round
         changed the labels.
     """
-    figure = page.page(66.0)
+    figure = page.create_page(66.0)
     rounds = metrics["rounds"]
     judged = any("voi_after" in record for record in rounds)
     title = "VOI to held-out proofread sections" if judged else "Change of the labels"
-    curves = page.panel(figure, (14.0, 8.0, 98.0, 44.0), "a", "Training", indent=12.0)
-    bars = page.panel(figure, (132.0, 8.0, 40.0, 44.0), "b", title, indent=12.0)
+    curves = page.add_panel(figure, (14.0, 8.0, 98.0, 44.0), "a", "Training", indent=12.0)
+    bars = page.add_panel(figure, (132.0, 8.0, 40.0, 44.0), "b", title, indent=12.0)
     if rounds:
         _draw_training(curves, rounds)
         _draw_rounds(bars, rounds, judged)
     else:
         for axes in (curves, bars):
             axes.set(xticks=[], yticks=[])
-            page.notice(axes, "nothing was trained")
-    page.footer(figure, _trained_on(metrics), source)
+            page.draw_notice(axes, "nothing was trained")
+    page.add_footer(figure, _describe_unet_training(metrics), source)
     return figure
 
 
@@ -183,13 +185,13 @@ def _draw_training(axes: Axes, rounds: Sequence[Mapping]) -> None:
         steps, taught, found = zip(*record["curve"], strict=True)
         place = [begun + step for step in steps]
         best = min(range(len(found)), key=found.__getitem__)
-        axes.plot(place[1:], taught[1:], color=page.SHADE, label="sections learned from")
+        axes.plot(place[1:], taught[1:], color=page.LIGHT_GREY, label="sections learned from")
         axes.plot(place, found, color=page.BLUE, label="held-out sections")
         axes.plot(
             place[best], found[best], "o", ms=3.0, color=page.INK, label="best", clip_on=False
         )
-        axes.axvline(begun, color=page.SHADE, linewidth=0.5, linestyle=":")
-        _remark(axes, begun, f" round {record['round']}")
+        axes.axvline(begun, color=page.LIGHT_GREY, linewidth=0.5, linestyle=":")
+        _annotate_top(axes, begun, f" round {record['round']}")
         top = max(top, *taught, *found)
         begun = place[-1]
     axes.set(xlabel="step", ylabel="loss", ylim=(0, 1.15 * top), xlim=(0, max(begun, 1)))
@@ -200,10 +202,10 @@ def _draw_training(axes: Axes, rounds: Sequence[Mapping]) -> None:
     axes.legend(handles[:3], labels[:3], loc="lower left", ncols=3, **box)
 
 
-def _remark(axes: Axes, left: float, text: str) -> None:
+def _annotate_top(axes: Axes, left: float, text: str) -> None:
     """Write along the top of a panel, beginning at a place of its horizontal axis."""
     place = axes.get_xaxis_transform()
-    axes.text(left, 1.0, text, transform=place, va="top", size=page.SMALL_PT, color=page.FAINT)
+    axes.text(left, 1.0, text, transform=place, va="top", size=page.SMALL_PT, color=page.MUTED)
 
 
 def _draw_rounds(axes: Axes, rounds: Sequence[Mapping], judged: bool) -> None:
@@ -212,7 +214,7 @@ def _draw_rounds(axes: Axes, rounds: Sequence[Mapping], judged: bool) -> None:
         (
             str(record["round"]),
             record["voi_after" if judged else "change"],
-            page.BLUE if record["kept"] else page.SHADE,
+            page.BLUE if record["kept"] else page.LIGHT_GREY,
             "kept" if record["kept"] else "dropped",
         )
         for record in rounds
@@ -230,11 +232,11 @@ def _draw_rounds(axes: Axes, rounds: Sequence[Mapping], judged: bool) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _trained_on(metrics: Mapping) -> str:
+def _describe_unet_training(metrics: Mapping) -> str:
     """Say what the network has learned from, and what it was held against."""
     if not metrics["rounds"]:
         adapted = "adapted to this stack, on no section of it trained"
         return adapted if "adapted" in metrics else "a model of another cutout"
-    taught = f"proofread {_listed(metrics['learned_sections'])}"
+    taught = f"proofread {_format_sections(metrics['learned_sections'])}"
     said = taught if metrics["learned_sections"] else "no section proofread"
-    return f"{said} · held out {_listed(metrics['held_out_sections'])}"
+    return f"{said} · held out {_format_sections(metrics['held_out_sections'])}"

@@ -56,10 +56,10 @@ UNDIRECTED_TABLES = {
     ),
     paths.EDGES: ("Connections", "without direction: one row per pair, the lower id is pre_id"),
 }
-MOST_TABLE_BYTES = 1_500_000
-MOST_NODES, MOST_EDGES = 1500, 4000  # that can be dragged about smoothly
+MAX_TABLE_BYTES = 1_500_000
+MAX_NODES, MAX_EDGES = 1500, 4000  # that can be dragged about smoothly
 UNIT_PX = 60  # between neighbours of the graph
-WORST_SHOWN = 8
+MAX_UNCERTAIN = 8
 COLOURS = 7
 
 
@@ -292,7 +292,7 @@ def _worst(results: Results) -> str:
     items = "".join(
         f'<li><button type=button class=id data-id="{int(row.id)}"{_section(row)}>{int(row.id)}'
         f"</button> {escape(str(row.reason))} ({row.doubt:.2f})</li>"
-        for row in table[:WORST_SHOWN].itertuples()
+        for row in table[:MAX_UNCERTAIN].itertuples()
     )
     return f"<h3>Most doubtful neurites</h3><ol class=worst>{items}</ol>" if items else ""
 
@@ -314,7 +314,7 @@ def _figures(results: Results) -> Iterator[str]:
         if not results.has(name):
             missing.append(f"Figure {number}")
             continue
-        image = tiles.text(results.path(name).read_bytes())
+        image = tiles.encode_base64(results.path(name).read_bytes())
         caption = captions[number]
         yield (
             f'<figure id="figure{number}"><img loading=lazy decoding=async alt="{caption}" '
@@ -346,9 +346,9 @@ def _tables(results: Results) -> Iterator[str]:
 
 def _beginning(text: str) -> tuple[str, int]:
     """Cut a long table after a row; return how many rows are left out."""
-    if len(text) <= MOST_TABLE_BYTES:
+    if len(text) <= MAX_TABLE_BYTES:
         return text, 0
-    end = text.rfind("\n", 0, MOST_TABLE_BYTES) + 1
+    end = text.rfind("\n", 0, MAX_TABLE_BYTES) + 1
     return text[:end], text.count("\n", end)
 
 
@@ -358,15 +358,15 @@ def _beginning(text: str) -> tuple[str, int]:
 def _viewer(results: Results) -> dict:
     """Return the stack, its neurites, synapses and graph for the page's program."""
     aligned = results.aligned
-    step = tiles.step_for(aligned.shape)
-    ids, index = tiles.numbered(results.labels, step)
-    spots = tiles.places(index, len(ids))
+    step = tiles.choose_step(aligned.shape)
+    ids, index = tiles.renumber_ids(results.labels, step)
+    spots = tiles.locate_neurites(index, len(ids))
     return {
         "shape": list(index.shape),
         "voxel": list(aligned.voxel_size),
         "step": step,
-        "sections": tiles.sections(aligned.data, step),
-        "labels": tiles.deflated(index),
+        "sections": tiles.encode_sections(aligned.data, step),
+        "labels": tiles.encode_ids(index),
         "bytes": index.itemsize,
         "ids": ids.tolist(),
         "places": spots.tolist(),
@@ -400,9 +400,9 @@ def _graph(results: Results) -> dict:
     edges = results.edges.sort_values("weight", ascending=False, kind="stable")
     ends = pd.concat([edges["pre_id"], edges["post_id"]])
     strength = pd.concat([edges["weight"], edges["weight"]]).groupby(ends.to_numpy()).sum()
-    kept = strength.sort_values(ascending=False, kind="stable")[:MOST_NODES].sort_index()
+    kept = strength.sort_values(ascending=False, kind="stable")[:MAX_NODES].sort_index()
     nodes = kept.index.to_numpy("int64")
-    edges = edges[edges["pre_id"].isin(nodes) & edges["post_id"].isin(nodes)][:MOST_EDGES]
+    edges = edges[edges["pre_id"].isin(nodes) & edges["post_id"].isin(nodes)][:MAX_EDGES]
     pre, post = (np.searchsorted(nodes, edges[end]) for end in ("pre_id", "post_id"))
     others = pre != post
     places = UNIT_PX * layout_graph(pre[others], post[others], len(nodes)) if len(nodes) else []

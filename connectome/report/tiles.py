@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-MOST_VOXELS = 16_000_000  # beyond, sections are shown at a fraction of their resolution
+MAX_VOXELS = 16_000_000  # beyond, sections are shown at a fraction of their resolution
 JPEG_QUALITY = 85
 
 
-def step_for(shape: tuple[int, int, int]) -> int:
+def choose_step(shape: tuple[int, int, int]) -> int:
     """Return every how manieth row and column is shown of a stack (Z, Y, X)."""
-    return int(np.ceil(np.sqrt(max(1.0, np.prod(shape, dtype=float) / MOST_VOXELS))))
+    return int(np.ceil(np.sqrt(max(1.0, np.prod(shape, dtype=float) / MAX_VOXELS))))
 
 
-def sections(stack: np.ndarray, step: int = 1) -> list[str]:
+def encode_sections(stack: np.ndarray, step: int = 1) -> list[str]:
     """Return every section of a stack in [0, 1] as a base64 JPEG.
 
     Parameters
@@ -27,7 +27,7 @@ def sections(stack: np.ndarray, step: int = 1) -> list[str]:
     stack : ndarray of float, shape (Z, Y, X)
         Intensities.
     step : int
-        As `step_for` returns.
+        As `choose_step` returns.
     """
     encoded = []
     for section in stack:
@@ -37,16 +37,16 @@ def sections(stack: np.ndarray, step: int = 1) -> list[str]:
             grey = grey.resize(size, Image.Resampling.BOX)
         with io.BytesIO() as buffer:
             grey.save(buffer, "JPEG", quality=JPEG_QUALITY)
-            encoded.append(text(buffer.getvalue()))
+            encoded.append(encode_base64(buffer.getvalue()))
     return encoded
 
 
-def text(content: bytes) -> str:
+def encode_base64(content: bytes) -> str:
     """Return bytes as base64."""
     return base64.b64encode(content).decode("ascii")
 
 
-def numbered(labels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def renumber_ids(labels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Give the ids of a stack numbers without gaps.
 
     Parameters
@@ -54,7 +54,7 @@ def numbered(labels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]
     labels : ndarray of int, shape (Z, Y, X)
         Neurite ids; 0 is none.
     step : int
-        As `step_for` returns.
+        As `choose_step` returns.
 
     Returns
     -------
@@ -74,22 +74,22 @@ def numbered(labels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]
     return ids.astype(np.int64), index.astype("<u2" if len(ids) <= 0xFFFF else "<u4")
 
 
-def deflated(index: np.ndarray) -> str:
+def encode_ids(index: np.ndarray) -> str:
     """Return an array's bytes in zlib's format, as base64: a browser unpacks it by itself.
 
     A PNG would be as small, but browsers that guard against fingerprinting alter the pixels a page
     reads back, and ids must be exact.
     """
-    return text(zlib.compress(np.ascontiguousarray(index).tobytes(), 6))
+    return encode_base64(zlib.compress(np.ascontiguousarray(index).tobytes(), 6))
 
 
-def places(index: np.ndarray, count: int) -> np.ndarray:
+def locate_neurites(index: np.ndarray, count: int) -> np.ndarray:
     """Return where every neurite is largest.
 
     Parameters
     ----------
     index : ndarray of int, shape (Z, Y, X)
-        As `numbered` returns.
+        As `renumber_ids` returns.
     count : int
         Number of ids, none included.
 

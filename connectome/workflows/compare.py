@@ -55,10 +55,10 @@ def compare(
         with reporter.progress_bar("random", n_random, "graphs") as tell:
             measured[name] = measure_topology(graph, n_random, seed, tell)
     table = _beside(*measured.values())
-    from connectome.figures.comparison import comparison_figure
+    from connectome.figures.comparison import draw_comparison
     from connectome.figures.overview import write_figure
 
-    write_figure(comparison_figure(measured), stem)
+    write_figure(draw_comparison(measured), stem)
     with atomic_path(target) as path:
         table.assign(a_source=str(paths[0]), b_source=str(paths[1])).to_csv(path, index=False)
     reporter.message(format_table(table, names))

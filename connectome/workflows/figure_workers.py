@@ -1,4 +1,4 @@
-"""Draw figures beside the work that goes on: matplotlib keeps one core busy, laptops have more."""
+"""Draw figures in background processes while the run goes on."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ WORKERS = 2
 CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-class FigurePress:
+class FigureWorkers:
     """Draws the numbered figures, each as soon as what it shows is known.
 
     Parameters
     ----------
     folder : Path
         Output folder.
-    beside : bool
+    parallel : bool
         Draw in processes of their own while the caller goes on; otherwise at once. They load
         matplotlib while there is nothing to draw yet. The caller must not run threads when it
         makes the press.
     """
 
-    def __init__(self, folder: Path, beside: bool):
+    def __init__(self, folder: Path, parallel: bool):
         self._folder = folder
         self._begun: list[tuple[Future, tuple]] = []
         self._pool = None
-        if beside:
-            ready = {"initializer": _make_ready, "initargs": (os.getpid(),)}
+        if parallel:
+            ready = {"initializer": _prepare_worker, "initargs": (os.getpid(),)}
             self._pool = ProcessPoolExecutor(WORKERS, CONTEXT, **ready)
             for _ in range(WORKERS):
-                self._pool.submit(_load)
+                self._pool.submit(_import_figures)
 
-    def __enter__(self) -> FigurePress:
+    def __enter__(self) -> FigureWorkers:
         return self
 
     def __exit__(
@@ -82,21 +82,21 @@ class FigurePress:
         self._begun.clear()
 
 
-def _make_ready(caller: int) -> None:
-    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
+def _prepare_worker(caller: int) -> None:
+    threading.Thread(target=_exit_with_parent, args=(caller,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()  # a process that lives for two figures has no garbage worth looking for
 
 
-def _end_with(caller: int) -> None:
+def _exit_with_parent(caller: int) -> None:
     """End this process when its caller is gone: one that was killed can tell nobody to stop."""
     while os.getppid() == caller:
         time.sleep(1.0)
     os._exit(1)
 
 
-def _load() -> None:
+def _import_figures() -> None:
     for module in DRAWN_BY.values():
         import_module(f"connectome.figures.{module}")
 

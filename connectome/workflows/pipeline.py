@@ -30,7 +30,7 @@ from connectome.workflows.connectivity import (
     evaluate_results,
     flatten_scores,
 )
-from connectome.workflows.figure_workers import FigurePress
+from connectome.workflows.figure_workers import FigureWorkers
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 
 PHANTOM = "phantom://neuropil"
@@ -193,7 +193,7 @@ class _PipelineRun:
     def run(self, folder: Path) -> dict:
         """Go through all stages; leave every file in the folder."""
         plan = self.plan()
-        with FigurePress(folder, beside=self.config.threads > 1) as press:
+        with FigureWorkers(folder, parallel=self.config.threads > 1) as press:
             prepared = self.prepare(plan)
             cutout, aligned = prepared.cutout, prepared.aligned
             self.draw_alignment(press, prepared)
@@ -430,7 +430,7 @@ class _PipelineRun:
             content["true_shifts"] = np.asarray(prepared.truth.shifts).tolist()
         paths.write_json(folder / paths.ALIGNMENT, content)
 
-    def draw_alignment(self, press: FigurePress, prepared: AlignedStack) -> None:
+    def draw_alignment(self, press: FigureWorkers, prepared: AlignedStack) -> None:
         """Draw Figure 4 from the shifts."""
         found, cutout = prepared.alignment, prepared.cutout
         true_shifts = prepared.truth.shifts

@@ -26,7 +26,7 @@ from connectome.workflows.connectivity import (
     evaluate_results,
     flatten_scores,
 )
-from connectome.workflows.figure_workers import FigurePress
+from connectome.workflows.figure_workers import FigureWorkers
 from connectome.workflows.known import aligned_ground_truth, labels_path, reviewed_synapses
 
 
@@ -95,7 +95,7 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
     with (
         runlog.record_run(outdir, settings, *place, command) as log,
         paths.staging_folder(outdir, log.run_id, owned=()) as folder,
-        FigurePress(folder, beside=config.threads > 1) as press,
+        FigureWorkers(folder, parallel=config.threads > 1) as press,
     ):
         reporter = reporter.for_run(log)
         wiring = _connect(draft, labels, config, reporter, log)
@@ -227,7 +227,7 @@ def _n_ids(labels: np.ndarray) -> int:
 
 
 def _draw(
-    press: FigurePress, draft: Draft, labels, wiring: Connectivity, reporter: Reporter
+    press: FigureWorkers, draft: Draft, labels, wiring: Connectivity, reporter: Reporter
 ) -> None:
     """Draw what depends on neurites: all but Figures 4 and 8."""
     aligned, source = draft.aligned, draft.aligned.source

@@ -13,7 +13,7 @@ from connectome.core.errors import DataError, UsageError
 from connectome.io import paths
 from connectome.io.results import Results
 from connectome.report.build import write_report
-from connectome.workflows.figure_workers import FigurePress
+from connectome.workflows.figure_workers import FigureWorkers
 
 NAMES = {f"Figure{number}": number for number in paths.FIGURES} | {"report": 0}
 
@@ -48,7 +48,7 @@ def redraw(outdir: Path, wanted: Collection[int], reporter: Reporter, threads: i
     contents = {number: _contents(results, number) for number in numbers}
     with (
         paths.staging_folder(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
-        FigurePress(folder, beside=threads > 1 and len(numbers) > 1) as press,
+        FigureWorkers(folder, parallel=threads > 1 and len(numbers) > 1) as press,
     ):
         for number in numbers:
             press.draw(number, *contents[number])

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from connectome.cli.commands.compare import main
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
-from connectome.figures.comparison import comparison_figure
+from connectome.figures.comparison import draw_comparison
 from connectome.graph.formats import read_graph
 from connectome.graph.topology import measure_topology
 from connectome.io import paths
@@ -65,7 +65,7 @@ def test_a_graph_without_direction_is_compared_as_far_as_it_goes(tmp_path, capsy
     for group in ("reciprocity", "triads"):
         assert table.loc[group, ["a", "a_random", "difference"]].isna().all(axis=None)
         assert table.loc[group, "b"].notna().all()
-    pair = comparison_figure(dict.fromkeys("AB", measure_topology(read_graph(run), 3)))
+    pair = draw_comparison(dict.fromkeys("AB", measure_topology(read_graph(run), 3)))
     assert any("no directions" in text.get_text() for text in pair.findobj(Text))
 
 
@@ -131,9 +131,7 @@ def test_graphs_too_small_for_motifs_and_clubs_still_make_a_table_and_a_figure(t
 
 def test_a_figure_counts_in_words_and_shows_shares_of_nothing_whole():
     pair = nx.DiGraph([("a", "b", {"n_synapses": 1})])
-    figure = comparison_figure(
-        {"one": measure_topology(pair, 0), "other": measure_topology(pair, 0)}
-    )
+    figure = draw_comparison({"one": measure_topology(pair, 0), "other": measure_topology(pair, 0)})
     told = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "one: 2 neurites, 1 connection" in told
     shares = next(axes for axes in figure.axes if axes.get_xlabel() == "share")

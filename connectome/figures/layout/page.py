@@ -21,7 +21,7 @@ from matplotlib.textpath import TextPath, text_to_path
 from matplotlib.transforms import Affine2D
 
 DOUBLE_COLUMN_MM = 178.0
-DPI = 300  # of pictures in a PDF, as journals ask
+PRINT_DPI = 300  # of pictures in a PDF, as journals ask
 SCREEN_DPI = 200
 MM_PER_INCH = 25.4
 
@@ -30,8 +30,8 @@ SMALL_PT = 6.0
 LETTER_PT = 8.0
 
 INK = "#1a1a1a"
-FAINT = "#6b6b6b"
-SHADE = "#b9c2cc"
+MUTED = "#6b6b6b"
+LIGHT_GREY = "#b9c2cc"
 
 # Okabe & Ito (2008): told apart by readers with any common colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -82,7 +82,7 @@ STYLE = {
 }
 
 
-def styled(function: Callable) -> Callable:
+def use_style(function: Callable) -> Callable:
     """Run a function under `STYLE`, whatever the user's own matplotlib settings are."""
 
     @wraps(function)
@@ -95,12 +95,12 @@ def styled(function: Callable) -> Callable:
     return under_style
 
 
-def page(height_mm: float, width_mm: float = DOUBLE_COLUMN_MM) -> Figure:
+def create_page(height_mm: float, width_mm: float = DOUBLE_COLUMN_MM) -> Figure:
     """Return an empty page of the printed size."""
-    return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=DPI)
+    return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=PRINT_DPI)
 
 
-def panel(
+def add_panel(
     figure: Figure,
     box: tuple[float, float, float, float],
     letter: str = "",
@@ -112,7 +112,7 @@ def panel(
     Parameters
     ----------
     figure : Figure
-        From `page`.
+        From `create_page`.
     box : tuple of float
         Left, top, width and height in mm, from the page's top left corner.
     letter, title : str
@@ -135,13 +135,13 @@ def panel(
         )
     )
     if letter:
-        _letter(figure, left - indent, top - 1.3, letter)
+        _draw_letter(figure, left - indent, top - 1.3, letter)
     if title:
-        write(figure, left - indent + (3.6 if letter else 0.0), top - 1.3, title)
+        write_text(figure, left - indent + (3.6 if letter else 0.0), top - 1.3, title)
     return axes
 
 
-def _letter(figure: Figure, left: float, bottom: float, letter: str) -> None:
+def _draw_letter(figure: Figure, left: float, bottom: float, letter: str) -> None:
     """Draw a bold letter as an outline: a second face in every PDF would take long to embed."""
     font = FontProperties(family=STYLE["font.family"], weight="bold")
     outline = TextPath((0, 0), letter, size=LETTER_PT, prop=font)
@@ -154,7 +154,7 @@ def _letter(figure: Figure, left: float, bottom: float, letter: str) -> None:
     )
 
 
-def write(figure: Figure, left: float, baseline: float, text: str, size=BODY_PT, **kwargs):
+def write_text(figure: Figure, left: float, baseline: float, text: str, size=BODY_PT, **kwargs):
     """Write text on a page, its baseline ``baseline`` mm below the page's top edge."""
     width, height = figure.get_size_inches() * MM_PER_INCH
     # Names come from users: a "$" in a path is not mathematics.
@@ -163,23 +163,23 @@ def write(figure: Figure, left: float, baseline: float, text: str, size=BODY_PT,
     )
 
 
-def remark(figure: Figure, baseline: float, text: str) -> None:
+def add_note(figure: Figure, baseline: float, text: str) -> None:
     """Write a small remark at the right margin, its baseline in mm from the page's top."""
     right = figure.get_figwidth() * MM_PER_INCH - 2.5
-    write(figure, right, baseline, text, size=SMALL_PT, ha="right", color=FAINT)
+    write_text(figure, right, baseline, text, size=SMALL_PT, ha="right", color=MUTED)
 
 
-def footer(figure: Figure, text: str, source: str) -> None:
+def add_footer(figure: Figure, text: str, source: str) -> None:
     """Write where the data came from, and its size, along the bottom of a page."""
     width, height = figure.get_size_inches() * MM_PER_INCH
     room = int((width - 4) / (SMALL_PT * 0.215)) - len(text)
-    write(
+    write_text(
         figure,
         2.0,
         height - 2.0,
         " · ".join(filter(None, (shorten(source, room), text))),
         size=SMALL_PT,
-        color=FAINT,
+        color=MUTED,
     )
 
 
@@ -191,7 +191,7 @@ def shorten(text: str, length: int) -> str:
     return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
 
 
-def text_width(text: str, size: float = BODY_PT) -> float:
+def measure_text_mm(text: str, size: float = BODY_PT) -> float:
     """Return how wide a line is in print, in mm, set in the family of `STYLE`."""
     font = FontProperties(family=STYLE["font.family"], size=size)
     with warnings.catch_warnings():
@@ -201,7 +201,7 @@ def text_width(text: str, size: float = BODY_PT) -> float:
     return width / 72 * MM_PER_INCH
 
 
-def picture(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:
+def draw_image(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:
     """Fill a panel with an 8-bit grey (Y, X) or a colour (Y, X, 3) image.
 
     The panel's coordinates are pixels, those of ``shape`` when the image has been enlarged.
@@ -212,19 +212,19 @@ def picture(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None)
     axes.set(xticks=[], yticks=[])
 
 
-def notice(axes: Axes, text: str) -> None:
+def draw_notice(axes: Axes, text: str) -> None:
     """Say in an otherwise empty panel why it is empty."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def round_length(limit: float) -> float:
+def round_bar_length(limit: float) -> float:
     """Return the largest of …, 0.1, 0.2, 0.5, 1, 2, 5, … that is not above ``limit``."""
     power = 10.0 ** np.floor(np.log10(limit))
     # A hair of tolerance: 0.2 / 0.1 must count as 2.
     return float(power * max(m for m in (1, 2, 5) if m * power <= limit * (1 + 1e-9)))
 
 
-def scale_bar(figure: Figure, left: float, top: float, mm_per_um: float, room: float) -> None:
+def draw_scale_bar(figure: Figure, left: float, top: float, mm_per_um: float, room: float) -> None:
     """Draw a scale bar of a round length in µm, its label to its right.
 
     Parameters
@@ -238,7 +238,7 @@ def scale_bar(figure: Figure, left: float, top: float, mm_per_um: float, room: f
     room : float
         The bar is no longer than this, in mm.
     """
-    length = round_length(room / mm_per_um)
-    axes = panel(figure, (left, top, length * mm_per_um, 0.7))
+    length = round_bar_length(room / mm_per_um)
+    axes = add_panel(figure, (left, top, length * mm_per_um, 0.7))
     axes.set(xticks=[], yticks=[], facecolor=INK)
-    write(figure, left + length * mm_per_um + 1.2, top + 1.3, f"{length:g} µm", size=SMALL_PT)
+    write_text(figure, left + length * mm_per_um + 1.2, top + 1.3, f"{length:g} µm", size=SMALL_PT)

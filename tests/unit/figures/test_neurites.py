@@ -7,7 +7,13 @@ from test_overview import assert_fit_to_print, pictures, stacks, visible_texts
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
-from connectome.figures.neurites import _largest, _surfaces, _view, figure5, figure6
+from connectome.figures.neurites import (
+    _create_projection,
+    _depth_maps,
+    _find_largest,
+    figure5,
+    figure6,
+)
 from connectome.figures.overview import write_figure
 
 NM = (30.0, 8.0, 8.0)
@@ -59,7 +65,7 @@ def test_figure5_refuses_labels_of_another_shape():
 def test_the_largest_neurites_are_found_whatever_their_ids():
     labels = np.zeros((4, 10, 10), np.int32)
     labels[0, :3, :3], labels[1, :2, :2], labels[2, 0, 0] = 2**31 - 1, 7, 3
-    ids, voxels = _largest(labels)
+    ids, voxels = _find_largest(labels)
     assert ids.tolist() == [2**31 - 1, 7, 3]
     assert voxels.tolist() == [9, 4, 1]
 
@@ -69,7 +75,7 @@ def test_what_lies_before_is_met_first():
     compact = np.zeros((20, 40, 40), np.uint8)
     compact[:, 4:6], compact[:, 34:36] = 1, 2
     size = np.array(compact.shape) * (16.0, 8.0, 8.0)
-    one, other = _surfaces(compact, (16.0, 8.0, 8.0), _view(size), 2)
+    one, other = _depth_maps(compact, (16.0, 8.0, 8.0), _create_projection(size), 2)
     both = np.isfinite(one) & np.isfinite(other)
     assert both.any()
     order = np.sign((one - other)[both])
@@ -88,8 +94,8 @@ def test_figure6_shows_neurites_however_thin(shape):
 
 def test_figure6_draws_neurites_within_the_outline_of_the_stack():
     labels = np.ones((20, 40, 40), np.int32)
-    view = _view(np.array(labels.shape) * NM)
-    (surface,) = _surfaces(labels.astype(np.uint8), NM, view, 1)
+    view = _create_projection(np.array(labels.shape) * NM)
+    (surface,) = _depth_maps(labels.astype(np.uint8), NM, view, 1)
     seen = np.argwhere(np.isfinite(surface))[:, ::-1]
     np.testing.assert_allclose(seen.min(axis=0), view.corners.min(axis=0), atol=5)
     np.testing.assert_allclose(seen.max(axis=0), view.corners.max(axis=0), atol=5)
@@ -99,7 +105,7 @@ def test_figure6_names_ten_neurites_with_their_volumes():
     _, labels = volume()
     figure = figure6(labels, NM)
     assert_fit_to_print(figure)
-    ids, voxels = _largest(labels)
+    ids, voxels = _find_largest(labels)
     named = [text.split("\n") for text in texts(figure) if "µm³" in text]
     assert [int(name) for name, _ in named] == ids.tolist()
     told = [float(size.split()[0]) for _, size in named]

@@ -23,7 +23,13 @@ from connectome.align.affine import compose_transform, rotation_matrix, warp_sec
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
-from connectome.figures.network import GRAPH_MM, _arrows, _draw_graph_keys, _weight_norm, figure3
+from connectome.figures.network import (
+    NETWORK_MM,
+    _arrow_polygons,
+    _draw_graph_keys,
+    _weight_norm,
+    figure3,
+)
 from connectome.figures.neurites import figure5
 from connectome.figures.overview import figure1, figure2, figure4, write_figure
 
@@ -266,7 +272,7 @@ def test_figure2_bears_boundaries_only_where_ids_meet():
 def test_reciprocal_arrows_bow_apart_and_end_at_the_rim_of_their_target():
     ends = np.array([[0.0, 0.0], [20.0, 0.0]])
     radius = np.array([1.0, 2.0])
-    there, back = _arrows(ends, ends[::-1], radius, radius[::-1], np.full(2, 0.3))
+    there, back = _arrow_polygons(ends, ends[::-1], radius, radius[::-1], np.full(2, 0.3))
     assert there[:, 1].mean() > 0.5
     assert back[:, 1].mean() < -0.5
     for polygon, start, end, reach in ((there, 0, 1, 2.0), (back, 1, 0, 1.0)):
@@ -354,7 +360,7 @@ def test_wide_names_leave_dots_and_the_word_over_the_matrix_free(name):
     )
     dots = network.findobj(EllipseCollection)[0]
     centres = network.transData.transform(dots.get_offsets())
-    mm = network.bbox.width / GRAPH_MM
+    mm = network.bbox.width / NETWORK_MM
     for spot, radius in zip(centres, dots.get_widths() / 2 * mm, strict=True):
         for text in network.texts:
             box = text.get_bbox_patch().get_window_extent().get_points()
@@ -369,7 +375,7 @@ def test_no_dot_hides_another_or_the_arrow_between():
     dots = figure3(graph).axes[0].findobj(EllipseCollection)[0]
     place, radius = dots.get_offsets(), dots.get_widths() / 2
     assert (place.min(axis=0) > radius.max()).all()
-    assert (place.max(axis=0) < GRAPH_MM - radius.max()).all()
+    assert (place.max(axis=0) < NETWORK_MM - radius.max()).all()
     one, other = np.triu_indices(len(place), 1)
     rims = np.linalg.norm(place[one] - place[other], axis=1) - radius[one] - radius[other]
     assert rims.min() > 1.0
@@ -570,7 +576,7 @@ def test_the_matrix_shows_neurites_that_are_strong_among_each_other():
 
 @pytest.mark.parametrize("low", [0.0002, 0.004, 0.015, 0.05])
 def test_the_numbers_under_the_shades_of_connections_do_not_overlap(low):
-    figure = page.page(120.0)
+    figure = page.create_page(120.0)
     _draw_graph_keys(figure, _weight_norm(np.array([low, 0.2])))
     FigureCanvasAgg(figure).draw()
     shades = figure.axes[0].xaxis

@@ -6,7 +6,7 @@ import pytest
 from test_overview import assert_fit_to_print, candidates, stacks, visible_texts
 
 from connectome.core.errors import DataError
-from connectome.figures.summary import BEYOND, THUMBNAIL_PX, figure7, figure8
+from connectome.figures.summary import OUTSIDE_GREY, THUMBNAIL_PX, figure7, figure8
 
 SCORES = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3}
 EVALUATION = {"segmentation": {"are": 0.2}, "synapses": dict.fromkeys(("100", "200"), SCORES)}
@@ -78,7 +78,7 @@ def test_every_candidate_is_in_the_middle_and_what_is_beyond_the_image_is_pale(p
     # 640 nm are 80 pixels: of a corner a quarter is seen, in the middle all.
     shown = (plain == 51).mean()
     assert shown == pytest.approx(1 if place[1] == 60 else 0.25, abs=0.02)
-    assert ((plain == 51) | (plain == BEYOND)).all()
+    assert ((plain == 51) | (plain == OUTSIDE_GREY)).all()
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 3), (107, 138, 153, 154), (10**6, 10**6 + 1), (2**40,) * 3])

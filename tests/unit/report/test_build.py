@@ -20,7 +20,7 @@ from connectome.core.volume import Volume
 from connectome.io import paths
 from connectome.io.results import Results
 from connectome.report import tiles
-from connectome.report.build import MOST_EDGES, MOST_NODES, write_report
+from connectome.report.build import MAX_EDGES, MAX_NODES, write_report
 from connectome.workflows import pipeline
 
 CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back_to_phantom=False)
@@ -181,7 +181,7 @@ def test_a_table_cannot_break_out_of_the_page_either(tmp_path):
 
 def test_ids_of_any_size_are_numbered_without_gaps():
     labels = np.array([[[0, 5, 2**31 - 1], [5, 5, 7]]], np.int32)
-    ids, index = tiles.numbered(labels)
+    ids, index = tiles.renumber_ids(labels)
     assert ids.tolist() == [0, 5, 7, 2**31 - 1]
     np.testing.assert_array_equal(ids[index], labels)
 
@@ -189,18 +189,18 @@ def test_ids_of_any_size_are_numbered_without_gaps():
 def test_a_neurite_is_found_where_it_is_largest_and_inside_it():
     labels = np.zeros((4, 9, 9), np.int32)
     labels[1, 4, 4], labels[2, 2:7, 2], labels[2, 2, 2:7] = 3, 3, 3
-    ids, index = tiles.numbered(labels)
-    z, y, x = tiles.places(index, len(ids))[1]
+    ids, index = tiles.renumber_ids(labels)
+    z, y, x = tiles.locate_neurites(index, len(ids))[1]
     assert z == 2 and labels[z, y, x] == 3
 
 
 def test_large_stacks_are_shown_at_a_fraction_of_their_resolution():
-    assert tiles.step_for((48, 192, 192)) == 1
-    step = tiles.step_for((100, 1024, 1024))
-    assert 100 * 1024 * 1024 / step**2 <= tiles.MOST_VOXELS
+    assert tiles.choose_step((48, 192, 192)) == 1
+    step = tiles.choose_step((100, 1024, 1024))
+    assert 100 * 1024 * 1024 / step**2 <= tiles.MAX_VOXELS
     stack, labels = np.random.default_rng(0).random((2, 1, 33, 50))
-    _, index = tiles.numbered((labels * 9).astype(int), 4)
-    image = Image.open(io.BytesIO(base64.b64decode(tiles.sections(stack, 4)[0])))
+    _, index = tiles.renumber_ids((labels * 9).astype(int), 4)
+    image = Image.open(io.BytesIO(base64.b64decode(tiles.encode_sections(stack, 4)[0])))
     assert image.size == index.shape[:0:-1] == (13, 9)
 
 
@@ -225,8 +225,8 @@ def test_fifty_thousand_neurites_fit_into_a_page(tmp_path):
     page = report(folder)
     assert time.process_time() - began < 15
     assert (folder / paths.REPORT).stat().st_size < 15e6
-    assert len(page.data["graph"]["nodes"]) == MOST_NODES
-    assert 0 < len(page.data["graph"]["edges"]) <= MOST_EDGES
+    assert len(page.data["graph"]["nodes"]) == MAX_NODES
+    assert 0 < len(page.data["graph"]["edges"]) <= MAX_EDGES
     assert re.search(r"[\d,]+ more rows are in tables/graph_edges.csv", page.text)
 
 

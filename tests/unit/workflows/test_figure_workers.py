@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from connectome.workflows.figure_workers import FigurePress
+from connectome.workflows.figure_workers import FigureWorkers
 
 SHIFTS = np.random.default_rng(0).normal(0, 1, (9, 2))
 VOXEL = (30.0, 8.0, 8.0)
@@ -14,7 +14,7 @@ VOXEL = (30.0, 8.0, 8.0)
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_figure_is_the_same_whoever_draws_it(tmp_path, beside):
     for folder, how in ((tmp_path / "here", False), (tmp_path / "there", beside)):
-        with FigurePress(folder, beside=how) as press:
+        with FigureWorkers(folder, parallel=how) as press:
             press.draw(4, SHIFTS, VOXEL, "a stack")
             press.finish()
     for kind in ("png", "pdf"):
@@ -24,7 +24,10 @@ def test_a_figure_is_the_same_whoever_draws_it(tmp_path, beside):
 
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_figure_that_cannot_be_drawn_is_an_error(tmp_path, beside):
-    with FigurePress(tmp_path, beside) as press, pytest.raises((ValueError, TypeError, IndexError)):
+    with (
+        FigureWorkers(tmp_path, beside) as press,
+        pytest.raises((ValueError, TypeError, IndexError)),
+    ):
         press.draw(4, "no shifts", VOXEL)
         press.finish()
 
@@ -32,9 +35,9 @@ def test_a_figure_that_cannot_be_drawn_is_an_error(tmp_path, beside):
 def test_who_draws_ends_with_a_caller_that_is_killed(tmp_path):
     text = f"""
 import os, pathlib, signal
-from connectome.workflows.figure_workers import FigurePress
+from connectome.workflows.figure_workers import FigureWorkers
 
-with FigurePress(pathlib.Path({str(tmp_path)!r}), beside=True) as press:
+with FigureWorkers(pathlib.Path({str(tmp_path)!r}), parallel=True) as press:
     press.draw(4, [[0.0, 0.0]], (30.0, 8.0, 8.0))
     press.finish()
     os.kill(os.getpid(), signal.SIGKILL)
