@@ -102,7 +102,7 @@ def _train(material, config, reporter, checkpoint: Path, anew: bool):
     from connectome.weights import weights_path
 
     def voi(found, reference):
-        return evaluate.segmentation_scores(found, reference)["voi"]
+        return evaluate.score_segmentation(found, reference)["voi"]
 
     def keep(meta, arrays):
         model_files.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)

@@ -249,13 +249,13 @@ def scores_per_section(
     labels: str = paths.LABELS,
 ) -> tuple[float, float]:
     """Score each section by itself; unconnected ``profiles`` of an id as different ones if so."""
-    from connectome.evaluate import segmentation_scores
+    from connectome.evaluate import score_segmentation
 
     each = []
     for found, true in zip(*found_and_true(case, outdir, truth, labels), strict=True):
         if true.any():
             found = as_profiles(found) if profiles else found
-            each.append(segmentation_scores(found[None], true[None]))
+            each.append(score_segmentation(found[None], true[None]))
     return tuple(statistics.mean(score[name] for score in each) for name in ("are", "voi"))
 
 

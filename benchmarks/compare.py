@@ -121,7 +121,7 @@ def scored(case: Case, outdir: Path) -> dict[str, float]:
     from connectome import evaluate
 
     shifts = applied(outdir)
-    neurites = evaluate.segmentation_scores(*found_and_true(case, outdir))
+    neurites = evaluate.score_segmentation(*found_and_true(case, outdir))
     with np.load(case.folder / "stack.npz") as truth:
         voxel_size, true_shifts = truth["voxel_size_nm_zyx"], truth.get("shifts")
     names = {
@@ -137,7 +137,7 @@ def scored(case: Case, outdir: Path) -> dict[str, float]:
         section = synapses["z"].round().astype(int)
         synapses[["y", "x"]] += shifts[section]
         found = pd.read_csv(outdir / paths.SYNAPSES)
-        for limit, score in evaluate.synapse_scores(found, synapses, voxel_size).items():
+        for limit, score in evaluate.score_synapses(found, synapses, voxel_size).items():
             scores[f"synapse F1 within {limit} nm"] = score["f1"]
     if true_shifts is not None:
         scores["alignment, RMS px from the truth"] = evaluate.alignment_rms(shifts, true_shifts)

@@ -280,9 +280,9 @@ def cost(bench: Bench, case: Case, name: str) -> list[Row]:
 
 def scores(case: Case, outdir: Path) -> tuple[float, float]:
     """Score neurites in 3D."""
-    from connectome.evaluate import segmentation_scores
+    from connectome.evaluate import score_segmentation
 
-    found = segmentation_scores(*found_and_true(case, outdir))
+    found = score_segmentation(*found_and_true(case, outdir))
     return found["are"], found["voi"]
 
 

@@ -174,7 +174,7 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     """Proofread some sections as the truth has them; score what the corrections alone do."""
     import numpy as np
 
-    from connectome.evaluate import segmentation_scores
+    from connectome.evaluate import score_segmentation
     from connectome.io.draft import read_draft, read_probability, read_proofread
     from connectome.workflows.neurites import segment_neurites
 
@@ -190,7 +190,7 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
         read_probability(draft), *place, proofread=read_proofread(draft)
     ).labels
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
-    scores = segmentation_scores(found[rest], truth[rest])
+    scores = score_segmentation(found[rest], truth[rest])
     return scores["are"], scores["voi"]
 
 

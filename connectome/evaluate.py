@@ -58,7 +58,7 @@ def contingency(segmentation: np.ndarray, truth: np.ndarray):
     return coo_array((np.bincount(which).astype(float), (rows, columns))).tocsr()
 
 
-def segmentation_scores(segmentation: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def score_segmentation(segmentation: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Score neurite ids: variation of information and adapted Rand error.
 
     Parameters
@@ -109,7 +109,7 @@ def _entropy(counts: np.ndarray) -> float:
     return float(-(share * np.log2(share)).sum())
 
 
-def synapse_scores(
+def score_synapses(
     found: pd.DataFrame,
     truth: pd.DataFrame,
     voxel_size: tuple[float, float, float],

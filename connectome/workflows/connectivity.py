@@ -144,11 +144,11 @@ def evaluate_results(
     """
     evaluation = {}
     if truth.labels is not None:
-        evaluation["segmentation"] = evaluate.segmentation_scores(labels, truth.labels)
+        evaluation["segmentation"] = evaluate.score_segmentation(labels, truth.labels)
     if truth.synapses is not None:
-        both = None if truth.labels is None else (labels, truth.labels)
-        found = evaluate.synapse_scores(candidates, truth.synapses, voxel_size, both)
-        evaluation["synapses"] = found
+        evaluation["synapses"] = evaluate.score_synapses(
+            candidates, truth.synapses, voxel_size, labels=labels, true_labels=truth.labels
+        )
     return evaluation
 
 

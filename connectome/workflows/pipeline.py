@@ -176,7 +176,7 @@ def run(config: RunConfig, reporter: Reporter, command: Sequence[str] = ()) -> d
             log.log_files(files)
     reporter.report_timings()
     if evaluation:
-        reporter.message(evaluate.format_table(evaluation) + "\n")
+        reporter.message(evaluate.format_scores(evaluation) + "\n")
     reporter.message(f"results are in {outdir}/ (run {log.run_id}); open {outdir / paths.REPORT}")
     return evaluation
 

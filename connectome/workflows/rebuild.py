@@ -288,5 +288,5 @@ def _report(reporter: Reporter, outdir: Path, changed: pd.DataFrame, evaluation:
         f" ({paths.REBUILD_CHANGES})"
     )
     if evaluation:
-        reporter.message(evaluate.format_table(evaluation) + "\n")
+        reporter.message(evaluate.format_scores(evaluation) + "\n")
     reporter.message(f"results are in {outdir}/ (run {log.run_id})")

@@ -153,7 +153,7 @@ def _scores(draft: Draft, labels, truth, proofread: ProofreadSections | None, lo
     if not truth[rest].any():
         return {}
     scores = {
-        name: evaluate.segmentation_scores(found[rest], truth[rest])
+        name: evaluate.score_segmentation(found[rest], truth[rest])
         for name, found in (("before", draft.labels), ("after", labels))
     }
     for name in ("are", "voi"):

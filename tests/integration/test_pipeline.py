@@ -19,7 +19,7 @@ from connectome.align.estimate import apply_transforms, transform_points
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import AlignParams, RunConfig, Source
-from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
+from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
 from connectome.io import paths
 from connectome.phantom.neuropil import make_phantom
 from connectome.workflows import pipeline
@@ -251,11 +251,11 @@ def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outd
     shifts = np.array(json.loads((outdir / paths.ALIGNMENT).read_text())["shifts"])
     labels = paths.read_volume(outdir / paths.LABELS).data
     true_labels = apply_transforms(truth.labels, shifts, order=0)
-    assert segmentation_scores(labels, true_labels) == pytest.approx(evaluation["segmentation"])
+    assert score_segmentation(labels, true_labels) == pytest.approx(evaluation["segmentation"])
     true_synapses = truth.synapses.copy()
     true_synapses[["z", "y", "x"]] = transform_points(truth.synapses[["z", "y", "x"]], shifts)
     candidates = pd.read_csv(outdir / paths.SYNAPSES)
-    scores = synapse_scores(candidates, true_synapses, SIZE, (labels, true_labels))
+    scores = score_synapses(candidates, true_synapses, SIZE, labels=labels, true_labels=true_labels)
     assert scores == evaluation["synapses"]
     rms = alignment_rms(shifts, truth.shifts)
     assert rms == pytest.approx(evaluation["alignment"]["rms_px"])
@@ -274,11 +274,11 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     truth = make_phantom(SHAPE, seed=7).ground_truth
     true_labels = apply_transforms(truth.labels, moves[0], order=0, matrices=moves[1])
     labels = paths.read_volume(tmp_path / paths.LABELS).data
-    assert evaluation["segmentation"] == pytest.approx(segmentation_scores(labels, true_labels))
+    assert evaluation["segmentation"] == pytest.approx(score_segmentation(labels, true_labels))
     true = truth.synapses.copy()
     true[["z", "y", "x"]] = transform_points(true[["z", "y", "x"]].to_numpy(), *moves, SHAPE[1:])
     candidates = pd.read_csv(tmp_path / paths.SYNAPSES)
-    found = synapse_scores(candidates, true, SIZE, (labels, true_labels))
+    found = score_synapses(candidates, true, SIZE, labels=labels, true_labels=true_labels)
     for limit, score in evaluation["synapses"].items():
         assert score == pytest.approx(found[limit])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from connectome.cli.arguments import Parser, length
-from connectome.evaluate import format_table, segmentation_scores
+from connectome.evaluate import format_scores, score_segmentation
 from connectome.io.paths import write_json
 from connectome.io.stacks import LABELS, open_stack
 
@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", metavar="FILE", help="where to write it (default: SEG's name)")
     args = parser.parse_args(argv)
     stacks = [open_stack(path, LABELS) for path in (args.segmentation, args.truth)]
-    scores = segmentation_scores(*(stack.read((0, 0, 0), stack.shape) for stack in stacks))
+    scores = score_segmentation(*(stack.read((0, 0, 0), stack.shape) for stack in stacks))
     evaluation = {"segmentation": scores}
-    print(format_table(evaluation))
+    print(format_scores(evaluation))
     stem = args.segmentation.partition(":")[0]
     target = Path(args.json or f"{Path(stem).with_suffix('')}_evaluation.json")
     write_json(

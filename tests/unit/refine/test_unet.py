@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from connectome.core.errors import DataError, UsageError
-from connectome.evaluate import segmentation_scores
+from connectome.evaluate import score_segmentation
 from connectome.io import model_files
 from connectome.io.draft import ProofreadSections
 from connectome.phantom.neuropil import make_phantom
@@ -29,7 +29,7 @@ def _one_thread():
 
 
 def voi(found, reference):
-    return segmentation_scores(found, reference)["voi"]
+    return score_segmentation(found, reference)["voi"]
 
 
 def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):

@@ -14,7 +14,7 @@ from scipy import ndimage
 from connectome import runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source, WatershedParams
-from connectome.evaluate import segmentation_scores
+from connectome.evaluate import score_segmentation
 from connectome.io import paths
 from connectome.segment.baseline import join_overlaps, watershed_sections
 from connectome.workflows import pipeline
@@ -253,4 +253,4 @@ def test_at_8_nm_it_does_what_the_published_steps_do(shared_data):
     # The published steps put no seed near the rim.
     ours, published = ours[:, 8:-8, 8:-8], published[:, 8:-8, 8:-8]
     assert np.mean((ours > 0) == (published > 0)) > 0.95
-    assert segmentation_scores(ours, published)["are"] < 0.1
+    assert score_segmentation(ours, published)["are"] < 0.1

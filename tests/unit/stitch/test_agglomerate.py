@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from connectome.align.estimate import apply_transforms, estimate_alignment
 from connectome.core.params import StitchParams
-from connectome.evaluate import segmentation_scores
+from connectome.evaluate import score_segmentation
 from connectome.membranes.predict import neurite_probability
 from connectome.phantom.neuropil import PhantomParams, make_phantom
 from connectome.preprocess import find_blank_sections, find_tissue, preprocess
@@ -414,7 +414,7 @@ def test_a_phantom_comes_out_nearly_right(shape, voxel_size, seed, are, voi):
     labels, tissue, truth = reconstructed(
         phantom.volume.data, phantom.ground_truth.labels, voxel_size
     )
-    scores = segmentation_scores(labels, truth)
+    scores = score_segmentation(labels, truth)
     assert scores["are"] < are and scores["voi"] < voi
     assert np.array_equal(labels > 0, tissue)
     assert n_apart(labels) == 0
@@ -432,7 +432,7 @@ def test_moving_thick_sections_by_half_pixels_costs_no_border():
         found = predict_aligned_probability(even, aligned, tissue, THICK, (shifts, None), damaged)
         truth = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
         labels = segment_neurites(found, aligned, tissue, THICK, damaged).labels
-        return segmentation_scores(labels, truth)["voi"]
+        return score_segmentation(labels, truth)["voi"]
 
     assert voi(0.45) < 1.1 * voi(0.0)
 
@@ -452,7 +452,7 @@ def test_real_tissue_comes_out_far_better_than_published(name, box, are, voi):
         sections, truth = file["raw"][box], file["labels"][box]
         voxel_size = tuple(file["voxel_size_nm_zyx"])
     labels, tissue, truth = reconstructed(sections, truth, voxel_size)
-    scores = segmentation_scores(labels, truth)
+    scores = score_segmentation(labels, truth)
     assert scores["are"] < are and scores["voi"] < voi
     assert scores["unassigned"] < 0.01
     assert np.array_equal(labels > 0, tissue)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import label
 
-from connectome.evaluate import segmentation_scores
+from connectome.evaluate import score_segmentation
 from connectome.io.draft import ProofreadSections
 from connectome.stitch.constraints import anchor_pieces, named_as
 from connectome.workflows.neurites import segment_neurites
@@ -51,7 +51,7 @@ def test_proofread_sections_stay_as_they_are_and_ids_hold_throughout(voxel_size)
         probability, probability, everywhere, voxel_size, (), proofread=proofread(truth, 1, 5)
     ).labels
     assert np.array_equal(labels[[1, 5]], truth[[1, 5]])
-    assert segmentation_scores(labels, truth)["are"] < 0.01
+    assert score_segmentation(labels, truth)["are"] < 0.01
     for neurite in (500, 7, 2**31 - 1):
         assert (labels[truth == neurite] == neurite).mean() > 0.95
 

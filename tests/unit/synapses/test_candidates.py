@@ -8,7 +8,7 @@ import pytest
 
 from connectome.align.estimate import apply_transforms, transform_points
 from connectome.core.params import SynapseParams
-from connectome.evaluate import synapse_scores
+from connectome.evaluate import score_synapses
 from connectome.phantom.neuropil import make_phantom
 from connectome.preprocess import find_tissue, preprocess
 from connectome.synapses.candidates import COLUMNS, detect_synapses
@@ -238,7 +238,7 @@ def registered():
 def test_most_synapses_of_the_phantom_are_found_on_its_true_labels(registered):
     image, labels, true, damaged = registered
     table = find(image, labels, damaged_sections=damaged)
-    score = synapse_scores(table, true, SIZE, (labels, labels))["200"]
+    score = score_synapses(table, true, SIZE, (labels, labels))["200"]
     assert score["recall"] >= 0.7
     assert score["precision"] >= 0.7
     assert score["partners"] >= 0.8
@@ -252,7 +252,7 @@ def test_the_likelier_candidates_are_the_better_ones(registered):
     )
     likely = everything[everything.score >= 0.5]
     precision = [
-        synapse_scores(table, true, SIZE)["200"]["precision"] for table in (likely, everything)
+        score_synapses(table, true, SIZE)["200"]["precision"] for table in (likely, everything)
     ]
     assert precision[0] > precision[1] + 0.2
     assert len(find(image, labels, damaged_sections=damaged)) < len(everything)

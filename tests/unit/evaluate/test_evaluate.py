@@ -17,8 +17,13 @@ from connectome import evaluate
 from connectome.cli import arguments
 from connectome.cli.commands import evaluate as evaluate_command
 from connectome.core.errors import DataError
+<<<<<<< HEAD:tests/unit/test_evaluate.py
 from connectome.core.point_matching import match_positions
-from connectome.evaluate import alignment_rms, segmentation_scores, synapse_scores
+from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
+=======
+from connectome.core.point_matching import match_points
+from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
+>>>>>>> 815e99b (Make evaluate a package, so that the scores import nothing of the command line):tests/unit/evaluate/test_evaluate.py
 
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (2, 3, 4)
@@ -33,7 +38,7 @@ def stack(*ids):
 
 
 def scores(found, true):
-    got = segmentation_scores(stack(*found), stack(*true))
+    got = score_segmentation(stack(*found), stack(*true))
     return [got[key] for key in ("are", "voi_split", "voi_merge")]
 
 
@@ -58,7 +63,7 @@ def test_unrelated_labels_share_no_information():
 
 
 def test_voxels_without_a_true_id_are_not_scored():
-    with_background = segmentation_scores(
+    with_background = score_segmentation(
         stack(1, 1, 2, 2, 9, 8, 7, 2), stack(3, 3, 4, 4, 0, 0, 0, 0)
     )
     assert with_background == {
@@ -70,14 +75,14 @@ def test_voxels_without_a_true_id_are_not_scored():
 def test_unassigned_voxels_are_one_body():
     found, true = [0, 0, 1, 1, 0, 0, 2, 2], [1, 1, 1, 1, 2, 2, 2, 2]
     assert scores(found, true) == pytest.approx(scores([9 if i == 0 else i for i in found], true))
-    assert segmentation_scores(stack(*found), stack(*true))["unassigned"] == 0.5
+    assert score_segmentation(stack(*found), stack(*true))["unassigned"] == 0.5
     # Each neurite is split in two (1 bit); body 0 holds half the voxels and mixes two (1/2 bit).
     assert scores(found, true)[1:] == pytest.approx([1, 0.5])
 
 
 @given(bodies, bodies)
 def test_scores_agree_with_scikit_image(found, true):
-    got = segmentation_scores(found, true)
+    got = score_segmentation(found, true)
     merge, split = variation_of_information(found, true)
     assert (got["voi_split"], got["voi_merge"]) == pytest.approx((split, merge), abs=1e-9)
     assert got["are"] == pytest.approx(adapted_rand_error(true, found)[0], abs=1e-9)
@@ -87,34 +92,34 @@ def test_scores_agree_with_scikit_image(found, true):
 def test_true_background_is_ignored_as_scikit_image_ignores_it(found, true):
     scored = true > 0
     merge, split = variation_of_information(found[scored], true[scored])
-    got = segmentation_scores(found, true)
+    got = score_segmentation(found, true)
     assert (got["voi_split"], got["voi_merge"]) == pytest.approx((split, merge), abs=1e-9)
 
 
 @given(truths)
 def test_the_truth_itself_scores_perfectly(true):
-    got = segmentation_scores(true, true)
+    got = score_segmentation(true, true)
     assert got["are"] == got["voi"] == got["unassigned"] == 0
 
 
 @given(labels, truths, st.permutations(range(5)), st.permutations(range(1, 5)))
 def test_names_of_neurites_do_not_matter(found, true, found_names, true_names):
-    renamed = segmentation_scores(np.array(found_names)[found], np.array([0, *true_names])[true])
-    plain = segmentation_scores(found, true)
+    renamed = score_segmentation(np.array(found_names)[found], np.array([0, *true_names])[true])
+    plain = score_segmentation(found, true)
     for score in ("are", "voi", "voi_split", "voi_merge", "fraction_scored"):
         assert renamed[score] == pytest.approx(plain[score], abs=1e-9)
 
 
 @given(bodies, bodies)
 def test_exchanging_found_and_true_exchanges_split_and_merge(found, true):
-    one, other = segmentation_scores(found, true), segmentation_scores(true, found)
+    one, other = score_segmentation(found, true), score_segmentation(true, found)
     assert one["voi_split"] == pytest.approx(other["voi_merge"], abs=1e-9)
     assert one["are"] == pytest.approx(other["are"], abs=1e-9)
 
 
 @given(labels, truths)
 def test_scores_stay_within_their_bounds(found, true):
-    got = segmentation_scores(found, true)
+    got = score_segmentation(found, true)
     assert 0 <= got["are"] <= 1
     assert got["voi_split"] >= 0 <= got["voi_merge"]
     assert got["voi"] == got["voi_split"] + got["voi_merge"] <= 2 * np.log2(true.size)
@@ -122,24 +127,24 @@ def test_scores_stay_within_their_bounds(found, true):
 
 def test_neurites_of_one_voxel_each_have_a_score():
     every = np.arange(1, 9).reshape(2, 2, 2)
-    assert segmentation_scores(every, every)["are"] == 0
-    assert segmentation_scores(np.ones_like(every), every)["are"] == 1
-    assert segmentation_scores(every, np.ones_like(every))["are"] == 1
+    assert score_segmentation(every, every)["are"] == 0
+    assert score_segmentation(np.ones_like(every), every)["are"] == 1
+    assert score_segmentation(every, np.ones_like(every))["are"] == 1
 
 
 def test_large_ids_of_any_integer_type_are_scored():
     true = np.array([2**40, 2**40, 7, 7], np.uint64).reshape(1, 2, 2)
-    assert segmentation_scores(true.astype(np.int64) + 1, true)["are"] == 0
+    assert score_segmentation(true.astype(np.int64) + 1, true)["are"] == 0
 
 
 def test_labels_of_other_shapes_are_refused_with_both():
     with pytest.raises(DataError, match=r"\(1, 1, 3\).*\(1, 1, 2\)"):
-        segmentation_scores(stack(1, 2, 3), stack(1, 2))
+        score_segmentation(stack(1, 2, 3), stack(1, 2))
 
 
 def test_truth_without_any_neurite_is_refused():
     with pytest.raises(DataError, match="no voxel with an id above 0"):
-        segmentation_scores(stack(1, 2), stack(0, 0))
+        score_segmentation(stack(1, 2), stack(0, 0))
 
 
 # --- synapses -----------------------------------------------------------------------------------
@@ -152,22 +157,22 @@ def places(*zyx):
 def test_a_synapse_is_found_up_to_and_including_the_limit():
     true = places((0, 0, 0))
     for distance, limits in ((100, {"100", "200", "400"}), (100.1, {"200", "400"}), (401, set())):
-        got = synapse_scores(places((0, 0, distance)), true, (1, 1, 1))
+        got = score_synapses(places((0, 0, distance)), true, (1, 1, 1))
         assert {limit for limit, score in got.items() if score["f1"] == 1} == limits
 
 
 def test_distance_is_measured_in_nm():
     # Three sections are 90 nm, twelve pixels 96; together they are further than 100.
     for place, f1 in (((3, 0, 0), 1), ((0, 12, 0), 1), ((3, 12, 0), 0)):
-        assert synapse_scores(places(place), places((0, 0, 0)), SIZE)["100"]["f1"] == f1
+        assert score_synapses(places(place), places((0, 0, 0)), SIZE)["100"]["f1"] == f1
 
 
 def test_one_candidate_matches_one_synapse_only():
     crowd = places((0, 0, 0), (0, 0, 1), (0, 0, 2))
-    assert synapse_scores(crowd, places((0, 0, 1)), SIZE)["100"] == pytest.approx(
+    assert score_synapses(crowd, places((0, 0, 1)), SIZE)["100"] == pytest.approx(
         {"precision": 1 / 3, "recall": 1, "f1": 0.5}
     )
-    assert synapse_scores(places((0, 0, 1)), crowd, SIZE)["100"] == pytest.approx(
+    assert score_synapses(places((0, 0, 1)), crowd, SIZE)["100"] == pytest.approx(
         {"precision": 1, "recall": 1 / 3, "f1": 0.5}
     )
 
@@ -211,9 +216,9 @@ def test_matches_are_one_to_one_near_and_as_many_as_can_be(found, true):
 def test_nothing_found_nothing_there_and_neither():
     some, none = places((0, 0, 0)), places()
     zero = {"precision": 0, "recall": 0, "f1": 0}
-    assert synapse_scores(none, some, SIZE)["400"] == zero
-    assert synapse_scores(some, none, SIZE)["400"] == zero
-    assert synapse_scores(none, none, SIZE)["400"] == dict.fromkeys(zero, 1)
+    assert score_synapses(none, some, SIZE)["400"] == zero
+    assert score_synapses(some, none, SIZE)["400"] == zero
+    assert score_synapses(none, none, SIZE)["400"] == dict.fromkeys(zero, 1)
 
 
 # --- alignment ----------------------------------------------------------------------------------
@@ -306,28 +311,28 @@ def test_a_voxel_size_that_is_no_length_is_a_usage_error(files, capsys, length):
 
 def test_the_table_of_a_whole_evaluation_names_every_part():
     evaluation = {
-        "segmentation": segmentation_scores(stack(1, 1, 2), stack(1, 1, 2)),
-        "synapses": synapse_scores(places((0, 0, 0)), places((0, 0, 0)), SIZE),
+        "segmentation": score_segmentation(stack(1, 1, 2), stack(1, 1, 2)),
+        "synapses": score_synapses(places((0, 0, 0)), places((0, 0, 0)), SIZE),
         "alignment": {"rms_px": 0.123},
     }
-    lines = evaluate.format_table(evaluation).splitlines()
+    lines = evaluate.format_scores(evaluation).splitlines()
     assert [line.split()[0] for line in lines] == [
         *("neurites", "100.0%", "synapses", "synapses", "synapses", "alignment")
     ]
     assert "0.12 px" in lines[-1]
-    assert evaluate.format_table({}) == ""
+    assert evaluate.format_scores({}) == ""
 
 
 def test_scores_do_not_depend_on_how_large_ids_are():
     rng = np.random.default_rng(3)
     found, truth = rng.integers(0, 6, (2, 4, 9, 9))
-    expected = segmentation_scores(found, truth)
-    large = segmentation_scores(found * 2**40, truth * 2**40)
+    expected = score_segmentation(found, truth)
+    large = score_segmentation(found * 2**40, truth * 2**40)
     assert large == pytest.approx(expected)
     shifted = np.where(found > 0, found.astype(np.uint64) + np.uint64(2**63), np.uint64(0))
-    assert segmentation_scores(shifted, truth) == pytest.approx(expected)
+    assert score_segmentation(shifted, truth) == pytest.approx(expected)
 
 
 def test_negative_ids_are_refused():
     with pytest.raises(DataError, match="negative"):
-        segmentation_scores(stack(-1, 1), stack(1, 1))
+        score_segmentation(stack(-1, 1), stack(1, 1))
