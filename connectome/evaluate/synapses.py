@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from connectome.core.point_matching import match_points, named_elsewhere
+from connectome.core.point_matching import find_corresponding_ids, match_positions
 
 MATCH_DISTANCES_NM = (100, 200, 400)
 
@@ -52,7 +52,7 @@ def score_synapses(
     )
     scores = {}
     for limit_nm in MATCH_DISTANCES_NM:
-        pairs = match_points(detected_nm, true_nm, limit_nm)
+        pairs = match_positions(detected_nm, true_nm, limit_nm)
         score = _detection_scores(len(pairs), len(detected), len(truth))
         if labels is not None and true_labels is not None and len(pairs):
             matched, true = detected.iloc[pairs[:, 0]], truth.iloc[pairs[:, 1]]
@@ -83,7 +83,7 @@ def _partner_scores(
     for row, true in zip(matched.to_dict("records"), truth.to_dict("records"), strict=True):
         position = row["z"], row["y"], row["x"]
         ids = int(row["pre_id"]), int(row["post_id"])
-        pre, post = named_elsewhere(ids, position, labels, true_labels, voxel_size)
+        pre, post = find_corresponding_ids(ids, position, labels, true_labels, voxel_size)
         true_pre, true_posts = int(true["pre_id"]), str(true["post_ids"]).split(";")
         others = {pre, post} - {true_pre}
         partners.append(true_pre in (pre, post) and len(others & set(map(int, true_posts))) == 1)

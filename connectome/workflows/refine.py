@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,95 @@ def refine(
             files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
             log.log_files(files)
     _report(reporter, config, metrics, labels, log)
+    return metrics
+
+
+def refine_with_forest(config: RefineConfig, reporter: Reporter, command: Sequence[str]) -> dict:
+    """Refine with a random forest, trained here or, if ``params.apply`` names a model, elsewhere.
+
+    Parameters and results are those of `refine`; ``config.params`` is a `ForestParams`.
+    """
+    from connectome.refine import forest
+
+    learn = forest.train
+    if config.params.apply is not None:
+        model = model_files.read_model(Path(config.params.apply), forest.KIND)
+        learn = partial(forest.apply, model)
+    return refine(config, learn, reporter, command)
+
+
+def refine_with_unet(
+    config: RefineConfig,
+    reporter: Reporter,
+    command: Sequence[str],
+    *,
+    model_path: str | None = None,
+    train_without_proofreading: bool = False,
+    restart: bool = False,
+) -> dict:
+    """Refine with a U-Net, trained here or, if a model is given, elsewhere.
+
+    Interrupted training resumes from its checkpoint, which is removed when training has finished.
+
+    Parameters
+    ----------
+    config, reporter, command
+        As for `refine`; ``config.params`` is a `UnetParams`.
+    model_path : str, optional
+        Trained model to apply; nothing is trained, and a checkpoint is left as it is.
+    train_without_proofreading : bool
+        Train on the draft labels even if no section is proofread; otherwise the network is only
+        adapted to the stack.
+    restart : bool
+        Start training again, whatever checkpoint exists.
+
+    Returns
+    -------
+    dict
+        The metrics, as saved.
+    """
+    from connectome.refine import selftrain, unet, unet_training
+
+    unet.chosen_device(config.params.device)  # an absent one is reported before the slow part
+    unet.use_threads(config.threads)
+    if model_path is not None:
+        name = Path(model_path).name
+        model = model_files.read_model(Path(model_path), unet.KIND)
+
+        def check_model(draft: Draft, proofread: ProofreadSections | None) -> None:
+            model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
+
+        def apply(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
+            return selftrain.applied(stack, model, config.params.device, reporter.progress_bar)
+
+        return refine(config, apply, reporter, command, check_model)
+
+    checkpoint = Path(config.outdir) / paths.MODELS / unet_training.CHECKPOINT
+
+    def train(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
+        trains = stack.proofread is not None or train_without_proofreading
+        return unet_training.train_unet(
+            stack,
+            config.params if trains else replace(config.params, rounds=0),
+            seed=config.seed,
+            checkpoint=checkpoint,
+            restart=restart,
+            voi=lambda labels, reference: evaluate.score_segmentation(labels, reference)["voi"],
+            message=reporter.message,
+            warn=reporter.warn,
+            progress_bar=reporter.progress_bar,
+        )
+
+    try:
+        metrics = refine(config, train, reporter, command, unet_training.check_proofread_sections)
+    except KeyboardInterrupt:
+        if not checkpoint.exists():
+            raise
+        same = "the same command without --restart" if restart else "the same command"
+        raise KeyboardInterrupt(
+            f"earlier results are unchanged; {same} resumes from the last checkpoint"
+        ) from None
+    checkpoint.unlink(missing_ok=True)
     return metrics
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     ["workflows"],
     ["proofread.session"],
     ["proofread.viewer"],
-    ["cli.commands"],
+    ["cli.commands", "cli.main"],
 ]
 FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 HEAVY = {

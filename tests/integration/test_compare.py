@@ -11,7 +11,8 @@ import pytest
 from locations import ROOT
 from matplotlib.text import Text
 
-from connectome.cli.commands.compare import main
+from connectome.cli.main import dispatch
+from connectome.cli.programs import COMMANDS
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.figures.comparison import draw_comparison
@@ -69,10 +70,10 @@ def test_a_graph_without_direction_is_compared_as_far_as_it_goes(tmp_path, capsy
     assert any("no directions" in text.get_text() for text in pair.findobj(Text))
 
 
-@pytest.mark.parametrize("arguments", [[], ["compare", "a"], ["contrast", "a", "b"]])
+@pytest.mark.parametrize("arguments", [["compare"], ["compare", "a"], ["contrast", "a", "b"]])
 def test_a_wrong_call_is_answered_in_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(arguments)
+        dispatch(arguments, commands={"compare": COMMANDS["compare"]})
     assert stopped.value.code == 2
     assert "--help" in capsys.readouterr().err
 

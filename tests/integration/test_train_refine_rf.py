@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train_refine_rf
 from connectome import runlog
 from connectome.cli import arguments
+from connectome.cli.commands.refine import build_rf_parser, main_rf
 from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source
 from connectome.io import model_files, paths
@@ -54,7 +54,7 @@ def outdir(finished, tmp_path):
 
 def script(outdir, *flags):
     with pytest.raises(SystemExit) as ended:
-        arguments.run(train_refine_rf.main, ["--outdir", str(outdir), *flags])
+        arguments.run(main_rf, ["--outdir", str(outdir), *flags], prog="train_refine_rf.py")
     return ended.value.code
 
 
@@ -133,7 +133,7 @@ def test_a_folder_without_a_run_is_a_usage_error(tmp_path, capsys):
 
 
 def test_defaults_are_those_of_the_forest():
-    args = train_refine_rf._parser().parse_args([])
+    args = build_rf_parser().parse_args([])
     assert (args.n_estimators, args.max_pixels) == (
         forest.ForestParams.n_estimators,
         forest.ForestParams.max_pixels,

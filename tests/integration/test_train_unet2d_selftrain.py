@@ -10,11 +10,12 @@ from locations import ROOT
 
 pytest.importorskip("torch", reason="the U-Net needs PyTorch, which is not installed")
 
-import run_pipeline
-import train_unet2d_selftrain
 from connectome import runlog
+from connectome.cli.commands import refine as command
+from connectome.cli.commands.run import main as run_pipeline
 from connectome.core.errors import DataError, UsageError
 from connectome.io import model_files, paths
+from connectome.refine.unet_training import CHECKPOINT
 
 QUICK = ("--epochs", "1", "--rounds", "1", "--threads", "1")
 
@@ -24,7 +25,7 @@ def finished(tmp_path_factory):
     """A run on a small phantom of which a round is kept; two sections of it are proofread."""
     outdir = tmp_path_factory.mktemp("outputs")
     flags = ("--cutout", "64", "64", "8", "--dataset", "phantom://neuropil?seed=9")
-    run_pipeline.main([*flags, "--outdir", str(outdir), "--quiet"])
+    run_pipeline([*flags, "--outdir", str(outdir), "--quiet"])
     truth = np.load(outdir / paths.TRUE_LABELS)
     np.save(outdir / paths.CORRECTED_LABELS, truth)
     paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 6]})
@@ -33,7 +34,7 @@ def finished(tmp_path_factory):
 
 
 def train(outdir, *flags):
-    train_unet2d_selftrain.main(["--outdir", str(outdir), "--quiet", *flags])
+    command.main_unet(["--outdir", str(outdir), "--quiet", *flags])
 
 
 def model_of(outdir):
@@ -61,7 +62,7 @@ def test_proofread_sections_stay_as_they_are(finished):
 
 
 def test_no_checkpoint_is_left_at_the_end(finished):
-    assert not (finished / paths.MODELS / train_unet2d_selftrain.CHECKPOINT).exists()
+    assert not (finished / paths.MODELS / CHECKPOINT).exists()
 
 
 def test_a_model_judges_again_as_it_did(finished):
@@ -96,7 +97,7 @@ def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
 )
 def test_flags_that_contradict_each_other_are_refused(flags, capsys):
     with pytest.raises(SystemExit) as refused:
-        train_unet2d_selftrain.main(list(flags))
+        command.main_unet(list(flags))
     assert refused.value.code == 2
     assert [flag for flag in flags if flag[:2] == "--"][-1] in capsys.readouterr().err
 
@@ -104,7 +105,7 @@ def test_flags_that_contradict_each_other_are_refused(flags, capsys):
 @pytest.fixture
 def checkpoint(finished):
     """What interrupted training left."""
-    path = finished / paths.MODELS / train_unet2d_selftrain.CHECKPOINT
+    path = finished / paths.MODELS / CHECKPOINT
     path.write_bytes(b"hours of work")
     yield path
     path.unlink(missing_ok=True)
@@ -132,8 +133,8 @@ def test_proofread_sections_without_ids_are_left_out_or_refused_by_name(untouche
         train(untouched, *QUICK)
     assert "proofread_slices.json" in refused.value.remedy
     assert not (untouched / paths.RUN_LOG).exists()  # it was seen before the slow part
-    paths.write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [1, 2, 5]})
-    train_unet2d_selftrain.main(["--outdir", str(untouched), *QUICK])
+    paths.write_json(untouched / paths.PROOFREAD, {"slices": [1, 2, 5]})
+    command.main_unet(["--outdir", str(untouched), *QUICK])
     assert "without any id: 2 5" in capsys.readouterr().out
 
 
@@ -150,17 +151,9 @@ def test_beginning_anew_keeps_the_old_checkpoint_until_there_is_another(
 
 
 def test_without_pytorch_it_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(train_unet2d_selftrain, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="PyTorch is not installed"):
         train(tmp_path)
-
-
-def test_help_loads_nothing_heavy():
-    code = "import train_unet2d_selftrain, sys; print(*sys.modules)"
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert not {"torch", "numpy"} & set(shown.stdout.split())
 
 
 @pytest.fixture
@@ -175,7 +168,7 @@ def untouched(finished, tmp_path):
 
 
 def test_without_proofread_sections_it_runs_and_says_what_to_expect(untouched, capsys):
-    train_unet2d_selftrain.main(["--outdir", str(untouched), *QUICK])
+    command.main_unet(["--outdir", str(untouched), *QUICK])
     said = capsys.readouterr().out
     assert "no section is proofread" in said
     assert "round 1" in said
@@ -183,7 +176,7 @@ def test_without_proofread_sections_it_runs_and_says_what_to_expect(untouched, c
 
 
 def test_without_proofread_sections_nothing_is_trained_unless_asked_for(untouched, capsys):
-    train_unet2d_selftrain.main(["--outdir", str(untouched), "--threads", "1"])
+    command.main_unet(["--outdir", str(untouched), "--threads", "1"])
     said = capsys.readouterr().out
     assert "not trained" in said
     assert "adapted to this stack, kept" in said
@@ -198,11 +191,11 @@ def test_without_proofread_sections_nothing_is_trained_unless_asked_for(untouche
 
 def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):
     before = (finished / paths.REFINED_LABELS["unet"]).read_bytes()
-    command = [sys.executable, "train_unet2d_selftrain.py", "--outdir", str(finished)]
+    script = [sys.executable, "train_unet2d_selftrain.py", "--outdir", str(finished)]
     process = subprocess.Popen(
-        [*command, "--minutes", "30", "--quiet"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [*script, "--minutes", "30", "--quiet"], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    checkpoint = finished / paths.MODELS / train_unet2d_selftrain.CHECKPOINT
+    checkpoint = finished / paths.MODELS / CHECKPOINT
     try:
         deadline = time.monotonic() + 60
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -213,7 +206,7 @@ def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):
         process.kill()
     assert process.returncode == 130, said
     assert "interrupted" in said
-    assert "the same command goes on from the last checkpoint" in said
+    assert "the same command resumes from the last checkpoint" in said
     assert checkpoint.exists()
     assert (finished / paths.REFINED_LABELS["unet"]).read_bytes() == before
     with pytest.raises(DataError, match="--restart"):

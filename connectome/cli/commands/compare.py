@@ -1,51 +1,57 @@
-"""Compare two graphs side by side."""
+"""Compare the topology of two graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from connectome.cli import arguments
-from connectome.cli.reporter import Reporter
-from connectome.workflows.compare import compare
 
-EXAMPLES = """
-Each of A and B is the output folder of a run, a table with a row per connection
-(pre_id, post_id, n_synapses or weight) or per synapse and partner (pre, post, as published worm
-connectomes come), GraphML, GEXF or node-link JSON.
+DESCRIPTION = (
+    "Compare two graphs: density, reciprocity, degrees, clustering, rich club, triad motifs."
+)
+EXAMPLES = """\
+A and B are each the output folder of a run, a table with one row per connection
+(pre_id, post_id, n_synapses or weight) or one row per synapse and partner (pre, post, as
+published worm connectomes are distributed), GraphML, GEXF or node-link JSON.
 
 examples:
-  python -m connectome.graph compare outputs Witvliet_dataset8.csv
-  python -m connectome.graph compare before/tables/graph.graphml outputs --out before_after
+  %(prog)s outputs Witvliet_dataset8.csv
+  %(prog)s before/tables/graph.graphml outputs --out before_after
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Compare two graphs from the command line."""
-    parser = arguments.Parser(
-        prog="python -m connectome.graph",
-        description="Compare two graphs: density, reciprocity, degrees, clustering, rich club, "
-        "motifs.",
-        epilog=EXAMPLES,
-    )
-    parser.add_argument("command", choices=("compare",), help="what to do")
-    parser.add_argument("a", metavar="A", type=Path, help="a graph")
-    parser.add_argument("b", metavar="B", type=Path, help="another")
+def main(argv: Sequence[str] | None = None, prog: str = "connectome compare") -> None:
+    """Compare the two graphs that the command line names."""
+    args = build_parser(prog).parse_args(argv)
+    from pathlib import Path
+
+    from connectome.cli.reporter import Reporter
+    from connectome.workflows.compare import compare
+
+    graphs = (Path(args.a), Path(args.b))
+    compare(graphs, Path(args.out), Reporter(quiet=args.quiet, prog=prog), args.random, args.seed)
+
+
+def build_parser(prog: str = "connectome compare") -> arguments.Parser:
+    """Return the parser of the command line."""
+    parser = arguments.Parser(prog=prog, description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument("a", metavar="A", type=arguments.path, help="a graph")
+    parser.add_argument("b", metavar="B", type=arguments.path, help="another graph")
     parser.add_argument(
         "--random",
         type=arguments.index,
         default=100,
         metavar="N",
-        help="random graphs of the same degrees that each is compared with; 0: none (default 100)",
+        help="random graphs with the same degrees to compare each with; 0: none (default:"
+        " %(default)s)",
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of chance (default 0)")
+    arguments.add_seed(parser, default=0)
     parser.add_argument(
         "--out",
-        type=Path,
-        default=Path("outputs/graph_comparison"),
+        type=arguments.path,
+        default="outputs/graph_comparison",
         metavar="STEM",
-        help="where to write .csv, .pdf and .png (default outputs/graph_comparison)",
+        help="where to write .csv, .pdf and .png (default: %(default)s)",
     )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    args = parser.parse_args(argv)
-    compare((args.a, args.b), args.out, Reporter(quiet=args.quiet), args.random, args.seed)
+    arguments.add_quiet(parser)
+    return parser

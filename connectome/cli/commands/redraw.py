@@ -1,42 +1,54 @@
-"""Draw the figures again from the files of a run."""
+"""Redraw the figures and the report of a run from its files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from connectome.cli import arguments
-from connectome.cli.reporter import Reporter
-from connectome.workflows.redraw import NAMES, redraw
 
-EXAMPLES = """
+DESCRIPTION = "Redraw the figures and the report of a run from its files, computing nothing anew."
+EXAMPLES = """\
 examples:
-  python -m connectome.figures outputs
-  python -m connectome.figures outputs --only Figure3 Figure5
-  python -m connectome.figures outputs --only report
+  %(prog)s outputs
+  %(prog)s outputs --only Figure3 Figure5
+  %(prog)s outputs --only report
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Redraw from the command line."""
-    parser = arguments.Parser(
-        prog="python -m connectome.figures",
-        description="Draw the figures of a run again, and write its report, without computing "
-        "anything anew.",
-        epilog=EXAMPLES,
-    )
+def main(argv: Sequence[str] | None = None, prog: str = "connectome redraw") -> None:
+    """Redraw what the command line names."""
+    parser = build_parser(prog)
+    args = parser.parse_args(argv)
+    from pathlib import Path
+
+    from connectome.cli.reporter import Reporter
+    from connectome.workflows.redraw import NAMES, redraw
+
+    for name in args.only or ():
+        if name not in NAMES:
+            hint = arguments.suggest(name, NAMES)
+            parser.error(f"--only {name}: there is no such figure ({', '.join(NAMES)}){hint}")
+    wanted = {NAMES[name] for name in args.only or NAMES}
+    redraw(Path(args.outdir), wanted, Reporter(quiet=args.quiet, prog=prog), args.threads)
+
+
+def build_parser(prog: str = "connectome redraw") -> arguments.Parser:
+    """Return the parser of the command line."""
+    parser = arguments.Parser(prog=prog, description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument(
-        "outdir", nargs="?", default="outputs", help="output folder of the run (default outputs)"
+        "outdir",
+        nargs="?",
+        type=arguments.path,
+        default="outputs",
+        metavar="OUTDIR",
+        help="output folder of the run (default: %(default)s)",
     )
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=list(NAMES),
         metavar="NAME",
-        help=f"draw these alone: {', '.join(NAMES)}",
+        help="redraw only these: Figure1, Figure2, ..., report",
     )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     arguments.add_threads(parser)
-    args = parser.parse_args(argv)
-    wanted = {NAMES[name] for name in args.only or NAMES}
-    redraw(Path(args.outdir), wanted, Reporter(quiet=args.quiet), args.threads)
+    arguments.add_quiet(parser)
+    return parser

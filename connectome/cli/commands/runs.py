@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connectome.cli import arguments
-from connectome.runlog import PastRun, read_history
+
+if TYPE_CHECKING:
+    from connectome.runlog import PastRun
+
+COLUMNS = {
+    "run": "<",
+    "began (UTC)": "<",
+    "status": "<",
+    "seconds": ">",
+    "ARE": ">",
+    "VOI": ">",
+    "corrections": ">",
+    "cutout X Y Z": "<",
+    "source": "<",
+}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the history of an output folder as a table."""
-    parser = arguments.Parser(
-        prog="python -m connectome.runlog", description="Print the runs logged in an output folder."
+def main(argv: Sequence[str] | None = None, prog: str = "connectome runs") -> None:
+    """Print the runs of an output folder as a table."""
+    args = build_parser(prog).parse_args(argv)
+    from pathlib import Path
+
+    from connectome.runlog import read_history
+
+    print(format_runs(read_history(Path(args.outdir))))
+
+
+def build_parser(prog: str = "connectome runs") -> arguments.Parser:
+    """Return the parser of the command line."""
+    parser = arguments.Parser(prog=prog, description=__doc__)
+    parser.add_argument(
+        "outdir",
+        nargs="?",
+        type=arguments.path,
+        default="outputs",
+        metavar="OUTDIR",
+        help="output folder of the runs (default: %(default)s)",
     )
-    parser.add_argument("outdir", nargs="?", default="outputs", help="output folder of the runs")
-    print(_table(read_history(Path(parser.parse_args(argv).outdir))))
+    return parser
 
 
-def _table(runs: Sequence[PastRun]) -> str:
-    """Lay out runs as text; why a run did not finish stands on a line of its own."""
-    titles = (
-        *("run", "began (UTC)", "status", "seconds", "ARE", "VOI", "corrections"),
-        *("cutout X Y Z", "source"),
-    )
-    cells = [
+def format_runs(runs: Sequence[PastRun]) -> str:
+    """Format runs as a table; the reason why a run did not finish is on a line of its own."""
+    rows = [
         (
             run.run_id,
             run.created_at[:19].replace("T", " "),
@@ -38,12 +63,12 @@ def _table(runs: Sequence[PastRun]) -> str:
         )
         for run in runs
     ]
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    sides = ("<", "<", "<", ">", ">", ">", ">", "<", "<")
-    layouts = [f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)]
-    template = "  ".join(layouts)
-    lines = [template.format(*titles).rstrip()]
-    for run, row in zip(runs, cells, strict=True):
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    template = "  ".join(
+        f"{{:{side}{width}}}" for side, width in zip(COLUMNS.values(), widths, strict=True)
+    )
+    lines = [template.format(*COLUMNS).rstrip()]
+    for run, row in zip(runs, rows, strict=True):
         lines.append(template.format(*row).rstrip())
         if run.error:
             lines.append(f"    {run.error.splitlines()[0]}")

@@ -1,7 +1,6 @@
-"""The command line all scripts share: spellings, near misses, messages and exit codes."""
+"""Command-line conventions: spellings, suggestions, messages and exit statuses."""
 
 import argparse
-import importlib
 import os
 import re
 import subprocess
@@ -13,6 +12,7 @@ from locations import ROOT
 from connectome import __version__
 from connectome.cli import arguments
 from connectome.cli.arguments import Parser
+from connectome.cli.commands import compare, proofread, rebuild, refine, run
 from connectome.core.errors import ConnectomeError, DataError, UsageError
 
 
@@ -26,15 +26,15 @@ def parser():
     return parser
 
 
-def ending(main, argv=()):
+def exit_status(main, argv=(), prog=None):
     """Return the exit status of a program whose ``main`` this is."""
     with pytest.raises(SystemExit) as end:
-        arguments.run(main, list(argv))
+        arguments.run(main, list(argv), prog)
     return end.value.code
 
 
 def raising(error):
-    def main(_argv):
+    def main(_argv, prog=None):
         raise error
 
     return main
@@ -60,7 +60,7 @@ def test_values_keep_their_spelling(parser, words):
     assert parser.parse_args(words).boss_host == "a-b_c=d"
 
 
-def test_words_that_are_no_flags_keep_their_spelling(parser):
+def test_values_without_a_flag_keep_their_spelling(parser):
     assert parser.parse_args(["my_file-1", "--", "--save-minimal"]).files == [
         *("my_file-1", "--save-minimal")
     ]
@@ -82,7 +82,7 @@ def test_an_unknown_flag_is_an_error_that_suggests_the_nearest(parser, capsys, t
     assert f"unknown argument {typed}; did you mean {meant}?" in capsys.readouterr().err
 
 
-def test_a_flag_like_no_other_gets_no_suggestion(parser, capsys):
+def test_a_flag_unlike_any_other_gets_no_suggestion(parser, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--zzz"])
     message = capsys.readouterr().err
@@ -91,7 +91,7 @@ def test_a_flag_like_no_other_gets_no_suggestion(parser, capsys):
     assert "tool --help" in message
 
 
-def test_flags_are_never_guessed_from_their_beginning(parser):
+def test_flags_are_never_completed_from_a_prefix(parser):
     with pytest.raises(SystemExit):
         parser.parse_args(["--save"])
 
@@ -107,7 +107,7 @@ def test_flags_are_never_guessed_from_their_beginning(parser):
         (arguments.length, "4.6", 4.6),
     ],
 )
-def test_numbers_are_read(kind, text, value):
+def test_values_are_parsed(kind, text, value):
     assert kind(text) == value
 
 
@@ -121,115 +121,119 @@ def test_numbers_are_read(kind, text, value):
         (arguments.length, ["0", "-8", "nan", "inf", "8nm"]),
     ],
 )
-def test_what_is_no_such_number_is_refused_by_name(kind, texts):
+def test_an_invalid_value_is_refused_and_named(kind, texts):
     for text in texts:
         with pytest.raises(argparse.ArgumentTypeError, match=re.escape(repr(text))):
             kind(text)
 
 
 @pytest.mark.parametrize(
-    "script",
+    "build_parser",
     [
-        "run_pipeline",
-        "train_refine_rf",
-        "train_unet2d_selftrain",
-        "connectome.cli.commands.compare",
+        run.build_parser,
+        refine.build_rf_parser,
+        refine.build_unet_parser,
+        compare.build_parser,
     ],
 )
-def test_every_script_refuses_a_seed_that_not_everything_takes(script, capsys):
-    words = ["compare", "a", "b"] if script == "connectome.cli.commands.compare" else []
+def test_every_command_refuses_seeds_that_are_too_large_for_some_generator(build_parser, capsys):
     with pytest.raises(SystemExit) as end:
-        importlib.import_module(script).main([*words, "--seed", "99999999999"])
+        build_parser().parse_args(["--seed", "99999999999"])
     assert end.value.code == 2
     assert "from 0 to 4294967295" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("script", "flags"),
+    ("build_parser", "flags"),
     [
-        ("run_pipeline", ["outdir", "ground_truth"]),
-        ("rebuild_graph_and_figures", ["outdir", "ground_truth"]),
-        ("napari_proofread", ["outdir"]),
-        ("train_refine_rf", ["outdir", "ground_truth", "apply"]),
-        ("train_unet2d_selftrain", ["outdir", "ground_truth", "apply"]),
+        (run.build_parser, ["outdir", "ground_truth"]),
+        (rebuild.build_parser, ["outdir", "ground_truth"]),
+        (proofread.build_parser, ["outdir"]),
+        (refine.build_rf_parser, ["outdir", "ground_truth", "apply"]),
+        (refine.build_unet_parser, ["outdir", "ground_truth", "apply"]),
     ],
 )
-def test_every_script_finds_the_home_of_a_path_that_the_shell_left_as_typed(
-    script, flags, monkeypatch
-):
+def test_every_command_expands_the_home_folder_in_a_path(build_parser, flags, monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("USERPROFILE", "/home/ada")
-    parser = importlib.import_module(script)._parser()
-    args = parser.parse_args([f"--{flag}=~/a/b" for flag in flags])
+    args = build_parser().parse_args([f"--{flag}=~/a/b" for flag in flags])
     assert {getattr(args, flag) for flag in flags} == {"/home/ada/a/b"}
 
 
-def test_the_version_is_told(parser, capsys):
-    assert ending(parser.parse_args, ["--version"]) == 0
+def test_the_version_is_printed(parser, capsys):
+    assert exit_status(parser.parse_args, ["--version"]) == 0
     assert capsys.readouterr().out == f"connectome {__version__}\n"
 
 
-# --- endings ------------------------------------------------------------------------------------
+# --- exit statuses and messages -----------------------------------------------------------------
 
 
 def test_exit_statuses():
-    assert ending(lambda _argv: None) == 0
-    assert ending(lambda _argv: 3) == 3
-    assert ending(raising(ConnectomeError("no"))) == 1
-    assert ending(raising(DataError("no"))) == 1
-    assert ending(raising(UsageError("no"))) == 2
-    assert ending(raising(KeyboardInterrupt())) == 130
-    assert ending(raising(ValueError("no"))) == 1
+    assert exit_status(lambda _argv: None) == 0
+    assert exit_status(lambda _argv: 3) == 3
+    assert exit_status(raising(ConnectomeError("no"))) == 1
+    assert exit_status(raising(DataError("no"))) == 1
+    assert exit_status(raising(UsageError("no"))) == 2
+    assert exit_status(raising(KeyboardInterrupt())) == 130
+    assert exit_status(raising(ValueError("no"))) == 1
 
 
-def test_a_known_error_is_told_in_words_without_a_traceback(capsys):
-    ending(raising(DataError("it is torn", "nothing was sewn", "needle --and thread")))
+def test_a_known_error_is_reported_without_a_traceback(capsys):
+    exit_status(raising(DataError("the file is damaged", "it was not read", "another --file")))
     assert capsys.readouterr().err == (
-        "error: it is torn\n  nothing was sewn\n  try: needle --and thread\n"
+        "error: the file is damaged\n  it was not read\n  try: another --file\n"
     )
 
 
-@pytest.mark.parametrize("error", [DataError("it is torn"), ZeroDivisionError("by zero")])
+@pytest.mark.parametrize("error", [DataError("the file is damaged"), ZeroDivisionError("by zero")])
 def test_the_traceback_is_shown_with_debug_only(capsys, error):
-    ending(raising(error))
+    exit_status(raising(error))
     assert "Traceback" not in capsys.readouterr().err
-    ending(raising(error), ["--debug"])
+    exit_status(raising(error), ["--debug"])
     shown = capsys.readouterr().err
     assert "Traceback" in shown
     assert "in main" in shown
     assert "error:" in shown
 
 
-def test_an_unforeseen_error_names_its_type_and_asks_for_a_report(capsys):
-    ending(raising(ZeroDivisionError("by zero")))
+def test_remedies_name_other_commands_as_this_one_was_typed(capsys):
+    error = DataError("there is no run", remedy="run_pipeline.py --outdir x")
+    exit_status(raising(error), prog="train_refine_rf.py")
+    assert "try: run_pipeline.py --outdir x" in capsys.readouterr().err
+    exit_status(raising(error), prog="connectome refine-rf")
+    assert "try: connectome run --outdir x" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_names_its_type_and_asks_for_a_report(capsys):
+    exit_status(raising(ZeroDivisionError("by zero")))
     message = capsys.readouterr().err
     assert "unexpected ZeroDivisionError: by zero" in message
     assert "--debug" in message
 
 
-def test_too_little_memory_suggests_a_smaller_cutout(capsys):
-    ending(raising(MemoryError()))
+def test_an_out_of_memory_error_suggests_a_smaller_cutout(capsys):
+    exit_status(raising(MemoryError()))
     assert "--preset safe8gb" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
-    ending(lambda _argv: (tmp_path / "nowhere" / "x.csv").write_text(""))
+    exit_status(lambda _argv: (tmp_path / "nowhere" / "x.csv").write_text(""))
     message = capsys.readouterr().err
     assert "nowhere/x.csv: No such file" in message
     assert "permissions" in message
 
 
-def test_an_interruption_says_that_earlier_results_stand(capsys):
-    ending(raising(KeyboardInterrupt()))
-    assert "earlier results are as they were" in capsys.readouterr().err
+def test_an_interruption_reports_that_earlier_results_are_unchanged(capsys):
+    exit_status(raising(KeyboardInterrupt()))
+    assert "earlier results are unchanged" in capsys.readouterr().err
 
 
-def test_an_interruption_may_say_what_it_leaves(capsys):
-    assert ending(raising(KeyboardInterrupt("2 corrections are in the log"))) == 130
+def test_an_interruption_may_have_a_message_of_its_own(capsys):
+    assert exit_status(raising(KeyboardInterrupt("2 corrections are in the log"))) == 130
     assert capsys.readouterr().err == "\ninterrupted; 2 corrections are in the log\n"
 
 
-def test_a_reader_that_goes_away_is_no_failure():
+def test_a_closed_pipe_is_not_a_failure():
     code = (
         "from connectome.cli import arguments\n"
         "arguments.run(lambda argv: [print('x' * 100) for _ in range(10_000)] and None, [])"

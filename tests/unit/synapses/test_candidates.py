@@ -238,7 +238,7 @@ def registered():
 def test_most_synapses_of_the_phantom_are_found_on_its_true_labels(registered):
     image, labels, true, damaged = registered
     table = find(image, labels, damaged_sections=damaged)
-    score = score_synapses(table, true, SIZE, (labels, labels))["200"]
+    score = score_synapses(table, true, SIZE, labels=labels, true_labels=labels)["200"]
     assert score["recall"] >= 0.7
     assert score["precision"] >= 0.7
     assert score["partners"] >= 0.8
