@@ -11,6 +11,7 @@ from locations import ROOT
 
 from connectome import graph, synapses
 from connectome.cli.commands import proofread, rebuild, refine, run
+from connectome.cli.programs import COMMANDS
 from connectome.graph import diff
 from connectome.io import paths
 from connectome.triage import uncertainty
@@ -36,7 +37,7 @@ def commands(name: str) -> list[list[str]]:
     blocks = re.findall(r"```bash\n(.*?)```", read(name), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     prose = re.sub(r"```.*?```", "", read(name), flags=re.DOTALL).replace("\n", " ")
-    lines += re.findall(rf"`((?:python -m |{'|'.join(SCRIPTS)})[^`]*)`", prose)
+    lines += re.findall(rf"`((?:python -m |{'|'.join(PARSERS)})[^`]*)`", prose)
     return [shlex.split(command, comments=True) for line in lines for command in line.split("&&")]
 
 
@@ -50,6 +51,8 @@ def test_a_command_in_the_documents_names_what_exists(words):
     if program in PARSERS:
         if not {"--help", "--version"} & set(rest):
             PARSERS[program](program).parse_args(rest)
+    elif program.endswith("connectome"):
+        assert rest[0] in {*COMMANDS, "--help", "--version"}
     elif program == "-m":
         assert find_spec(rest[0])
     elif program.endswith("pip"):
