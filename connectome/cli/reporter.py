@@ -122,12 +122,12 @@ class Reporter:
     def metric(self, name: str, value: float) -> None:
         """Record a measured value, such as ``segmentation/are``, in the run log."""
         if self.run is not None:
-            self.run.metric(name, value)
+            self.run.log_metric(name, value)
 
     def report_timings(self) -> None:
         """Print how long each recorded stage took, and the peak memory."""
-        stages = self.run.summary if self.run is not None else []
+        stages = self.run.stages if self.run is not None else []
         parts = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in stages)
         total = sum(stage.seconds for stage in stages)
-        peak = max((stage.peak_mb or 0 for stage in stages), default=0)
+        peak = max((stage.peak_memory_mb or 0 for stage in stages), default=0)
         self.message(f"\n{total:.1f} s ({parts}); peak memory {peak:.0f} MB")

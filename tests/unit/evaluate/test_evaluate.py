@@ -17,13 +17,8 @@ from connectome import evaluate
 from connectome.cli import arguments
 from connectome.cli.commands import evaluate as evaluate_command
 from connectome.core.errors import DataError
-<<<<<<< HEAD:tests/unit/test_evaluate.py
 from connectome.core.point_matching import match_positions
 from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
-=======
-from connectome.core.point_matching import match_points
-from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
->>>>>>> 815e99b (Make evaluate a package, so that the scores import nothing of the command line):tests/unit/evaluate/test_evaluate.py
 
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (2, 3, 4)
