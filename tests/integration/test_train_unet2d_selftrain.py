@@ -133,7 +133,7 @@ def test_proofread_sections_without_ids_are_left_out_or_refused_by_name(untouche
         train(untouched, *QUICK)
     assert "proofread_slices.json" in refused.value.remedy
     assert not (untouched / paths.RUN_LOG).exists()  # it was seen before the slow part
-    paths.write_json(untouched / paths.PROOFREAD, {"slices": [1, 2, 5]})
+    paths.write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [1, 2, 5]})
     command.main_unet(["--outdir", str(untouched), *QUICK])
     assert "without any id: 2 5" in capsys.readouterr().out
 
