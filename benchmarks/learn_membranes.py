@@ -51,7 +51,7 @@ STARTS = 2  # networks whose verdicts are averaged: where one strays, the other 
 def main(argv: Sequence[str] | None = None) -> None:
     """Learn both networks and write them."""
     parser = arguments.Parser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=mlp.NETWORKS, help="where to write them")
+    parser.add_argument("--out", type=Path, default=mlp.WEIGHTS_PATH, help="where to write them")
     args = parser.parse_args(argv)
     write_json(args.out, {str(n_axes): learned(n_axes) for n_axes in VOXEL_SIZES})
     print(f"wrote {args.out}")
@@ -97,11 +97,11 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     em, labels = imaged(rng, seed, tuple(map(float, voxel_size)), SECTIONS[n_axes])
     tissue = preprocess.find_tissue(em)
     even = preprocess.preprocess(em, tissue, voxel_size)
-    image = features.standardised(even, tissue)
-    if predict.fine_pixels(voxel_size):
+    image = features.standardise_sections(even, tissue)
+    if predict.has_fine_pixels(voxel_size):
         image, tissue, labels = downsample(image, (1, 2)), tissue[:, ::2, ::2], labels[:, ::2, ::2]
         voxel_size = (voxel_size[0], 2 * voxel_size[1], 2 * voxel_size[2])
-    described = features.voxel_features(image, voxel_size, n_axes)[:, tissue]
+    described = features.compute_features(image, voxel_size, n_axes)[:, tissue]
     spread = described.std(axis=1, keepdims=True)
     described = (described - described.mean(axis=1, keepdims=True)) / spread
     membrane = borders(labels, n_axes)[tissue]
@@ -112,7 +112,9 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
             for kind, n in ((True, n_membrane), (False, SAMPLES - n_membrane))
         ]
     )
-    return described[:, chosen].T.clip(-predict.OUTLIER, predict.OUTLIER), membrane[chosen]
+    return described[:, chosen].T.clip(-predict.MAX_DEVIATION, predict.MAX_DEVIATION), membrane[
+        chosen
+    ]
 
 
 def imaged(

@@ -32,7 +32,7 @@ from connectome.cli import arguments
 from connectome.io import model_files
 from connectome.membranes import predict
 from connectome.refine import selftrain, unet
-from connectome.refine.data import Material
+from connectome.refine.data import TrainingStack
 
 LEARNING_RATE = 3e-3
 MEMBRANE_WEIGHT = 2.0  # against 1 of the rest: a gap costs more than a blot
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=arguments.count, help="of training")
     parser.add_argument("--threads", type=arguments.count, default=2, help="cores to use")
     args = parser.parse_args(argv)
-    unet.use_threads(args.threads)
+    unet.set_threads(args.threads)
     course = COURSES[args.course]
     weights = learned(course, args.steps or course.steps, args.threads)
     meta = {"kind": unet.KIND, "features": unet.CHANNELS, "learned_on": "phantoms"}
@@ -111,13 +111,13 @@ def learned(course: Course, steps: int, threads: int) -> dict[str, np.ndarray]:
         stack(course, course.first_seed + i, tuple(map(float, voxel_size)), threads)
         for i, voxel_size in enumerate(course.sizes)
     ]
-    pupil = unet.Pupil(None, 0, unet.chosen_device("cpu"))
-    vary = partial(varied, unet.augmented) if course.harder else unet.augmented
+    pupil = unet.Trainer(None, 0, unet.choose_device("cpu"))
+    vary = partial(varied, unet.augment) if course.harder else unet.augment
     losses, mean = [], None
     for step in range(steps):
         rng = np.random.default_rng((course.seed, step))
-        rate = LEARNING_RATE * selftrain.rate(step, step / steps)
-        losses.append(pupil.learn(rng, *stacks[rng.integers(len(stacks))], rate, vary))
+        rate = LEARNING_RATE * selftrain.learning_rate_factor(step, step / steps)
+        losses.append(pupil.train_step(rng, *stacks[rng.integers(len(stacks))], rate, vary))
         if course.harder and step % AVERAGED_EVERY == AVERAGED_EVERY - 1:
             mean = averaged(mean if step >= AVERAGED_FROM else None, pupil.weights())
         if step % TOLD_EVERY == TOLD_EVERY - 1:
@@ -154,20 +154,24 @@ def varied(augmented, rng: np.random.Generator, seen: torch.Tensor) -> torch.Ten
     return torch.cat([image, rated], 1)
 
 
-def stack(course: Course, seed: int, voxel_size, threads: int) -> tuple[unet.Sight, unet.Lesson]:
+def stack(
+    course: Course, seed: int, voxel_size, threads: int
+) -> tuple[unet.NetworkInput, unet.TrainingData]:
     """Image a phantom; return what the network sees and is told of it."""
     rng = np.random.default_rng(seed)
     n_sections = course.sections[voxel_size[0] > SMALL_Z_NM]
     em, labels = learn_membranes.imaged(rng, seed, voxel_size, n_sections, course.width_nm)
     tissue = preprocess.find_tissue(em)
     image = preprocess.preprocess(em, tissue, voxel_size)
-    rated = predict.neurite_probability(image, tissue, voxel_size, (), threads)
+    rated = predict.predict_neurite_probability(image, tissue, voxel_size, (), threads)
     if course.harder:
         image, rated = (half(array).astype(np.float32) for array in (image, rated))
-    material = Material(image, tissue, voxel_size, (), rated, labels, None, lambda p, held=(): p)
-    inside = unet.insides(labels, voxel_size)
+    material = TrainingStack(
+        image, tissue, voxel_size, (), rated, labels, None, lambda p, held=(): p
+    )
+    inside = unet.mask_interiors_3d(labels, voxel_size)
     weight = np.where(inside, 1, MEMBRANE_WEIGHT).astype(np.float32) * tissue
-    return unet.sight(material), unet.Lesson(inside, weight)
+    return unet.prepare_input(material), unet.TrainingData(inside, weight)
 
 
 def half(array: np.ndarray) -> np.ndarray:

@@ -20,13 +20,13 @@ TEXTURE_NM, SURROUND_NM = 30.0, 48.0
 # What is further away than this many sigma is left out of a Gaussian.
 TRUNCATE = 2.5
 # Along axes with voxels up to this size, what is wider than a membrane has half the resolution.
-HALVED_NM = 10.0
+MAX_HALVED_NM = 10.0
 BLOCK_ROWS = 128  # rows looked at together where sections are thin; even, to be halved
-SLAB = 2  # sections worked on together: few, for the processor's cache; even, to be halved
+SLAB_SECTIONS = 2  # sections worked on together: few, for the processor's cache; even, to be halved
 
 
 def feature_names(n_axes: int) -> list[str]:
-    """List the features of `voxel_features`, in order, for curvature along 2 or 3 axes."""
+    """List the features of `compute_features`, in order, for curvature along 2 or 3 axes."""
     curvatures = ["curvature", "curvature across", "curvature along"][:n_axes]
     return [
         "edge",
@@ -40,7 +40,7 @@ def feature_names(n_axes: int) -> list[str]:
     ]
 
 
-def standardised(sections: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+def standardise_sections(sections: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Bring every section to mean 0 and variance 1 over its tissue; 0 elsewhere.
 
     Parameters
@@ -55,14 +55,14 @@ def standardised(sections: np.ndarray, tissue: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (Z, Y, X)
     """
     result = np.zeros(sections.shape, np.float32)
-    for section, inside, out in zip(sections, tissue, result, strict=True):
+    for section, inside, out in zip(sections, mask, result, strict=True):
         if inside.any():
             values = section[inside].astype(np.float32)
             out[inside] = (values - values.mean()) / (values.std() + 1e-6)
     return result
 
 
-def voxel_features(
+def compute_features(
     image: np.ndarray,
     voxel_size: tuple[float, float, float],
     n_axes: int,
@@ -95,16 +95,16 @@ def voxel_features(
     """
     # A width of 0 px is that of an axis that is not looked along.
     pixels = np.array([float(axis >= 3 - n_axes) for axis in range(3)]) / voxel_size
-    halves = [axis for axis in range(3 - n_axes, 3) if voxel_size[axis] <= HALVED_NM]
+    halves = [axis for axis in range(3 - n_axes, 3) if voxel_size[axis] <= MAX_HALVED_NM]
     features = np.empty((len(feature_names(n_axes)), *image.shape), dtype)
     votes = []
     slabs = [_slabs(image, (nm * pixels).tolist()) for nm in (FINE_NM, COARSE_NM)]
-    for z, fine, coarse in zip(range(0, len(image), SLAB), *slabs, strict=True):
+    for z, fine, coarse in zip(range(0, len(image), SLAB_SECTIONS), *slabs, strict=True):
         bends = coarse.hessian()
         curvatures = _eigenvalues(bends)
         found = (fine.gradient(), *_eigenvalues(fine.hessian()), coarse.at(), *curvatures)
         for place, feature in zip(features[:-4], found, strict=True):
-            place[z : z + SLAB] = feature
+            place[z : z + SLAB_SECTIONS] = feature
         votes.append([downsample(vote, halves) for vote in _sheet_tensor(bends, curvatures)])
     votes = [np.concatenate(vote) for vote in zip(*votes, strict=True)]
     found = _wide_features(image, votes, pixels, halves)
@@ -113,7 +113,7 @@ def voxel_features(
     return features
 
 
-def stack_features(
+def compute_stack_features(
     image: np.ndarray, voxel_size: tuple[float, float, float], n_axes: int, threads: int = 1
 ) -> np.ndarray:
     """Describe all voxels of a stack.
@@ -125,7 +125,7 @@ def stack_features(
     voxel_size : tuple of float
         (z, y, x) in nm.
     n_axes : {2, 3}
-        As `voxel_features`.
+        As `compute_features`.
     threads : int
         Blocks worked on at a time.
 
@@ -135,12 +135,12 @@ def stack_features(
         As named by `feature_names`.
     """
     features = np.empty((len(feature_names(n_axes)), *image.shape), np.float32)
-    for core, described in block_features(image, voxel_size, n_axes, threads):
+    for core, described in compute_block_features(image, voxel_size, n_axes, threads):
         features[:, *core] = described
     return features
 
 
-def block_features(
+def compute_block_features(
     image: np.ndarray,
     voxel_size: tuple[float, float, float],
     n_axes: int,
@@ -152,7 +152,7 @@ def block_features(
     Parameters
     ----------
     image, voxel_size, n_axes, threads
-        As `stack_features`.
+        As `compute_stack_features`.
     progress : callable
         Told of finished sections, as many as a block is worth.
 
@@ -168,14 +168,14 @@ def block_features(
 
     def describe(block):
         core, seen, inner = block
-        return core, voxel_features(image[seen], voxel_size, n_axes)[:, *inner]
+        return core, compute_features(image[seen], voxel_size, n_axes)[:, *inner]
 
     for sections, found in zip(worth, map_sections(describe, blocks, threads), strict=True):
         progress(sections)
         yield found
 
 
-def stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
+def fill_damaged_sections(image: np.ndarray, damaged_sections: Sequence[int]) -> None:
     """Replace damaged sections, in place, by what lies between the nearest sound ones.
 
     Parameters
@@ -185,14 +185,14 @@ def stand_in(image: np.ndarray, damaged: Sequence[int]) -> None:
     damaged : sequence of int
         Sections not to be believed.
     """
-    sound = [z for z in range(len(image)) if z not in set(damaged)]
-    for z in damaged if sound else ():
+    sound = [z for z in range(len(image)) if z not in set(damaged_sections)]
+    for z in damaged_sections if sound else ():
         before, after = nearest_sound_sections(z, sound)
         weight = (z - before) / (after - before) if after != before else 0.0
         image[z] = (1 - weight) * image[before] + weight * image[after]
 
 
-def reach(voxel_size: tuple[float, float, float]) -> np.ndarray:
+def feature_margin_px(voxel_size: tuple[float, float, float]) -> np.ndarray:
     """Return how many voxels away from a voxel its features still depend on, per axis.
 
     An even number: what begins so far off is halved in the same places.
@@ -208,7 +208,7 @@ def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
     if n_axes == 2:
         sections = [(slice(z, z + 1), whole, whole) for z in range(shape[0])]
         return [(section, section, (whole,)) for section in sections]
-    margin = int(reach(voxel_size)[1])
+    margin = int(feature_margin_px(voxel_size)[1])
     blocks = []
     for start in range(0, shape[1], BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, shape[1])
@@ -240,8 +240,8 @@ def _slabs(image: np.ndarray, sigma: list[float]) -> Iterator[_Slab]:
     smooth = ndimage.gaussian_filter(image, sigma, truncate=TRUNCATE)
     margin = [int(width > 0) for width in sigma]
     padded = np.pad(smooth, [(voxels, voxels) for voxels in margin], mode="edge")
-    for z in range(0, len(image), SLAB):
-        yield _Slab(padded[z : z + SLAB + 2 * margin[0]], sigma)
+    for z in range(0, len(image), SLAB_SECTIONS):
+        yield _Slab(padded[z : z + SLAB_SECTIONS + 2 * margin[0]], sigma)
 
 
 class _Slab:

@@ -11,11 +11,11 @@ import numpy as np
 from connectome.membranes.features import feature_names
 from connectome.weights import weights_path
 
-NETWORKS = weights_path("membrane_networks.json")
+WEIGHTS_PATH = weights_path("membrane_networks.json")
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class MembraneMLP:
     """A small neural network: one hidden layer of rectified units, one logistic output.
 
     Parameters
@@ -32,13 +32,13 @@ class Network:
     output: np.ndarray
     output_bias: float
 
-    def scaled(self, mean: np.ndarray, spread: np.ndarray) -> Network:
+    def rescale_inputs(self, mean: np.ndarray, spread: np.ndarray) -> MembraneMLP:
         """Return the network that takes features as they are instead of standardised ones."""
         hidden = self.hidden / spread
         bias = self.hidden_bias - hidden @ mean
-        return Network(hidden, bias, self.output, self.output_bias)
+        return MembraneMLP(hidden, bias, self.output, self.output_bias)
 
-    def membrane(self, features: np.ndarray) -> np.ndarray:
+    def predict_membrane(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of membrane for features of shape (F, N)."""
         units = self.hidden @ features
         units += self.hidden_bias[:, None]
@@ -47,13 +47,13 @@ class Network:
 
 
 @cache
-def membrane_network(n_axes: int) -> Network:
+def load_membrane_mlp(n_axes: int) -> MembraneMLP:
     """Return the network that ships, for features of 2 or 3 axes.
 
     Its weights were learned on phantoms alone (``benchmarks/learn_membranes.py``).
     """
-    stored = json.loads(NETWORKS.read_text())[str(n_axes)]
+    stored = json.loads(WEIGHTS_PATH.read_text())[str(n_axes)]
     if stored["features"] != feature_names(n_axes):
-        raise ValueError(f"{NETWORKS.name} was learned on other features: {stored['features']}")
+        raise ValueError(f"{WEIGHTS_PATH.name} was learned on other features: {stored['features']}")
     arrays = (np.array(stored[name], np.float32) for name in ("hidden", "hidden_bias", "output"))
-    return Network(*arrays, stored["output_bias"])
+    return MembraneMLP(*arrays, stored["output_bias"])

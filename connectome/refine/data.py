@@ -10,30 +10,30 @@ from scipy import ndimage
 
 from connectome.io.draft import ProofreadSections
 
-FINE_PIXEL_NM = 6.0  # pixels below this are doubled to make the line between two neurites
+WIDE_BORDER_BELOW_NM = 6.0  # pixels below this are doubled to make the line between two neurites
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingStack:
     """A stack to learn on and to be judged.
 
     Parameters
     ----------
     image : ndarray of float32, shape (Z, Y, X)
         Preprocessed and aligned EM in [0, 1].
-    tissue : ndarray of bool, shape (Z, Y, X)
+    mask : ndarray of bool, shape (Z, Y, X)
         Where it shows tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
-    damaged : tuple of int
+    damaged_sections : tuple of int
         Sections whose own content means nothing.
-    evidence : ndarray of float32, shape (Z, Y, X)
+    untrained_probability : ndarray of float32, shape (Z, Y, X)
         Neurite probability without any training on this stack.
     labels : ndarray of int32, shape (Z, Y, X)
         Draft neurites made from it.
     proofread : Proofread or None
         What a person has said of some sections.
-    to_labels : callable
+    segment : callable
         Takes a neurite probability, returns neurite ids of shape (Z, Y, X), by the road that all
         probability maps take, with proofread sections as they are. The second argument, sections
         to hold back, leaves some of these out. With ``voted=True`` pieces are mainly those of the
@@ -41,17 +41,17 @@ class Material:
     """
 
     image: np.ndarray
-    tissue: np.ndarray
+    mask: np.ndarray
     voxel_size: tuple[float, float, float]
-    damaged: tuple[int, ...]
-    evidence: np.ndarray
+    damaged_sections: tuple[int, ...]
+    untrained_probability: np.ndarray
     labels: np.ndarray
     proofread: ProofreadSections | None
-    to_labels: Callable[..., np.ndarray]
+    segment: Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class RefinedResult:
     """What came of it.
 
     Parameters
@@ -75,7 +75,7 @@ class Learned:
     voted: bool = False
 
 
-def neurite_target(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
+def mask_interiors(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
     """Mark the insides of neurites in sections.
 
     Parameters
@@ -96,21 +96,23 @@ def neurite_target(labels: np.ndarray, voxel_size: tuple[float, float, float]) -
         differ = rows[1:] != rows[:-1]
         out[1:] |= differ
         out[:-1] |= differ
-    if min(voxel_size[1:]) < FINE_PIXEL_NM:
+    if min(voxel_size[1:]) < WIDE_BORDER_BELOW_NM:
         meets = ndimage.binary_dilation(meets, np.ones((1, 3, 3)))
     return (labels > 0) & ~meets
 
 
-def usable(proofread: ProofreadSections | None, damaged: Sequence[int]) -> list[int]:
+def usable_sections(
+    proofread: ProofreadSections | None, damaged_sections: Sequence[int]
+) -> list[int]:
     """List the proofread sections that say something: undamaged ones, with ids.
 
     In a section without any there is neither an inside to learn nor anything to score against.
     """
     sections = proofread.sections if proofread else ()
-    return [z for z in sections if z not in damaged and proofread.labels[z].any()]
+    return [z for z in sections if z not in damaged_sections and proofread.labels[z].any()]
 
 
-def hold_out(sections: Sequence[int]) -> tuple[list[int], list[int]]:
+def split_held_out(sections: Sequence[int]) -> tuple[list[int], list[int]]:
     """Divide proofread sections into those to learn from and those to judge by.
 
     Every fourth is held out, at least one; of a single section nothing can be.

@@ -18,9 +18,14 @@ from connectome.core.errors import DataError
 from connectome.core.progress import map_sections, map_stacks
 from connectome.core.volume import has_thin_sections
 from connectome.io.model_files import check_model
-from connectome.membranes.features import feature_names, stack_features, stand_in, standardised
-from connectome.refine.data import Learned, Material, hold_out, neurite_target
-from connectome.refine.trees import Trees
+from connectome.membranes.features import (
+    compute_stack_features,
+    feature_names,
+    fill_damaged_sections,
+    standardise_sections,
+)
+from connectome.refine.data import RefinedResult, TrainingStack, mask_interiors, split_held_out
+from connectome.refine.trees import DecisionTrees
 
 KIND = "rf"
 # What voxels are described by, beyond the features that the evidence sees, and the widths
@@ -32,9 +37,9 @@ WIDTHS_NM = {
     "evidence": (0, 8, 15, 30, 60, 120),
 }
 TRUNCATE = 2.5  # sigma at which Gaussians end
-LEAST_LEAF = 30  # examples in a leaf: fewer learn noise, and make trees longer to walk
-FURTHEST_NM = 60.0  # from any neurite, up to which a gap is taken for a membrane
-EVIDENCE_WORTH = 3  # proofread sections that the evidence's word weighs as much as
+MIN_SAMPLES_LEAF = 30  # examples in a leaf: fewer learn noise, and make trees longer to walk
+MAX_MEMBRANE_DISTANCE_NM = 60.0  # from any neurite, up to which a gap is taken for a membrane
+PRIOR_SECTIONS = 3  # proofread sections that the evidence's word weighs as much as
 RECALLS = np.linspace(0.02, 1, 50)
 
 
@@ -59,41 +64,41 @@ class ForestParams:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class LabelledSections:
     """What a person says of some sections.
 
     Parameters
     ----------
     sections : list of int
         S sections.
-    neurite : ndarray of bool, shape (S, Y, X)
+    is_neurite : ndarray of bool, shape (S, Y, X)
         False on the midlines of membranes.
-    taught : ndarray of bool, shape (S, Y, X)
+    is_labelled : ndarray of bool, shape (S, Y, X)
         Where there is something to learn.
     """
 
     sections: list[int]
-    neurite: np.ndarray
-    taught: np.ndarray
+    is_neurite: np.ndarray
+    is_labelled: np.ndarray
 
-    def of(self, sections: Sequence[int]) -> Lesson:
+    def of(self, sections: Sequence[int]) -> LabelledSections:
         """Return the part that is about some of the sections."""
         rows = [self.sections.index(z) for z in sections]
-        return Lesson(list(sections), self.neurite[rows], self.taught[rows])
+        return LabelledSections(list(sections), self.is_neurite[rows], self.is_labelled[rows])
 
     @property
-    def contrasts(self) -> bool:
+    def has_both_classes(self) -> bool:
         """Whether there are both neurites and membranes."""
-        return np.unique(self.neurite[self.taught]).size == 2
+        return np.unique(self.is_neurite[self.is_labelled]).size == 2
 
     def voxels(self, described: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Pick features (F, N) of voxels, given by their place in ``neurite.ravel()``."""
-        section, place = np.divmod(where, self.neurite[0].size)
+        section, place = np.divmod(where, self.is_neurite[0].size)
         flat = described.reshape(*described.shape[:2], -1)
         return flat[:, np.asarray(self.sections)[section], place].astype(np.float32)
 
 
-def train(material: Material, config, reporter) -> Learned:
+def train_forest(material: TrainingStack, config, reporter) -> RefinedResult:
     """Learn from all proofread sections, after judging by holding some of them out.
 
     A forest that has seen only part of the proofread sections is judged on the others, of which
@@ -117,19 +122,22 @@ def train(material: Material, config, reporter) -> Learned:
     DataError
         If nothing has been proofread, or what was is all neurite or all background.
     """
-    lesson = lesson_of(material)
-    if lesson is None or not lesson.contrasts:
+    lesson = collect_labels(material)
+    if lesson is None or not lesson.has_both_classes:
         raise _nothing_to_learn(material, lesson)
-    names, described = names_of(material.voxel_size), describe(material, config.threads)
-    learn, judge = (lesson.of(part) for part in hold_out(lesson.sections))
+    names, described = (
+        forest_feature_names(material.voxel_size),
+        compute_forest_features(material, config.threads),
+    )
+    learn, judge = (lesson.of(part) for part in split_held_out(lesson.sections))
     metrics = {"learned_from": lesson.sections}
-    if judge.sections and learn.contrasts and judge.contrasts:
-        trial = Trees.of(grow(described, learn, config))
-        metrics["held_out"] = judged(trial, described, judge, material, len(learn.sections))
+    if judge.sections and learn.has_both_classes and judge.has_both_classes:
+        trial = DecisionTrees.from_classifier(fit_forest(described, learn, config))
+        metrics["held_out"] = score_held_out(trial, described, judge, material, len(learn.sections))
         _tell(metrics["held_out"], reporter)
-    grown = grow(described, lesson, config)
+    grown = fit_forest(described, lesson, config)
     metrics["feature_importances"] = _by_importance(names, grown.feature_importances_)
-    trees = Trees.of(grown)
+    trees = DecisionTrees.from_classifier(grown)
     meta = {
         "kind": KIND,
         "features": names,
@@ -138,11 +146,15 @@ def train(material: Material, config, reporter) -> Learned:
         "learned_from": [_fingerprint(material, z) for z in lesson.sections],
     }
     n_learned = len(lesson.sections)
-    probability = handed_on(trees, described, material, n_learned, config.threads, reporter)
-    return Learned(probability, metrics, meta, trees.arrays())
+    probability = refine_probability(
+        trees, described, material, n_learned, config.threads, reporter
+    )
+    return RefinedResult(probability, metrics, meta, trees.to_arrays())
 
 
-def apply(model: tuple[dict, dict], material: Material, config, reporter) -> Learned:
+def apply_forest(
+    model: tuple[dict, dict], material: TrainingStack, config, reporter
+) -> RefinedResult:
     """Judge a stack by what was learned on another.
 
     Parameters
@@ -150,8 +162,8 @@ def apply(model: tuple[dict, dict], material: Material, config, reporter) -> Lea
     model : tuple of dict
         Description and arrays, as `connectome.io.model_files.read_model` returns them.
     material, config, reporter
-        As `train`. Proofread sections, but for those the model has learned from, serve to tell
-        how well it does.
+        As `train_forest`. Proofread sections, except those the model was trained on, serve as
+        test data.
 
     Returns
     -------
@@ -164,28 +176,30 @@ def apply(model: tuple[dict, dict], material: Material, config, reporter) -> Lea
         If the model was trained on other features or at another voxel size, or is damaged.
     """
     meta, arrays = model
-    names = names_of(material.voxel_size)
+    names = forest_feature_names(material.voxel_size)
     check_model(meta, names, material.voxel_size, config.params.apply)
-    trees = Trees.from_arrays(arrays, len(names))
-    described = describe(material, config.threads)
+    trees = DecisionTrees.from_arrays(arrays, len(names))
+    described = compute_forest_features(material, config.threads)
     known, importances = _history(meta)
     metrics = {"model": config.params.apply, "feature_importances": importances}
-    lesson = lesson_of(material)
+    lesson = collect_labels(material)
     new = [z for z in lesson.sections if _fingerprint(material, z) not in known] if lesson else []
-    if new and lesson.of(new).contrasts:
-        metrics["held_out"] = judged(trees, described, lesson.of(new), material, len(known))
+    if new and lesson.of(new).has_both_classes:
+        metrics["held_out"] = score_held_out(trees, described, lesson.of(new), material, len(known))
         _tell(metrics["held_out"], reporter)
-    probability = handed_on(trees, described, material, len(known), config.threads, reporter)
-    return Learned(probability, metrics)
+    probability = refine_probability(
+        trees, described, material, len(known), config.threads, reporter
+    )
+    return RefinedResult(probability, metrics)
 
 
-def lesson_of(material: Material) -> Lesson | None:
+def collect_labels(material: TrainingStack) -> LabelledSections | None:
     """Gather what a person says of the undamaged sections; None where nobody says anything.
 
     Programs and people leave membranes of any width, or none. Whichever they do, neurites grow
     until they meet, and membrane is where they do: as wide as the untrained evidence has it.
     """
-    damaged = set(material.damaged)
+    damaged = set(material.damaged_sections)
     proofread = material.proofread
     sections = [z for z in proofread.sections if z not in damaged] if proofread else []
     if not sections:
@@ -193,8 +207,8 @@ def lesson_of(material: Material) -> Lesson | None:
     grown, near = zip(
         *(_grown(proofread.labels[z], material.voxel_size) for z in sections), strict=True
     )
-    neurite = neurite_target(np.stack(grown), material.voxel_size)
-    return Lesson(sections, neurite, np.stack(near) & material.tissue[sections])
+    neurite = mask_interiors(np.stack(grown), material.voxel_size)
+    return LabelledSections(sections, neurite, np.stack(near) & material.mask[sections])
 
 
 def _grown(labels: np.ndarray, voxel_size) -> tuple[np.ndarray, np.ndarray]:
@@ -204,11 +218,11 @@ def _grown(labels: np.ndarray, voxel_size) -> tuple[np.ndarray, np.ndarray]:
     distance, nearest = ndimage.distance_transform_edt(
         labels == 0, sampling=voxel_size[1:], return_indices=True
     )
-    return labels[tuple(nearest)], distance <= FURTHEST_NM
+    return labels[tuple(nearest)], distance <= MAX_MEMBRANE_DISTANCE_NM
 
 
-def names_of(voxel_size: tuple[float, float, float]) -> list[str]:
-    """List the features of `describe`, in order."""
+def forest_feature_names(voxel_size: tuple[float, float, float]) -> list[str]:
+    """List the features of `compute_forest_features`, in order."""
     wider = [
         f"{kind}, {nm} nm" if nm else f"{kind} as it is"
         for kind, widths in WIDTHS_NM.items()
@@ -217,7 +231,7 @@ def names_of(voxel_size: tuple[float, float, float]) -> list[str]:
     return [*feature_names(_n_axes(voxel_size)), *wider]
 
 
-def describe(material: Material, threads: int) -> np.ndarray:
+def compute_forest_features(material: TrainingStack, threads: int) -> np.ndarray:
     """Describe all voxels: what `connectome.membranes.features` says of them, and more.
 
     Greys, edges (Sobel), deviations (the root of the variance) and the untrained evidence are
@@ -226,12 +240,12 @@ def describe(material: Material, threads: int) -> np.ndarray:
     Returns
     -------
     ndarray of float16, shape (F, Z, Y, X)
-        As named by `names_of`.
+        As named by `forest_feature_names`.
     """
     n_axes = _n_axes(material.voxel_size)
-    image = standardised(material.image, material.tissue)
+    image = standardise_sections(material.image, material.mask)
     if n_axes == 3:
-        stand_in(image, material.damaged)
+        fill_damaged_sections(image, material.damaged_sections)
 
     def smooth(field, nm):
         sigma = nm / np.asarray(material.voxel_size) * [n_axes == 3, 1, 1]
@@ -246,18 +260,18 @@ def describe(material: Material, threads: int) -> np.ndarray:
         return np.sqrt(np.maximum(smooth(field * field, nm) - mean * mean, 0))
 
     makers = {"grey": smooth, "Sobel edge": edge, "deviation": deviation, "evidence": smooth}
-    fields = dict.fromkeys(makers, image) | {"evidence": material.evidence}
+    fields = dict.fromkeys(makers, image) | {"evidence": material.untrained_probability}
     wanted = [(kind, nm) for kind, widths in WIDTHS_NM.items() for nm in widths]
-    described = np.empty((len(names_of(material.voxel_size)), *image.shape), np.float16)
+    described = np.empty((len(forest_feature_names(material.voxel_size)), *image.shape), np.float16)
     n_shared = len(described) - len(wanted)
-    described[:n_shared] = stack_features(image, material.voxel_size, n_axes, threads)
+    described[:n_shared] = compute_stack_features(image, material.voxel_size, n_axes, threads)
     made = map_sections(lambda want: makers[want[0]](fields[want[0]], want[1]), wanted, threads)
     for place, feature in zip(described[n_shared:], made, strict=True):
         place[...] = feature
     return described
 
 
-def grow(described: np.ndarray, lesson: Lesson, config):
+def fit_forest(described: np.ndarray, lesson: LabelledSections, config):
     """Fit a forest to some voxels of a lesson, as many of membranes as of neurites.
 
     Returns
@@ -270,21 +284,26 @@ def grow(described: np.ndarray, lesson: Lesson, config):
     share = max(config.params.max_pixels // 2, 1)
     chosen = []
     for kind in (False, True):
-        places = np.flatnonzero(lesson.taught & (lesson.neurite == kind))
+        places = np.flatnonzero(lesson.is_labelled & (lesson.is_neurite == kind))
         chosen.append(rng.choice(places, min(share, places.size), replace=False))
     where = np.concatenate(chosen)
     classifier = RandomForestClassifier(
         config.params.n_estimators,
-        min_samples_leaf=LEAST_LEAF,
+        min_samples_leaf=MIN_SAMPLES_LEAF,
         class_weight="balanced",  # few sections have fewer voxels of membrane than asked for
         n_jobs=config.threads,
         random_state=config.seed,
     )
-    return classifier.fit(lesson.voxels(described, where).T, lesson.neurite.ravel()[where])
+    return classifier.fit(lesson.voxels(described, where).T, lesson.is_neurite.ravel()[where])
 
 
-def handed_on(
-    trees: Trees, described: np.ndarray, material: Material, n_learned: int, threads: int, reporter
+def refine_probability(
+    trees: DecisionTrees,
+    described: np.ndarray,
+    material: TrainingStack,
+    n_learned: int,
+    threads: int,
+    reporter,
 ) -> np.ndarray:
     """Rate all voxels by the mean of forest and evidence.
 
@@ -306,16 +325,16 @@ def handed_on(
     def rated(section, inside, evidence):
         probability = np.zeros(inside.shape, np.float32)
         if inside.any():
-            rating = trees.neurite_probability(section[:, inside])
-            probability[inside] = averaged(rating, evidence[inside], n_learned)
+            rating = trees.predict(section[:, inside])
+            probability[inside] = combine_probabilities(rating, evidence[inside], n_learned)
         return probability
 
-    stacks = (np.moveaxis(described, 1, 0), material.tissue, material.evidence)
-    with reporter.progress_bar("forest", len(material.tissue)) as tell:
+    stacks = (np.moveaxis(described, 1, 0), material.mask, material.untrained_probability)
+    with reporter.progress_bar("forest", len(material.mask)) as tell:
         return map_stacks(rated, *stacks, threads=threads, progress=tell)
 
 
-def averaged(rating: np.ndarray, evidence: np.ndarray, n_learned: int) -> np.ndarray:
+def combine_probabilities(rating: np.ndarray, evidence: np.ndarray, n_learned: int) -> np.ndarray:
     """Average what a forest and the evidence say of a section, on the evidence's scale.
 
     The thresholds of the road to neurites are those of the evidence. So values become those that
@@ -335,7 +354,7 @@ def averaged(rating: np.ndarray, evidence: np.ndarray, n_learned: int) -> np.nda
     -------
     ndarray of float32, shape (N,)
     """
-    weight = n_learned / (n_learned + EVIDENCE_WORTH)
+    weight = n_learned / (n_learned + PRIOR_SECTIONS)
     mean = _on_scale_of(evidence, rating) ** weight * evidence ** (1 - weight)
     return _on_scale_of(evidence, mean)
 
@@ -349,12 +368,16 @@ def _on_scale_of(scale: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.interp(values, mine, theirs).astype(np.float32)
 
 
-def judged(
-    trees: Trees, described: np.ndarray, lesson: Lesson, material: Material, n_learned: int
+def score_held_out(
+    trees: DecisionTrees,
+    described: np.ndarray,
+    lesson: LabelledSections,
+    material: TrainingStack,
+    n_learned: int,
 ) -> dict:
     """Compare what is said of sections with a person's word, side by side with the evidence.
 
-    Parameters are those of `handed_on`; ``lesson`` is what the forest has not learned from.
+    Parameters are those of `refine_probability`; ``lesson`` holds sections not trained on.
 
     Returns
     -------
@@ -365,11 +388,11 @@ def judged(
     """
     from sklearn import metrics
 
-    where = np.flatnonzero(lesson.taught)
-    membrane = ~lesson.neurite.ravel()[where]
-    evidence = material.evidence[lesson.sections].ravel()[where]
-    rating = trees.neurite_probability(lesson.voxels(described, where))
-    mean = averaged(rating, evidence, n_learned)
+    where = np.flatnonzero(lesson.is_labelled)
+    membrane = ~lesson.is_neurite.ravel()[where]
+    evidence = material.untrained_probability[lesson.sections].ravel()[where]
+    rating = trees.predict(lesson.voxels(described, where))
+    mean = combine_probabilities(rating, evidence, n_learned)
     said = {"evidence": evidence, "forest": rating, "mean": mean}
     result: dict = {"sections": lesson.sections, "recall": RECALLS.round(2).tolist()}
     for name, neurite in said.items():
@@ -401,12 +424,12 @@ def _history(meta: dict) -> tuple[set, dict]:
         raise DataError(f"the model does not say what it has learned from: {error!r}") from error
 
 
-def _fingerprint(material: Material, section: int) -> str:
+def _fingerprint(material: TrainingStack, section: int) -> str:
     """Tell a section from all others, wherever it turns up again."""
     return hashlib.sha256(material.image[section].tobytes()).hexdigest()
 
 
-def _nothing_to_learn(material: Material, lesson: Lesson | None) -> DataError:
+def _nothing_to_learn(material: TrainingStack, lesson: LabelledSections | None) -> DataError:
     """Say what is missing, and what can be done without it."""
     if lesson:
         which = " ".join(map(str, lesson.sections))

@@ -14,7 +14,7 @@ import numpy as np
 from connectome.core.volume import has_thin_sections
 
 PIXEL_NM = 8.0
-MULTIPLE = 8  # sides of planes: a network that halves three times can take them
+SIDE_MULTIPLE = 8  # sides of planes: a network that halves three times can take them
 
 Window = tuple[slice, slice]
 
@@ -41,14 +41,14 @@ class View:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of a plane, each a multiple of `MULTIPLE`."""
+        """Rows and columns of a plane, each a multiple of `SIDE_MULTIPLE`."""
         return len(self.rows), len(self.columns)
 
     def planes(self, stack: np.ndarray) -> np.ndarray:
         """Return the planes of a stack (Z, Y, X) as they are, (N, h, w); no copy."""
         return np.moveaxis(stack, self.axis, 0)
 
-    def look(self, plane: np.ndarray, window: Window) -> np.ndarray:
+    def resample(self, plane: np.ndarray, window: Window) -> np.ndarray:
         """Resample a window of a plane.
 
         Parameters
@@ -66,12 +66,14 @@ class View:
         columns, seen_columns = _needed(self.columns[window[1]])
         return rows @ plane[seen_rows, seen_columns].astype(np.float32) @ columns.T
 
-    def back(self, plane: np.ndarray) -> np.ndarray:
+    def resample_back(self, plane: np.ndarray) -> np.ndarray:
         """Resample a whole plane (H, W) to the stack's own pixels, (h, w)."""
         return self.rows_back @ plane @ self.columns_back.T
 
 
-def views(shape: tuple[int, int, int], voxel_size: tuple[float, float, float]) -> list[View]:
+def orthogonal_views(
+    shape: tuple[int, int, int], voxel_size: tuple[float, float, float]
+) -> list[View]:
     """List the views of a stack: its sections, and the two other faces of thin ones.
 
     Parameters
@@ -102,7 +104,7 @@ def views(shape: tuple[int, int, int], voxel_size: tuple[float, float, float]) -
 def _both_ways(n: int, nm: float) -> tuple[np.ndarray, np.ndarray]:
     """Weigh the pixels along an axis for those of a plane, and the other way round."""
     n_plane = max(1, round(n * nm / PIXEL_NM))
-    padded = -(-n_plane // MULTIPLE) * MULTIPLE
+    padded = -(-n_plane // SIDE_MULTIPLE) * SIDE_MULTIPLE
     there, back = _resampling(n, n_plane), _resampling(n_plane, n)
     there = there[np.minimum(np.arange(padded), n_plane - 1)]  # the last pixel fills the rest
     return there, np.pad(back, ((0, 0), (0, padded - n_plane)))

@@ -25,7 +25,7 @@ from connectome.core.errors import DataError
 from connectome.core.progress import Progress, ignore_progress
 from connectome.io.model_files import TRAIN_REMEDY
 from connectome.refine import unet
-from connectome.refine.data import Learned, Material, hold_out, usable
+from connectome.refine.data import RefinedResult, TrainingStack, split_held_out, usable_sections
 
 LEARNING_RATE = 2e-3
 LEAST_RATE = 0.02  # of that, at the end
@@ -39,8 +39,8 @@ LARGEST_CHANGE = 1.5
 
 # How much of the network's correction is believed, and whether the evidence has a vote beside it:
 # what agrees best with held-out proofread sections; without these, what did best on all stacks.
-WAYS = ((1.0, False), (0.5, False), (0.2, False), (1.0, True))
-DEFAULT_WAY = (1.0, True)
+CORRECTIONS = ((1.0, False), (0.5, False), (0.2, False), (1.0, True))
+DEFAULT_CORRECTION = (1.0, True)
 DEFAULT_MINUTES = 5.0
 
 Voi = Callable[[np.ndarray, np.ndarray], float]
@@ -70,7 +70,7 @@ class UnetParams:
     device: str = "cpu"
 
 
-def rate(step: int, done: float) -> float:
+def learning_rate_factor(step: int, done: float) -> float:
     """Return the share of a learning rate to use, at a step and a share of all steps.
 
     It warms up, then goes down along a cosine (Loshchilov & Hutter 2017).
@@ -84,7 +84,7 @@ def _no_bar(_name: str, _total: int, _unit: str) -> AbstractContextManager[Progr
 
 
 @dataclass(frozen=True)
-class Company:
+class Callbacks:
     """Whom training speaks with: it neither prints nor opens files itself.
 
     Parameters
@@ -109,7 +109,7 @@ class Company:
 
 
 @dataclass
-class Standing:
+class Checkpoint:
     """Where training stands: all that a checkpoint holds.
 
     Parameters
@@ -149,7 +149,7 @@ class Standing:
         return parts, arrays
 
     @classmethod
-    def restored(cls, meta: dict, arrays: Arrays) -> Standing:
+    def restored(cls, meta: dict, arrays: Arrays) -> Checkpoint:
         """Make it again from what `stored` returned.
 
         Raises
@@ -180,7 +180,12 @@ class Standing:
         judged = all(isinstance(record, dict) and "kept" in record for record in self.rounds)
         examined = np.asarray(self.curve, float).reshape(-1, 3)
         weights = (each for each in (self.kept, self.now, self.best) if each)
-        return begun and judged and len(examined) == len(self.curve) and all(map(unet.fit, weights))
+        return (
+            begun
+            and judged
+            and len(examined) == len(self.curve)
+            and all(map(unet.are_valid_weights, weights))
+        )
 
     def end_round(self, record: dict) -> None:
         """Put a round on record, and its best weights, if it was kept, where they stay."""
@@ -192,7 +197,7 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class RoundState:
     """What a round begins with, and what it makes.
 
     Parameters
@@ -239,22 +244,24 @@ class SelfTraining:
 
     def __init__(
         self,
-        material: Material,
+        material: TrainingStack,
         params: UnetParams,
         seed: int,
         weights: Arrays | None,
-        company: Company,
+        company: Callbacks,
     ):
         self.material, self.params, self.seed, self.company = material, params, seed, company
-        self.device = unet.chosen_device(params.device)
+        self.device = unet.choose_device(params.device)
         self.start = weights
-        self.learned, self.judged = hold_out(usable(material.proofread, material.damaged))
+        self.learned, self.judged = split_held_out(
+            usable_sections(material.proofread, material.damaged_sections)
+        )
         self.examined = self.judged or self._unseen()
-        self.seen = unet.sight(material)
+        self.seen = unet.prepare_input(material)
         self.identity = self._print()
         self.standing = self._standing()
 
-    def run(self) -> Learned:
+    def run(self) -> RefinedResult:
         """Train all rounds.
 
         Returns
@@ -267,8 +274,8 @@ class SelfTraining:
         DataError
             If there is a checkpoint of other data or parameters, or a damaged one.
         """
-        evidence = self.material.evidence
-        draft = Draft(evidence, self.material.to_labels(evidence, self.judged))
+        evidence = self.material.untrained_probability
+        draft = RoundState(evidence, self.material.segment(evidence, self.judged))
         if self.standing.kept:
             draft = self._drafted(self.standing.kept, "resume")
         elif self.start and not self.standing.rounds:
@@ -277,7 +284,7 @@ class SelfTraining:
             self._train(number, draft)
             made = self._drafted(self.standing.best, f"judge {number + 1}")
             record = self._verdict(number, draft, made)
-            self.company.message(in_words(record))
+            self.company.message(describe_round(record))
             self.standing.end_round(record)
             self._keep()
             draft = made if record["kept"] else draft
@@ -285,12 +292,12 @@ class SelfTraining:
 
     # --- what a round begins with, and how it ends
 
-    def _begun(self, draft: Draft) -> Draft:
+    def _begun(self, draft: RoundState) -> RoundState:
         """Adapt the network that learned elsewhere, and keep what it makes if that does no harm."""
-        weights = unet.adapted(self.start, self.seen, self.material.tissue, self.seed)
+        weights = unet.adapt_normalisation(self.start, self.seen, self.material.mask, self.seed)
         made = self._drafted(weights, "adapt")
         self.standing.begun = self._judgement(draft, made)
-        self.company.message(in_words(self.standing.begun))
+        self.company.message(describe_round(self.standing.begun))
         if not self.standing.begun["kept"]:
             return draft
         self.standing.kept = weights
@@ -299,42 +306,48 @@ class SelfTraining:
     def _unseen(self) -> list[int]:
         """Choose sections to hold out where no proofread one can be spared."""
         material = self.material
-        usable = [z for z in range(len(material.image)) if z not in material.damaged]
+        usable = [z for z in range(len(material.image)) if z not in material.damaged_sections]
         free = [z for z in usable if z not in self.learned]
         return free[HELD_OUT_SHARE // 2 :: HELD_OUT_SHARE] or free[:1] or usable[:1]
 
-    def _lessons(self, draft: Draft) -> tuple[unet.Lesson, unet.Lesson]:
+    def _lessons(self, draft: RoundState) -> tuple[unet.TrainingData, unet.TrainingData]:
         """Divide what the labels teach into lesson and exam."""
-        told = unet.lesson(self.material, draft.labels, draft.probability, self.learned)
+        told = unet.build_training_data(
+            self.material, draft.labels, draft.probability, self.learned
+        )
         exam = told
         if self.judged:
-            exam = unet.lesson(self.material, draft.labels, draft.probability, self.judged)
+            exam = unet.build_training_data(
+                self.material, draft.labels, draft.probability, self.judged
+            )
         spared = told.weight.copy()
         spared[self.examined] = 0
         return replace(told, weight=spared), exam
 
-    def _drafted(self, weights: Arrays, title: str) -> Draft:
+    def _drafted(self, weights: Arrays, title: str) -> RoundState:
         """Make labels with a network, believed as far as proves best."""
-        net = unet.network(weights, self.seed, self.device)
-        with self.company.bar(title, unet.n_planes(self.seen), "planes") as progress:
-            logits = unet.predict(net, self.seen, progress)
-        ways = WAYS if self.judged else (DEFAULT_WAY,)
+        net = unet.build_network(weights, self.seed, self.device)
+        with self.company.bar(title, unet.count_planes(self.seen), "planes") as progress:
+            logits = unet.predict_logits(net, self.seen, progress)
+        ways = CORRECTIONS if self.judged else (DEFAULT_CORRECTION,)
         return min((self._believed(logits, *way) for way in ways), key=self._distance)
 
-    def _believed(self, logits: np.ndarray, trust: float, voted: bool) -> Draft:
+    def _believed(self, logits: np.ndarray, trust: float, voted: bool) -> RoundState:
         material = self.material
-        probability = unet.rated(logits, material.evidence, material.tissue, trust)
-        labels = material.to_labels(probability, self.judged, voted)
-        return Draft(probability, labels, trust, voted)
+        probability = unet.correct_probability(
+            logits, material.untrained_probability, material.mask, trust
+        )
+        labels = material.segment(probability, self.judged, voted)
+        return RoundState(probability, labels, trust, voted)
 
-    def _distance(self, draft: Draft) -> float:
+    def _distance(self, draft: RoundState) -> float:
         """Tell how far a draft is from held-out proofread sections, in bits; 0 without any."""
         if not self.judged:
             return 0.0
         said = self.material.proofread.labels[self.judged]
         return self.company.voi(draft.labels[self.judged], said)
 
-    def _verdict(self, number: int, before: Draft, after: Draft) -> dict:
+    def _verdict(self, number: int, before: RoundState, after: RoundState) -> dict:
         """Tell whether a round is kept, and why."""
         record = {"round": number + 1, "steps": self.standing.step}
         record |= {"seconds": round(self.standing.seconds, 1)} | self._judgement(before, after)
@@ -343,7 +356,7 @@ class SelfTraining:
         record["bettered"] = min(self._exam_losses()) < self._exam_losses()[0]
         return record | {"kept": record["bettered"] and record["kept"]}
 
-    def _judgement(self, before: Draft, after: Draft) -> dict:
+    def _judgement(self, before: RoundState, after: RoundState) -> dict:
         """Compare two drafts, and tell whether the second may take the place of the first."""
         record = {"trust": after.trust, "voted": after.voted}
         if self.judged:
@@ -354,15 +367,15 @@ class SelfTraining:
 
     # --- a round
 
-    def _train(self, number: int, draft: Draft) -> None:
+    def _train(self, number: int, draft: RoundState) -> None:
         """Train from where the round stands to its end; what did best is in the standing."""
         standing = self.standing
         told, exam = self._lessons(draft)
-        pupil = unet.Pupil(standing.now or standing.kept or self.start, self.seed, self.device)
-        pupil.regain(standing.momentum)
+        pupil = unet.Trainer(standing.now or standing.kept or self.start, self.seed, self.device)
+        pupil.restore_optimiser(standing.momentum)
         rng = np.random.default_rng((self.seed, number))
         batches = [
-            unet.sample(rng, self.seen, exam, unet.BATCH, self.examined)
+            unet.sample_patches(rng, self.seen, exam, unet.BATCH, self.examined)
             for _ in range(EXAM_BATCHES)
         ]
         losses: list[float] = []
@@ -375,7 +388,12 @@ class SelfTraining:
                 began = time.perf_counter()
                 rng = np.random.default_rng((self.seed, number, standing.step))
                 losses.append(
-                    pupil.learn(rng, self.seen, told, LEARNING_RATE * rate(standing.step, done))
+                    pupil.train_step(
+                        rng,
+                        self.seen,
+                        told,
+                        LEARNING_RATE * learning_rate_factor(standing.step, done),
+                    )
                 )
                 standing.step += 1
                 if standing.step % EXAMINE_EVERY == 0:
@@ -385,7 +403,7 @@ class SelfTraining:
             if losses:
                 self._examine(pupil, batches, losses)
 
-    def _examine(self, pupil: unet.Pupil, batches: Sequence[tuple], losses: list[float]) -> None:
+    def _examine(self, pupil: unet.Trainer, batches: Sequence[tuple], losses: list[float]) -> None:
         """See how it does on sections it does not learn from, and keep all of it."""
         standing = self.standing
         found = pupil.examined(batches)
@@ -415,7 +433,7 @@ class SelfTraining:
         return 60 * self.params.minutes / self.params.rounds
 
     def _n_steps(self) -> int:
-        return max(1, round(self.params.epochs * unet.n_patches(self.seen) / unet.BATCH))
+        return max(1, round(self.params.epochs * unet.count_patches(self.seen) / unet.BATCH))
 
     # --- checkpoints and the end
 
@@ -426,7 +444,11 @@ class SelfTraining:
         told["adapting"] = unet.ADAPTING
         told["sections"] = list(said.sections) if said else []
         digest = hashlib.sha256(repr(told).encode())
-        arrays = [self.material.image, self.material.evidence, *(self.start or {}).values()]
+        arrays = [
+            self.material.image,
+            self.material.untrained_probability,
+            *(self.start or {}).values(),
+        ]
         if said:
             arrays.append(said.labels[list(said.sections)])
         for array in arrays:
@@ -437,10 +459,10 @@ class SelfTraining:
         meta, arrays = self.standing.stored()
         self.company.keep(meta | {"of": self.identity}, arrays)
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> Checkpoint:
         """Take up training where it was left, or begin."""
         if self.company.kept is None:
-            return Standing()
+            return Checkpoint()
         meta, arrays = self.company.kept
         if meta.get("of") != self.identity:
             raise DataError(
@@ -448,14 +470,14 @@ class SelfTraining:
                 "going on from it would mix the two",
                 "the flags of before, or --restart to begin anew",
             )
-        standing = Standing.restored(meta, arrays)
+        standing = Checkpoint.restored(meta, arrays)
         done = f"{len(standing.rounds)} of {self.params.rounds} rounds"
         self.company.message(
             f"going on from a checkpoint: {done} and {standing.step} steps are done"
         )
         return standing
 
-    def _result(self, draft: Draft) -> Learned:
+    def _result(self, draft: RoundState) -> RefinedResult:
         standing = self.standing
         metrics = {
             "rounds": standing.rounds,
@@ -467,7 +489,7 @@ class SelfTraining:
         if standing.begun:
             metrics["adapted"] = standing.begun
         if not standing.kept:
-            return Learned(draft.probability, metrics)
+            return RefinedResult(draft.probability, metrics)
         meta = {
             "kind": unet.KIND,
             "features": unet.CHANNELS,
@@ -478,12 +500,12 @@ class SelfTraining:
             "voted": draft.voted,
             "rounds_kept": sum(record["kept"] for record in standing.rounds),
         }
-        return Learned(draft.probability, metrics, meta, standing.kept, draft.voted)
+        return RefinedResult(draft.probability, metrics, meta, standing.kept, draft.voted)
 
 
-def applied(
-    material: Material, model: tuple[dict, Arrays], device: str, bar: Bar = _no_bar
-) -> Learned:
+def apply_network(
+    material: TrainingStack, model: tuple[dict, Arrays], device: str, bar: Bar = _no_bar
+) -> RefinedResult:
     """Judge a stack with a network that was trained elsewhere, and train nothing.
 
     Raises
@@ -501,20 +523,20 @@ def applied(
             "it is unknown how far it is to be believed",
             TRAIN_REMEDY,
         )
-    net = unet.network(weights, 0, unet.chosen_device(device))
-    seen = unet.sight(material)
+    net = unet.build_network(weights, 0, unet.choose_device(device))
+    seen = unet.prepare_input(material)
     # What is too large to be computed with is refused below, in words.
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with bar("judge", unet.n_planes(seen), "planes") as progress, quiet:
-        logits = unet.predict(net, seen, progress)
+    with bar("judge", unet.count_planes(seen), "planes") as progress, quiet:
+        logits = unet.predict_logits(net, seen, progress)
     if not np.isfinite(logits).all():
         said = "the model's judgement of this stack is no finite number everywhere"
         raise DataError(said, "its weights are damaged, or too large", TRAIN_REMEDY)
-    rated = unet.rated(logits, material.evidence, material.tissue, trust)
-    return Learned(rated, {"rounds": [], "model": meta}, voted=voted)
+    rated = unet.correct_probability(logits, material.untrained_probability, material.mask, trust)
+    return RefinedResult(rated, {"rounds": [], "model": meta}, voted=voted)
 
 
-def in_words(record: dict) -> str:
+def describe_round(record: dict) -> str:
     """Say what became of a round."""
     verdict = "kept" if record["kept"] else "dropped"
     start = f"adapted to this stack, {verdict}: "

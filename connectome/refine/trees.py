@@ -15,7 +15,7 @@ INTEGERS, FLOATS = ("roots", "left", "right", "feature"), ("threshold", "neurite
 
 
 @dataclass(frozen=True, eq=False)
-class Trees:
+class DecisionTrees:
     """Decision trees, one after the other.
 
     Parameters
@@ -55,7 +55,7 @@ class Trees:
             )
 
     @classmethod
-    def of(cls, classifier) -> Trees:
+    def from_classifier(cls, classifier) -> DecisionTrees:
         """Take the trees of a fitted ``RandomForestClassifier`` of the classes False and True."""
         trees = [estimator.tree_ for estimator in classifier.estimators_]
         shares = np.concatenate([tree.value[:, 0] for tree in trees])
@@ -74,7 +74,7 @@ class Trees:
         )
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], n_features: int) -> Trees:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], n_features: int) -> DecisionTrees:
         """Take what `arrays` returned, from a file that anybody may have written."""
         if set(arrays) != {*INTEGERS, *FLOATS}:
             raise DataError(
@@ -82,11 +82,11 @@ class Trees:
             )
         return cls(**arrays, n_features=n_features)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         """Return everything but the number of features, by name."""
         return {name: getattr(self, name) for name in (*INTEGERS, *FLOATS)}
 
-    def neurite_probability(self, values: np.ndarray) -> np.ndarray:
+    def predict(self, values: np.ndarray) -> np.ndarray:
         """Average what the trees say.
 
         Parameters
@@ -131,7 +131,7 @@ class Trees:
         real = all(getattr(self, name).dtype.kind == "f" for name in FLOATS)
         if not (whole and real and self.roots.ndim == 1 and self.roots.size > 1):
             return False
-        fits = all(array.shape == self.roots[-1:] for array in list(self.arrays().values())[1:])
+        fits = all(array.shape == self.roots[-1:] for array in list(self.to_arrays().values())[1:])
         return fits and self.roots[0] == 0 and bool((np.diff(self.roots) > 0).all())
 
     def _walkable(self) -> bool:

@@ -21,9 +21,9 @@ from connectome.core.errors import DataError, UsageError
 from connectome.core.progress import Progress, ignore_progress
 from connectome.core.volume import has_thin_sections, nearest_sound_sections
 from connectome.io.model_files import TRAIN_REMEDY
-from connectome.membranes.features import standardised
-from connectome.refine.data import Material, neurite_target
-from connectome.refine.orthoviews import View, Window, views
+from connectome.membranes.features import standardise_sections
+from connectome.refine.data import TrainingStack, mask_interiors
+from connectome.refine.orthoviews import View, Window, orthogonal_views
 
 KIND = "unet"
 NEIGHBOURS = 2  # planes seen on either side
@@ -45,7 +45,7 @@ TURNS = (0, 3, 5, 6)  # of the eight ways to lay a plane: looked at in these, an
 # The network ------------------------------------------------------------------------------------
 
 
-class Unet(nn.Module):
+class UNet(nn.Module):
     """U-Net (Ronneberger et al. 2015) that corrects the evidence: untrained, it returns it."""
 
     def __init__(self):
@@ -77,10 +77,12 @@ def _block(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def network(weights: Mapping[str, np.ndarray] | None, seed: int, device: torch.device) -> Unet:
+def build_network(
+    weights: Mapping[str, np.ndarray] | None, seed: int, device: torch.device
+) -> UNet:
     """Make a network with given weights, or random ones."""
     torch.manual_seed(seed)
-    net = Unet()
+    net = UNet()
     if weights is not None:
         known = _arrays(net)
         if wrong := _unfit(known, weights):
@@ -96,12 +98,12 @@ def network(weights: Mapping[str, np.ndarray] | None, seed: int, device: torch.d
     return net.to(device, memory_format=torch.channels_last)
 
 
-def fit(weights: Mapping[str, np.ndarray]) -> bool:
+def are_valid_weights(weights: Mapping[str, np.ndarray]) -> bool:
     """Tell whether weights are those of a network."""
-    return not _unfit(_arrays(Unet()), weights)
+    return not _unfit(_arrays(UNet()), weights)
 
 
-def _arrays(net: Unet) -> dict[str, np.ndarray]:
+def _arrays(net: UNet) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in net.state_dict().items()}
 
 
@@ -121,7 +123,7 @@ def _fits(known: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], na
     return bool(((values >= least) & (values <= LARGEST)).all())
 
 
-def chosen_device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Return a device, the fastest there is for ``auto``.
 
     Raises
@@ -145,13 +147,13 @@ def chosen_device(name: str) -> torch.device:
 # What it sees, and what it is told ---------------------------------------------------------------
 
 
-def use_threads(n: int) -> None:
+def set_threads(n: int) -> None:
     """Let the network compute on so many cores."""
     torch.set_num_threads(n)
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class NetworkInput:
     """What the network sees of a stack.
 
     Parameters
@@ -169,22 +171,26 @@ class Sight:
     views: list[View]
 
 
-def sight(material: Material) -> Sight:
+def prepare_input(material: TrainingStack) -> NetworkInput:
     """Prepare a stack for the network."""
-    seen = np.clip(standardised(material.image, material.tissue), -OUTLIER, OUTLIER)
-    sound = [z for z in range(len(seen)) if z not in set(material.damaged)]
-    for z in material.damaged if sound else ():
+    seen = np.clip(standardise_sections(material.image, material.mask), -OUTLIER, OUTLIER)
+    sound = [z for z in range(len(seen)) if z not in set(material.damaged_sections)]
+    for z in material.damaged_sections if sound else ():
         before, after = nearest_sound_sections(z, sound)
         seen[z] = seen[before if z - before <= abs(after - z) else after]
-    return Sight(seen, logit(material.evidence), views(seen.shape, material.voxel_size))
+    return NetworkInput(
+        seen,
+        bounded_logit(material.untrained_probability),
+        orthogonal_views(seen.shape, material.voxel_size),
+    )
 
 
-def n_planes(seen: Sight) -> int:
+def count_planes(seen: NetworkInput) -> int:
     """Count the planes of all views."""
     return sum(seen.image.shape[view.axis] for view in seen.views)
 
 
-def n_patches(seen: Sight) -> float:
+def count_patches(seen: NetworkInput) -> float:
     """Tell how many patches cover all planes of all views once."""
     per_plane = (
         (view, np.divide(view.shape, np.minimum(view.shape, PATCH))) for view in seen.views
@@ -192,14 +198,14 @@ def n_patches(seen: Sight) -> float:
     return float(sum(seen.image.shape[view.axis] * np.prod(sides) for view, sides in per_plane))
 
 
-def logit(probability: np.ndarray) -> np.ndarray:
+def bounded_logit(probability: np.ndarray) -> np.ndarray:
     """Return the log-odds of probabilities, bounded."""
     bounded = np.clip(probability, LEAST_EVIDENCE, 1 - LEAST_EVIDENCE).astype(np.float32)
     return np.log(bounded / (1 - bounded))
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TrainingData:
     """What the network is told.
 
     Parameters
@@ -217,9 +223,9 @@ class Lesson:
     favoured: tuple[int, ...] = ()
 
 
-def lesson(
-    material: Material, labels: np.ndarray, belief: np.ndarray, sections: Sequence[int]
-) -> Lesson:
+def build_training_data(
+    material: TrainingStack, labels: np.ndarray, belief: np.ndarray, sections: Sequence[int]
+) -> TrainingData:
     """Make targets of labels; of proofread ``sections``, of what a person said.
 
     A pseudo-label counts for as much as the probability it came from believes it. Where the two
@@ -236,40 +242,44 @@ def lesson(
     sections : sequence of int
         Proofread sections to learn from.
     """
-    target = insides(labels, material.voxel_size)
+    target = mask_interiors_3d(labels, material.voxel_size)
     weight = 1 - np.abs(target - belief)
-    weight[list(material.damaged)] = 0
+    weight[list(material.damaged_sections)] = 0
     if sections:
         said = material.proofread.labels[list(sections)]
-        target[list(sections)] = neurite_target(said, material.voxel_size)
+        target[list(sections)] = mask_interiors(said, material.voxel_size)
         weight[list(sections)] = PROOFREAD_WEIGHT
-    weight[~material.tissue] = 0
-    return Lesson(target, weight.astype(np.float32), tuple(sections))
+    weight[~material.mask] = 0
+    return TrainingData(target, weight.astype(np.float32), tuple(sections))
 
 
-def insides(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
+def mask_interiors_3d(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
     """Mark the insides of neurites, across thin sections too; bool (Z, Y, X)."""
-    inside = neurite_target(labels, voxel_size)
+    inside = mask_interiors(labels, voxel_size)
     if has_thin_sections(voxel_size):
         z, y, x = voxel_size
-        across = neurite_target(np.moveaxis(labels, 0, 1), (y, z, x))
+        across = mask_interiors(np.moveaxis(labels, 0, 1), (y, z, x))
         inside &= np.moveaxis(across, 1, 0)
     return inside
 
 
-def channels(seen: Sight, view: View, plane: int, window: Window) -> np.ndarray:
+def stack_channels(seen: NetworkInput, view: View, plane: int, window: Window) -> np.ndarray:
     """Return what the network sees of a window: float32 (channels, H, W)."""
     image, evidence = view.planes(seen.image), view.planes(seen.evidence)
     near = np.clip(range(plane - NEIGHBOURS, plane + NEIGHBOURS + 1), 0, len(image) - 1)
     shown = [*(image[n] for n in near), evidence[plane]]
-    return np.stack([view.look(each, window) for each in shown])
+    return np.stack([view.resample(each, window) for each in shown])
 
 
 # Training ----------------------------------------------------------------------------------------
 
 
-def sample(
-    rng: np.random.Generator, seen: Sight, told: Lesson, n: int, only: Sequence[int] = ()
+def sample_patches(
+    rng: np.random.Generator,
+    seen: NetworkInput,
+    told: TrainingData,
+    n: int,
+    only: Sequence[int] = (),
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Draw patches of one view.
 
@@ -295,8 +305,8 @@ def sample(
     for _ in range(n):
         plane = _plane(rng, view, len(target), told.favoured, only)
         window = _window(rng, view, weight[plane])
-        parts = (view.look(each[plane], window)[None] for each in (target, weight))
-        patches.append((channels(seen, view, plane, window), *parts))
+        parts = (view.resample(each[plane], window)[None] for each in (target, weight))
+        patches.append((stack_channels(seen, view, plane, window), *parts))
     return tuple(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True))
 
 
@@ -316,12 +326,12 @@ def _window(rng, view: View, weight: np.ndarray) -> Window:
             int(rng.integers(n - side + 1)) for n, side in zip(view.shape, sides, strict=True)
         ]
         window = tuple(slice(c, c + side) for c, side in zip(corner, sides, strict=True))
-        if view.look(weight, window).any():
+        if view.resample(weight, window).any():
             break
     return window
 
 
-def augmented(rng: np.random.Generator, seen: torch.Tensor) -> torch.Tensor:
+def augment(rng: np.random.Generator, seen: torch.Tensor) -> torch.Tensor:
     """Vary patches as EM varies: contrast, brightness, gamma, blur, noise, neighbours.
 
     Neighbouring planes are now and then missing, or displaced as sections are that lie badly in
@@ -360,18 +370,18 @@ def augmented(rng: np.random.Generator, seen: torch.Tensor) -> torch.Tensor:
     return torch.cat([image, seen[:, -1:] + drawn(-0.7, 0.7)], 1)
 
 
-def turned(x: torch.Tensor, turn: int) -> torch.Tensor:
+def reorient(x: torch.Tensor, turn: int) -> torch.Tensor:
     """Lay planes in one of eight ways: four rotations, and these mirrored."""
     return torch.rot90(x.flip(-1) if turn & 4 else x, turn & 3, (-2, -1))
 
 
-def turned_back(x: torch.Tensor, turn: int) -> torch.Tensor:
-    """Undo `turned`."""
+def undo_reorient(x: torch.Tensor, turn: int) -> torch.Tensor:
+    """Undo `reorient`."""
     x = torch.rot90(x, -(turn & 3), (-2, -1))
     return x.flip(-1) if turn & 4 else x
 
 
-def loss(judged: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def membrane_loss(judged: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weigh binary cross-entropy and Dice (Milletari et al. 2016) of the membrane."""
     entropy = functional.binary_cross_entropy_with_logits(judged, target, reduction="none")
     found, true = torch.sigmoid(-judged), 1 - target
@@ -379,7 +389,7 @@ def loss(judged: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> to
     return (weight * entropy).sum() / (weight.sum() + 1e-6) + (1 - dice) / 2
 
 
-class Pupil:
+class Trainer:
     """A network in training, with all that must be kept to go on another day.
 
     Parameters
@@ -394,17 +404,22 @@ class Pupil:
 
     def __init__(self, weights: Mapping[str, np.ndarray] | None, seed: int, device: torch.device):
         self.device = device
-        self.net = network(weights, seed, device)
+        self.net = build_network(weights, seed, device)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), weight_decay=WEIGHT_DECAY)
 
-    def learn(
-        self, rng: np.random.Generator, seen: Sight, told: Lesson, rate: float, vary=augmented
+    def train_step(
+        self,
+        rng: np.random.Generator,
+        seen: NetworkInput,
+        told: TrainingData,
+        rate: float,
+        vary=augment,
     ) -> float:
         """Learn from one batch, varied so, at a learning rate; return its loss."""
         self.net.train()
-        patches, target, weight = sample(rng, seen, told, BATCH)
+        patches, target, weight = sample_patches(rng, seen, told, BATCH)
         turn = int(rng.integers(8))
-        batch = [turned(x, turn) for x in (vary(rng, patches), target, weight)]
+        batch = [reorient(x, turn) for x in (vary(rng, patches), target, weight)]
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         wrong = self._loss(*batch)
@@ -415,13 +430,15 @@ class Pupil:
 
     @torch.inference_mode()
     def examined(self, batches: Sequence[tuple[torch.Tensor, ...]]) -> float:
-        """Return the mean loss on batches of `sample`, learning nothing."""
+        """Return the mean loss on batches of `sample_patches`, learning nothing."""
         self.net.eval()
         return float(np.mean([self._loss(*batch).item() for batch in batches]))
 
     def _loss(self, patches, target, weight) -> torch.Tensor:
         patches, target, weight = (x.to(self.device) for x in (patches, target, weight))
-        return loss(self.net(patches.contiguous(memory_format=torch.channels_last)), target, weight)
+        return membrane_loss(
+            self.net(patches.contiguous(memory_format=torch.channels_last)), target, weight
+        )
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return a copy of the network's weights."""
@@ -436,7 +453,7 @@ class Pupil:
             for name, value in values.items()
         }
 
-    def regain(self, momentum: Mapping[str, np.ndarray]) -> None:
+    def restore_optimiser(self, momentum: Mapping[str, np.ndarray]) -> None:
         """Take up the optimiser's state where `momentum` left it."""
         state: dict[int, dict] = {}
         for path, value in momentum.items():
@@ -447,8 +464,8 @@ class Pupil:
 
 
 @torch.no_grad()
-def adapted(
-    weights: Mapping[str, np.ndarray], seen: Sight, tissue: np.ndarray, seed: int
+def adapt_normalisation(
+    weights: Mapping[str, np.ndarray], seen: NetworkInput, tissue: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
     """Take the statistics that a network normalises by from the stack that it is to judge.
 
@@ -471,16 +488,16 @@ def adapted(
     dict of ndarray
         The weights, with other means and variances of normalisation.
     """
-    pupil = Pupil(weights, seed, torch.device("cpu"))
+    pupil = Trainer(weights, seed, torch.device("cpu"))
     for layer in pupil.net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
             layer.momentum = None  # the mean over all batches
     pupil.net.train()
-    told = Lesson(tissue, tissue.astype(np.float32))
+    told = TrainingData(tissue, tissue.astype(np.float32))
     rng = np.random.default_rng(seed)
     for _ in range(ADAPTING):
-        patches, _, _ = sample(rng, seen, told, BATCH)
+        patches, _, _ = sample_patches(rng, seen, told, BATCH)
         pupil.net(patches.contiguous(memory_format=torch.channels_last))
     return pupil.weights()
 
@@ -489,7 +506,9 @@ def adapted(
 
 
 @torch.inference_mode()
-def predict(net: Unet, seen: Sight, progress: Progress = ignore_progress) -> np.ndarray:
+def predict_logits(
+    net: UNet, seen: NetworkInput, progress: Progress = ignore_progress
+) -> np.ndarray:
     """Judge every voxel in every view, laid in several ways, tile by tile.
 
     Parameters
@@ -513,23 +532,25 @@ def predict(net: Unet, seen: Sight, progress: Progress = ignore_progress) -> np.
         for plane in range(len(out)):
             judged = np.empty(view.shape, np.float32)
             for inner, outer in _tiles(view.shape):
-                found = _tile(net, channels(seen, view, plane, outer))
+                found = _tile(net, stack_channels(seen, view, plane, outer))
                 judged[inner] = found[
                     tuple(
                         slice(i.start - o.start, i.stop - o.start)
                         for i, o in zip(inner, outer, strict=True)
                     )
                 ]
-            out[plane] += view.back(judged) / len(seen.views)
+            out[plane] += view.resample_back(judged) / len(seen.views)
             progress(1)
     return total
 
 
-def _tile(net: Unet, patch: np.ndarray) -> np.ndarray:
+def _tile(net: UNet, patch: np.ndarray) -> np.ndarray:
     place = next(net.parameters()).device
     patch = torch.from_numpy(patch)[None].to(place)
     judged = [
-        turned_back(net(turned(patch, turn).contiguous(memory_format=torch.channels_last)), turn)
+        undo_reorient(
+            net(reorient(patch, turn).contiguous(memory_format=torch.channels_last)), turn
+        )
         for turn in TURNS
     ]
     return torch.stack(judged).mean(0)[0, 0].cpu().numpy()
@@ -548,7 +569,9 @@ def _tiles(shape: tuple[int, int]) -> Iterator[tuple[Window, Window]]:
             yield inner, outer
 
 
-def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray, trust: float) -> np.ndarray:
+def correct_probability(
+    logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray, trust: float
+) -> np.ndarray:
     """Turn the network's logits into a probability that means what the evidence means.
 
     The network corrects the evidence, and ``trust`` is how much of the correction is believed.
@@ -559,7 +582,7 @@ def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray, trust: f
     Parameters
     ----------
     logits : ndarray of float32, shape (Z, Y, X)
-        As `predict` returns.
+        As `predict_logits` returns.
     evidence : ndarray of float32, shape (Z, Y, X)
         Untrained neurite probability.
     tissue : ndarray of bool, shape (Z, Y, X)
@@ -573,7 +596,7 @@ def rated(logits: np.ndarray, evidence: np.ndarray, tissue: np.ndarray, trust: f
         Neurite probability; 0 outside the tissue.
     """
     probability = np.zeros(tissue.shape, np.float32)
-    before = logit(evidence)
+    before = bounded_logit(evidence)
     believed = (before + trust * (logits - before))[tissue]
     ranked = np.empty_like(believed)
     ranked[np.argsort(believed, kind="stable")] = np.sort(evidence[tissue])

@@ -13,7 +13,7 @@ from connectome.core.volume import has_thin_sections
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, ProofreadSections
 from connectome.refine import selftrain, unet
-from connectome.refine.data import Learned, Material, usable
+from connectome.refine.data import RefinedResult, TrainingStack, usable_sections
 from connectome.weights import weights_path
 
 CHECKPOINT = "unet_checkpoint.npz"  # file name in runs/models/, and kind of model
@@ -23,7 +23,7 @@ UNUSABLE = "are damaged or without any id"
 
 
 def train_unet(
-    stack: Material,
+    stack: TrainingStack,
     params: selftrain.UnetParams,
     *,
     seed: int,
@@ -33,7 +33,7 @@ def train_unet(
     message: Callable[[str], None],
     warn: Callable[[str], None],
     progress_bar: selftrain.Bar,
-) -> Learned:
+) -> RefinedResult:
     """Train the U-Net on a stack, from the shipped weights or from where training was interrupted.
 
     Parameters
@@ -71,7 +71,7 @@ def train_unet(
     def save(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         model_files.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)
 
-    company = selftrain.Company(voi, message, progress_bar, save, saved)
+    company = selftrain.Callbacks(voi, message, progress_bar, save, saved)
     trained = selftrain.SelfTraining(stack, params, seed, weights, company).run()
     if not trained.arrays:
         warn("no round of training was kept: neurites are segmented from the untrained prediction")
@@ -79,7 +79,7 @@ def train_unet(
 
 
 def _report_proofread_sections(
-    stack: Material, params: selftrain.UnetParams, message: Callable[[str], None]
+    stack: TrainingStack, params: selftrain.UnetParams, message: Callable[[str], None]
 ) -> None:
     """Report what training can use, before it starts."""
     if stack.proofread is None:
@@ -94,7 +94,7 @@ def _report_proofread_sections(
                 " draft labels alone gains nothing (--minutes N or --epochs N trains nevertheless)"
             )
         return
-    informative = usable(stack.proofread, stack.damaged)
+    informative = usable_sections(stack.proofread, stack.damaged)
     unusable = [z for z in stack.proofread.sections if z not in informative]
     if unusable:
         message(f"not used for training: proofread sections that {UNUSABLE}: {_listed(unusable)}")
@@ -108,7 +108,7 @@ def check_proofread_sections(draft: Draft, proofread: ProofreadSections | None) 
     DataError
         If all of them are damaged or empty.
     """
-    if proofread and not usable(proofread, draft.damaged):
+    if proofread and not usable_sections(proofread, draft.damaged):
         raise DataError(
             f"all proofread sections {UNUSABLE}: {_listed(proofread.sections)} of"
             f" {draft.outdir / paths.CORRECTED_LABELS}",

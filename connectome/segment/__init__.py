@@ -1,5 +1,5 @@
 """Divide the tissue into supervoxels."""
 
-from connectome.segment.supervoxels import segment_stack
+from connectome.segment.supervoxels import segment_supervoxels
 
-__all__ = ["segment_stack"]
+__all__ = ["segment_supervoxels"]

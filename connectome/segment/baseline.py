@@ -16,9 +16,9 @@ from connectome.core.region_adjacency import pair_keys
 from connectome.core.volume import in_plane_px
 
 
-def watershed_sections(
+def segment_profiles(
     aligned: np.ndarray,
-    tissue: np.ndarray,
+    mask: np.ndarray,
     voxel_size: tuple[float, float, float],
     params: WatershedParams | None = None,
     threads: int = 1,
@@ -58,10 +58,10 @@ def watershed_sections(
     def one(section, inside):
         return _profiles(section.astype(np.float32), inside, voxel_size, params)
 
-    return map_stacks(one, aligned, tissue, threads=threads, progress=progress)
+    return map_stacks(one, aligned, mask, threads=threads, progress=progress)
 
 
-def join_overlaps(
+def link_profiles(
     profiles: np.ndarray,
     voxel_size: tuple[float, float, float],
     params: WatershedParams | None = None,
@@ -74,7 +74,7 @@ def join_overlaps(
     Parameters
     ----------
     profiles : ndarray of int32, shape (Z, Y, X)
-        As `watershed_sections` returns.
+        As `segment_profiles` returns.
     voxel_size : tuple of float
         (z, y, x) in nm.
     params : WatershedParams, optional

@@ -16,9 +16,9 @@ LEAST_HALVED = 2.0  # width in voxels from which half the resolution will do
 HEIGHTS = 2**27  # steps of height that are told apart, from 0 to 1
 
 
-def segment_stack(
+def segment_supervoxels(
     probability: np.ndarray,
-    tissue: np.ndarray,
+    mask: np.ndarray,
     voxel_size: tuple[float, float, float],
     params: SegmentParams | None = None,
 ) -> np.ndarray:
@@ -51,8 +51,8 @@ def segment_stack(
     params = params or SegmentParams()
     axes = (0, 1, 2) if has_thin_sections(voxel_size) else (1, 2)
     landscape = _landscape(probability, voxel_size, axes, params)
-    landscape[~tissue] = -1  # nobody climbs out of the tissue
-    basins = _basins(landscape, tissue, axes)
+    landscape[~mask] = -1  # nobody climbs out of the tissue
+    basins = _basins(landscape, mask, axes)
     return _without_noise(basins, landscape, axes, params.min_prominence)
 
 

@@ -1,5 +1,5 @@
 """Agglomerate supervoxels into neurites."""
 
-from connectome.stitch.agglomerate import Stitched, stitch_pieces
+from connectome.stitch.agglomeration import Agglomeration, agglomerate
 
-__all__ = ["Stitched", "stitch_pieces"]
+__all__ = ["Agglomeration", "agglomerate"]

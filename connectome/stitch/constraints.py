@@ -9,10 +9,10 @@ import numpy as np
 from connectome.core.volume import has_thin_sections
 
 
-def anchor_pieces(
-    pieces: np.ndarray,
-    corrected: np.ndarray,
-    sections: Sequence[int],
+def constrain_supervoxels(
+    supervoxels: np.ndarray,
+    proofread_labels: np.ndarray,
+    proofread_sections: Sequence[int],
     voxel_size: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put a person's profiles in the place of the pieces of proofread sections.
@@ -23,7 +23,7 @@ def anchor_pieces(
     Parameters
     ----------
     pieces : ndarray of int32, shape (Z, Y, X)
-        Piece numbers, as `connectome.segment.segment_stack` returns.
+        Piece numbers, as `connectome.segment.segment_supervoxels` returns.
     corrected : ndarray of int, shape (Z, Y, X)
         Neurite ids; 0 on membranes and outside the tissue.
     sections : sequence of int
@@ -40,23 +40,25 @@ def anchor_pieces(
     """
     from skimage.measure import label
 
-    anchored = pieces.copy()
-    anchored[list(sections)] = 0
+    anchored = supervoxels.copy()
+    anchored[list(proofread_sections)] = 0
     if has_thin_sections(voxel_size):
         anchored = label(anchored, connectivity=1).astype(np.int32)
     n_free = int(anchored.max())
     anchors = [np.zeros(n_free + 1, int)]
-    for z in sections:
-        profiles, n_profiles = label(corrected[z], connectivity=1, return_num=True)
+    for z in proofread_sections:
+        profiles, n_profiles = label(proofread_labels[z], connectivity=1, return_num=True)
         ids = np.zeros(n_profiles + 1, int)
-        ids[profiles.ravel()] = corrected[z].ravel()
+        ids[profiles.ravel()] = proofread_labels[z].ravel()
         first = sum(map(len, anchors)) - 1
         anchored[z] = np.where(profiles > 0, profiles + first, 0)
         anchors.append(ids[1:])
     return anchored, np.concatenate(anchors)
 
 
-def named_as(labels: np.ndarray, corrected: np.ndarray, sections: Sequence[int]) -> np.ndarray:
+def restore_proofread_ids(
+    labels: np.ndarray, proofread_labels: np.ndarray, proofread_sections: Sequence[int]
+) -> np.ndarray:
     """Give neurites the ids a person knows them by.
 
     Parameters
@@ -73,10 +75,10 @@ def named_as(labels: np.ndarray, corrected: np.ndarray, sections: Sequence[int])
     ndarray of int32, shape (Z, Y, X)
         Neurites that no proofread section shows have the lowest ids that are free.
     """
-    known = corrected[list(sections)]
+    known = proofread_labels[list(proofread_sections)]
     inside = known > 0
     names = np.zeros(int(labels.max()) + 1, np.int32)
-    names[labels[list(sections)][inside]] = known[inside]
+    names[labels[list(proofread_sections)][inside]] = known[inside]
     taken, unnamed = np.unique(known[inside]), np.flatnonzero(names == 0)[1:]
     free = np.setdiff1d(np.arange(1, 1 + taken.size + unnamed.size), taken)
     names[unnamed] = free[: unnamed.size]

@@ -9,7 +9,7 @@ import numpy as np
 from connectome.core.region_adjacency import neighbour_slices
 
 
-def enclosed(
+def find_enclosed(
     volume: np.ndarray,
     pairs: np.ndarray,
     contact: np.ndarray,
@@ -36,9 +36,9 @@ def enclosed(
     contact, probability : ndarray of float, shape (E,)
         Area of every contact, and mean neurite probability there.
     open_area : ndarray of float, shape (N,)
-        Area towards what was not imaged, as `open_surface` returns.
+        Area towards what was not imaged, as `measure_open_surface` returns.
     ends : ndarray of bool, shape (3, 2, N)
-        Ends of the stack that regions reach, as `ends_reached` returns.
+        Ends of the stack that regions reach, as `find_ends_reached` returns.
     least : tuple of float
         What share (of the surface, the open one included) and half the probability must add up to:
         for what reaches an end of the stack, and for what reaches none.
@@ -66,7 +66,7 @@ def enclosed(
     return np.column_stack([outer[best], inner[best]])
 
 
-def open_surface(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
+def measure_open_surface(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
     """Sum up the surface of regions towards no region and the ends of the stack. O(V) time.
 
     Parameters
@@ -91,7 +91,7 @@ def open_surface(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> 
     return surface
 
 
-def ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
+def find_ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
     """Tell which regions reach which ends of the stack. O(V) time.
 
     Within sections a stack ends where nothing was imaged any more. That border moves with the
@@ -100,7 +100,7 @@ def ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
     Parameters
     ----------
     labels, n_regions
-        As `open_surface` takes them.
+        As `measure_open_surface` takes them.
 
     Returns
     -------

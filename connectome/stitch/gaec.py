@@ -25,9 +25,9 @@ class Contraction:
 
     root: np.ndarray
     joins: np.ndarray
-    pull: np.ndarray
+    join_weight: np.ndarray
 
-    def step(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def join_step(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Tell at which join pairs of regions came together.
 
         Parameters
@@ -56,7 +56,7 @@ class Contraction:
             climbing = climbing[a[climbing] != b[climbing]]
         return step
 
-    def extended(self, joins: np.ndarray, pull: np.ndarray) -> Contraction:
+    def append_joins(self, joins: np.ndarray, pull: np.ndarray) -> Contraction:
         """Add joins that were decided otherwise, after all the others.
 
         Parameters
@@ -75,7 +75,7 @@ class Contraction:
         return Contraction(
             _roots(parent)[self.root],
             np.concatenate([self.joins, joins]),
-            np.concatenate([self.pull, pull]),
+            np.concatenate([self.join_weight, pull]),
         )
 
     def _balanced(self) -> tuple[np.ndarray, np.ndarray]:
@@ -95,12 +95,12 @@ class Contraction:
         return np.array(parent), when
 
 
-def contract(
-    n_regions: int,
+def contract_edges(
+    n_nodes: int,
     first: np.ndarray,
     second: np.ndarray,
-    pull: np.ndarray,
-    anchors: np.ndarray | None = None,
+    weight: np.ndarray,
+    constraints: np.ndarray | None = None,
 ) -> Contraction:
     """Join regions in one global order, the strongest pull first, until none is left.
 
@@ -126,9 +126,9 @@ def contract(
     Contraction
         The regions that belong together, and the joins that made it so.
     """
-    anchors = np.zeros(n_regions, int) if anchors is None else anchors
-    edges = zip(*_with_known(anchors, first, second, pull), strict=True)
-    neighbours: list[dict[int, float]] = [{} for _ in range(n_regions)]
+    constraints = np.zeros(n_nodes, int) if constraints is None else constraints
+    edges = zip(*_with_known(constraints, first, second, weight), strict=True)
+    neighbours: list[dict[int, float]] = [{} for _ in range(n_nodes)]
     for a, b, strength in edges:
         neighbours[a][b] = neighbours[b][a] = neighbours[a].get(b, 0.0) + strength
     queue = [
@@ -138,8 +138,8 @@ def contract(
         if a < b and strength > 0
     ]
     heapq.heapify(queue)
-    parent = list(range(n_regions))
-    known = anchors.tolist()
+    parent = list(range(n_nodes))
+    known = constraints.tolist()
     joins, pulls = [], []
     while queue:
         strength, a, b = heapq.heappop(queue)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INSIDE = 0.7  # neurite probability above which a voxel lies well inside; 1 less it, on a membrane
-FEWEST = 20  # voxels inside a piece that tell how bright it is
-EVERY = 7  # voxels between those that tell how bright membranes and most cytoplasm are
+INTERIOR_PROBABILITY = (
+    0.7  # neurite probability above which a voxel lies well inside; 1 less it, on a membrane
+)
+MIN_INTERIOR_VOXELS = 20  # voxels inside a piece that tell how bright it is
+SUBSAMPLING = 7  # voxels between those that tell how bright membranes and most cytoplasm are
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +47,8 @@ class Brightness:
         return (self.level <= most) & (self.inside >= voxels)
 
 
-def inner_brightness(
-    pieces: np.ndarray, em: np.ndarray, probability: np.ndarray, n_pieces: int
+def measure_brightness(
+    supervoxels: np.ndarray, em: np.ndarray, probability: np.ndarray, n_supervoxels: int
 ) -> Brightness:
     """Measure how bright pieces are well inside. O(V) time.
 
@@ -65,22 +67,22 @@ def inner_brightness(
     -------
     Brightness
     """
-    inside = (probability > INSIDE) & (pieces > 0)
-    bright, numbers = em[inside], pieces[inside]
-    membranes = em[(probability < 1 - INSIDE) & (pieces > 0)]
-    count = np.bincount(numbers, minlength=n_pieces)
+    inside = (probability > INTERIOR_PROBABILITY) & (supervoxels > 0)
+    bright, numbers = em[inside], supervoxels[inside]
+    membranes = em[(probability < 1 - INTERIOR_PROBABILITY) & (supervoxels > 0)]
+    count = np.bincount(numbers, minlength=n_supervoxels)
     if not (bright.size and membranes.size):
-        return Brightness.unknown(n_pieces)
-    darkest, usual = (np.median(some[::EVERY]) for some in (membranes, bright))
+        return Brightness.unknown(n_supervoxels)
+    darkest, usual = (np.median(some[::SUBSAMPLING]) for some in (membranes, bright))
     if darkest >= usual:
-        return Brightness.unknown(n_pieces)
-    mean = np.bincount(numbers, bright, minlength=n_pieces) / np.maximum(count, 1)
+        return Brightness.unknown(n_supervoxels)
+    mean = np.bincount(numbers, bright, minlength=n_supervoxels) / np.maximum(count, 1)
     return Brightness(
-        np.where(count >= FEWEST, (mean - darkest) / (usual - darkest), np.nan), count
+        np.where(count >= MIN_INTERIOR_VOXELS, (mean - darkest) / (usual - darkest), np.nan), count
     )
 
 
-def hosts(
+def assign_mitochondria(
     dark: np.ndarray, root: np.ndarray, pairs: np.ndarray, weight: np.ndarray, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the neurite that each dark piece lies in, once the others have been joined.

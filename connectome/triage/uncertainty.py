@@ -47,8 +47,8 @@ def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, floa
 
     Parameters
     ----------
-    stitched : Stitched
-        As `connectome.stitch.stitch_pieces` returns.
+    stitched : Agglomeration
+        As `connectome.stitch.agglomerate` returns.
     pieces : ndarray of int32, shape (Z, Y, X)
         What it was given.
     voxel_size : tuple of float
@@ -60,9 +60,9 @@ def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, floa
         Columns `MERGE_COLUMNS`, as DATASHEET.md describes them. First the joins, by ``step``; then
         pairs of neurites left apart, by falling doubt.
     """
-    size = np.bincount(pieces.ravel(), minlength=stitched.neurite.size)
+    size = np.bincount(pieces.ravel(), minlength=stitched.neurite_of.size)
     volume = size * np.prod(voxel_size)
-    sections = _sections(pieces, stitched.neurite.size)
+    sections = _sections(pieces, stitched.neurite_of.size)
     joins = _joins(stitched, volume, sections, voxel_size)
     apart = _apart(stitched, volume, sections)
     apart = apart[apart["doubt"] >= MIN_DOUBT].sort_values(
@@ -93,7 +93,7 @@ def segment_table(
         Neurite ids from 1, without gaps; 0 outside the tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
-    stitched : Stitched, optional
+    stitched : Agglomeration, optional
         How the neurites came about. Where that is not known, as on the road of the watershed,
         nobody has rated their boundaries: ``boundary`` and all about doubt stay empty.
     log : DataFrame, optional
@@ -119,34 +119,38 @@ def segment_table(
 
 def _joins(stitched, volume, sections, voxel_size) -> pd.DataFrame:
     """Describe every join by the contacts that it brought together."""
-    together = np.flatnonzero(stitched.step >= 0)
-    table = _summed(stitched, together, stitched.step[together], favour=1)
+    together = np.flatnonzero(stitched.join_step >= 0)
+    table = _summed(stitched, together, stitched.join_step[together], favour=1)
     smaller, shared = _sides(table["piece_a"], table["piece_b"], volume, sections)
-    within = stitched.strength <= 0
-    dark = ~np.isnan(stitched.share)
+    within = stitched.join_weight <= 0
+    dark = ~np.isnan(stitched.mitochondrion_share)
     # The width of what was joined, in widths of the contact as it is in each shared section.
     pixel = np.sqrt(voxel_size[1] * voxel_size[2])
-    contact = np.where(within, np.inf, stitched.strength) * pixel / (1 + shared)
+    contact = np.where(within, np.inf, stitched.join_weight) * pixel / (1 + shared)
     doubt = _share(np.cbrt(smaller) / contact / EVEN_WIDTH)
     return table.assign(
         step=pd.array(np.arange(len(table)), "Int64"),
         joined=True,
-        neurite=stitched.neurite[table["piece_a"]],
+        neurite=stitched.neurite_of[table["piece_a"]],
         other=pd.array([pd.NA] * len(table), "Int64"),
         reason=np.select([dark, within], ["organelle", "enclosure"], table["reason"]),
-        strength=stitched.strength,
-        score=np.where(dark, stitched.share, table["score"]),
+        strength=stitched.join_weight,
+        score=np.where(dark, stitched.mitochondrion_share, table["score"]),
         shared_sections=shared,
         volume_um3=smaller / NM3_PER_UM3,
-        doubt=np.select([dark, within], [(1 - stitched.share) ** 2, ENCLOSURE_DOUBT], doubt),
+        doubt=np.select(
+            [dark, within], [(1 - stitched.mitochondrion_share) ** 2, ENCLOSURE_DOUBT], doubt
+        ),
     )
 
 
 def _apart(stitched, volume, sections) -> pd.DataFrame:
     """Describe all pairs of neurites that touch, by the contacts between them that tell."""
-    contacts, neurite = stitched.contacts, stitched.neurite
+    contacts, neurite = stitched.contacts, stitched.neurite_of
     first, second = neurite[contacts.first], neurite[contacts.second]
-    telling = ~stitched.dark[contacts.first] & ~stitched.dark[contacts.second]
+    telling = (
+        ~stitched.is_mitochondrion[contacts.first] & ~stitched.is_mitochondrion[contacts.second]
+    )
     between = np.flatnonzero((first != second) & telling)
     n = int(neurite.max(initial=0)) + 1
     keys, pair = np.unique(pair_keys(first[between], second[between], n), return_inverse=True)
@@ -175,8 +179,8 @@ def _apart(stitched, volume, sections) -> pd.DataFrame:
 def _summed(stitched, which: np.ndarray, group: np.ndarray, favour: int) -> pd.DataFrame:
     """Sum up groups of contacts, numbered without gaps; favour +1 for joins, -1 for pairs apart."""
     contacts, n = stitched.contacts, int(group.max(initial=-1)) + 1
-    size, pull = contacts.size[which], stitched.pull[which]
-    overlap = stitched.overlap[which]
+    size, pull = contacts.size[which], stitched.edge_weight[which]
+    overlap = stitched.is_overlap[which]
 
     def total(values):
         return np.bincount(group, values, minlength=n)
@@ -277,9 +281,9 @@ def _at_border(labels: np.ndarray, n: int) -> np.ndarray:
 
 def _boundary(stitched) -> np.ndarray:
     """Mean neurite probability on every neurite's boundaries with others; shape (N + 1,)."""
-    contacts, neurite = stitched.contacts, stitched.neurite
+    contacts, neurite = stitched.contacts, stitched.neurite_of
     one, other = neurite[contacts.first], neurite[contacts.second]
-    outer = (one != other) & ~stitched.overlap
+    outer = (one != other) & ~stitched.is_overlap
     ids = np.concatenate([one[outer], other[outer]])
     size = np.tile(contacts.size[outer], 2)
     n = int(neurite.max(initial=0)) + 1

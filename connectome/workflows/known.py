@@ -86,7 +86,7 @@ def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
         moves = paths.read_shifts(draft.outdir)
         found = predict_aligned_probability(preprocessed, *seen, moves, draft.damaged, threads)
     else:
-        found = predict.neurite_probability(*seen, draft.damaged, threads)
+        found = predict.predict_neurite_probability(*seen, draft.damaged, threads)
     return found.astype(np.float16).astype(np.float32)
 
 

@@ -36,13 +36,13 @@ class Segmentation:
         Neurite ids; those that a person gave in proofread sections hold throughout the stack.
     pieces : ndarray of int32, shape (Z, Y, X)
         What they were joined from.
-    stitched : Stitched
+    stitched : Agglomeration
         What spoke for and against every join; with ids of its own where sections are proofread.
     """
 
     labels: np.ndarray
     supervoxels: np.ndarray
-    stitched: stitch.Stitched
+    stitched: stitch.Agglomeration
 
 
 def predict_aligned_probability(
@@ -73,7 +73,7 @@ def predict_aligned_probability(
         Shifts and matrices that lead from one to the other, as `connectome.align.apply_transforms`
         takes them.
     damaged, threads, progress
-        As `connectome.membranes.predict.neurite_probability` takes them.
+        As `connectome.membranes.predict.predict_neurite_probability` takes them.
 
     Returns
     -------
@@ -82,8 +82,8 @@ def predict_aligned_probability(
     """
     told = (voxel_size, damaged, threads, progress)
     if has_thin_sections(voxel_size):
-        return predict.neurite_probability(aligned, tissue, *told)
-    probability = predict.neurite_probability(preprocessed, preprocessed > 0, *told)
+        return predict.predict_neurite_probability(aligned, tissue, *told)
+    probability = predict.predict_neurite_probability(preprocessed, preprocessed > 0, *told)
     shifts, matrices = moves
     return align.apply_transforms(probability, shifts, order=0, matrices=matrices) * tissue
 
@@ -131,16 +131,20 @@ def segment_neurites(
     known = None
     with stage("segment") as counts:
         shown = _combine_maps(probability, second_probability, voxel_size)
-        pieces = segment.segment_stack(shown, tissue, voxel_size, params[0])
+        pieces = segment.segment_supervoxels(shown, tissue, voxel_size, params[0])
         if proofread:
             said = (proofread.labels, proofread.sections)
-            pieces, known = constraints.anchor_pieces(pieces, *said, voxel_size)
+            pieces, known = constraints.constrain_supervoxels(pieces, *said, voxel_size)
             damaged = [z for z in damaged if z not in proofread.sections]
         counts["pieces"] = int(pieces.max())
     with stage("stitch") as counts:
         judged = (voxel_size, damaged, params[1], known, second_probability, em)
-        stitched = stitch.stitch_pieces(pieces, probability, *judged)
-        labels = constraints.named_as(stitched.labels, *said) if proofread else stitched.labels
+        stitched = stitch.agglomerate(pieces, probability, *judged)
+        labels = (
+            constraints.restore_proofread_ids(stitched.labels, *said)
+            if proofread
+            else stitched.labels
+        )
         counts["neurites"] = int(stitched.labels.max())
     return Segmentation(labels, pieces, stitched)
 

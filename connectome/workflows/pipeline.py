@@ -320,12 +320,12 @@ class _PipelineRun:
         """Outline profiles and join them by overlap: the published baseline."""
         voxel_size, params = prepared.cutout.voxel_size, self.config.watershed_params
         with self.log.stage("segment") as counts, self.bar("segment", prepared.cutout) as tell:
-            profiles = baseline.watershed_sections(
+            profiles = baseline.segment_profiles(
                 prepared.aligned, prepared.tissue, voxel_size, params, self.config.threads, tell
             )
             counts["pieces"] = n_profiles = int(profiles.max(axis=(1, 2)).sum())
         with self.log.stage("stitch") as counts:
-            labels = baseline.join_overlaps(profiles, voxel_size, params)
+            labels = baseline.link_profiles(profiles, voxel_size, params)
             counts["neurites"] = int(labels.max())
         self.reporter.message(
             f"neurites    {labels.max()} ids from {n_profiles} profiles (watershed)"

@@ -13,7 +13,7 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
-from connectome.refine.data import Learned, Material
+from connectome.refine.data import RefinedResult, TrainingStack
 from connectome.workflows.known import aligned_ground_truth, baseline_probability
 from connectome.workflows.neurites import segment_neurites, unlogged
 
@@ -46,7 +46,7 @@ class RefineConfig:
     params: object
 
 
-Learner = Callable[[Material, RefineConfig, Reporter], Learned]
+Learner = Callable[[TrainingStack, RefineConfig, Reporter], RefinedResult]
 
 
 def refine(
@@ -89,7 +89,7 @@ def refine(
             material = _training_stack(draft, proofread, config.threads)
         with log.stage("learn"):
             learned = learn(material, config, reporter)
-        maps = _order_maps(material.evidence, learned.probability, learned.voted)
+        maps = _order_maps(material.untrained_probability, learned.probability, learned.voted)
         labels = _segment(draft, proofread, *maps, log.stage)
         metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
         if truth is not None:
@@ -111,10 +111,10 @@ def refine_with_forest(config: RefineConfig, reporter: Reporter, command: Sequen
     """
     from connectome.refine import forest
 
-    learn = forest.train
+    learn = forest.train_forest
     if config.params.apply is not None:
         model = model_files.read_model(Path(config.params.apply), forest.KIND)
-        learn = partial(forest.apply, model)
+        learn = partial(forest.apply_forest, model)
     return refine(config, learn, reporter, command)
 
 
@@ -150,8 +150,8 @@ def refine_with_unet(
     """
     from connectome.refine import selftrain, unet, unet_training
 
-    unet.chosen_device(config.params.device)  # an absent one is reported before the slow part
-    unet.use_threads(config.threads)
+    unet.choose_device(config.params.device)  # an absent one is reported before the slow part
+    unet.set_threads(config.threads)
     if model_path is not None:
         name = Path(model_path).name
         model = model_files.read_model(Path(model_path), unet.KIND)
@@ -159,14 +159,16 @@ def refine_with_unet(
         def check_model(draft: Draft, proofread: ProofreadSections | None) -> None:
             model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
 
-        def apply(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
-            return selftrain.applied(stack, model, config.params.device, reporter.progress_bar)
+        def apply(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
+            return selftrain.apply_network(
+                stack, model, config.params.device, reporter.progress_bar
+            )
 
         return refine(config, apply, reporter, command, check_model)
 
     checkpoint = Path(config.outdir) / paths.MODELS / unet_training.CHECKPOINT
 
-    def train(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
+    def train(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
         trains = stack.proofread is not None or train_without_proofreading
         return unet_training.train_unet(
             stack,
@@ -193,7 +195,9 @@ def refine_with_unet(
     return metrics
 
 
-def _training_stack(draft: Draft, proofread: ProofreadSections | None, threads: int) -> Material:
+def _training_stack(
+    draft: Draft, proofread: ProofreadSections | None, threads: int
+) -> TrainingStack:
     """Gather what there is to learn from."""
     voxel_size = draft.aligned.voxel_size
     rated = baseline_probability(draft, threads)
@@ -205,7 +209,7 @@ def _training_stack(draft: Draft, proofread: ProofreadSections | None, threads: 
             draft, _exclude_sections(proofread, held_back), *_order_maps(rated, probability, voted)
         )
 
-    return Material(
+    return TrainingStack(
         draft.aligned.data,
         draft.tissue,
         voxel_size,
@@ -251,7 +255,9 @@ def _scores(draft: Draft, labels, truth, proofread: ProofreadSections | None, lo
     return scores | {"sections": len(rest)}
 
 
-def _save(folder: Path, config: RefineConfig, draft: Draft, learned: Learned, labels, metrics, run):
+def _save(
+    folder: Path, config: RefineConfig, draft: Draft, learned: RefinedResult, labels, metrics, run
+):
     """Write the map, the neurites, the metrics, the model and the figure."""
     from connectome.figures import refiners
 

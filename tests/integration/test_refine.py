@@ -13,7 +13,7 @@ from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.io import model_files, paths
 from connectome.io.draft import read_draft
-from connectome.refine.data import Learned, hold_out, neurite_target
+from connectome.refine.data import RefinedResult, mask_interiors, split_held_out
 from connectome.workflows import pipeline, refine
 from connectome.workflows.known import baseline_probability
 
@@ -49,7 +49,7 @@ def untrained(material, _config, _console):
     """Learn nothing."""
     metrics = {"feature_importances": {"grey": 1.0}}
     meta = {"kind": "rf", "features": ["grey"], "voxel_size_nm": list(material.voxel_size)}
-    return Learned(material.evidence, metrics, meta, {"weights": np.arange(3.0)})
+    return RefinedResult(material.untrained_probability, metrics, meta, {"weights": np.arange(3.0)})
 
 
 def test_without_corrections_or_learning_the_draft_comes_out_again(outdir):
@@ -88,8 +88,8 @@ def test_sections_held_back_are_as_if_nobody_had_seen_them(outdir):
     seen = {}
 
     def learn(material, *_):
-        seen["none"] = material.to_labels(material.evidence, (2, 9))
-        seen["one"] = material.to_labels(material.evidence, (9,))
+        seen["none"] = material.segment(material.untrained_probability, (2, 9))
+        seen["one"] = material.segment(material.untrained_probability, (9,))
         seen["draft"], seen["true"] = material.labels, material.proofread.labels
         return untrained(material, *_)
 
@@ -143,9 +143,9 @@ def test_what_fails_leaves_everything_as_it_was(outdir):
 def test_the_inside_of_a_neurite_ends_where_another_begins():
     labels = np.zeros((1, 6, 12), np.int32)
     labels[0, :, :5], labels[0, :, 5:10] = 1, 2
-    coarse = neurite_target(labels, (30, 8, 8))[0, 3]
+    coarse = mask_interiors(labels, (30, 8, 8))[0, 3]
     assert coarse.tolist() == [True] * 4 + [False] * 2 + [True] * 3 + [False] * 3
-    fine = neurite_target(labels, (50, 4, 4))[0, 3]
+    fine = mask_interiors(labels, (50, 4, 4))[0, 3]
     assert fine.tolist() == [True] * 3 + [False] * 4 + [True] + [False] * 4
 
 
@@ -154,6 +154,6 @@ def test_the_inside_of_a_neurite_ends_where_another_begins():
     [([5], []), ([2, 8], [8]), ([1, 2, 3, 4], [2]), (list(range(8)), [1, 5])],
 )
 def test_some_sections_are_held_out_to_judge_by(sections, judge):
-    learn, held_out = hold_out(sections)
+    learn, held_out = split_held_out(sections)
     assert held_out == judge
     assert sorted(learn + held_out) == sections

@@ -10,10 +10,10 @@ from scipy import ndimage
 from connectome.membranes.features import (
     _eigenvalues,
     _sheet_tensor,
+    compute_features,
+    feature_margin_px,
     feature_names,
-    reach,
-    standardised,
-    voxel_features,
+    standardise_sections,
 )
 
 FINE = (4.0, 4.0, 4.0)
@@ -23,7 +23,7 @@ N_ELEMENTS = {2: 3, 3: 6}  # of the upper triangle of a tensor
 
 def described(image, voxel_size, n_axes):
     """Return features by name."""
-    features = voxel_features(image.astype(np.float32), voxel_size, n_axes)
+    features = compute_features(image.astype(np.float32), voxel_size, n_axes)
     return dict(zip(feature_names(n_axes), features, strict=True))
 
 
@@ -147,7 +147,7 @@ def test_features_mean_the_same_at_half_the_pixel_size(n_axes, sections):
 
 @pytest.mark.parametrize("voxel_size", [(10.0, 10.0, 10.0), (16.0, 8.0, 8.0)])
 def test_nothing_beyond_reach_is_seen(voxel_size):
-    dz, dy, dx = reach(voxel_size)
+    dz, dy, dx = feature_margin_px(voxel_size)
     shape = (dz + 1, dy + 2, dx + 3)
     image = cloudy(shape, 1)
     other = cloudy(shape, 1, seed=1)
@@ -156,7 +156,7 @@ def test_nothing_beyond_reach_is_seen(voxel_size):
         changed[-1:] = np.moveaxis(other, axis, 0)[-1:]
         changed = np.moveaxis(changed, 0, axis)
         before, after = (
-            np.moveaxis(voxel_features(stack, voxel_size, 3), axis + 1, 0)
+            np.moveaxis(compute_features(stack, voxel_size, 3), axis + 1, 0)
             for stack in (image, changed)
         )
         # At the other end nobody takes notice; beside what changed, everybody does.
@@ -166,14 +166,14 @@ def test_nothing_beyond_reach_is_seen(voxel_size):
 
 def test_sections_looked_at_one_by_one_do_not_see_each_other():
     image = cloudy((4, 40, 40), 1)
-    alone = voxel_features(image[2:3], (50.0, 4.0, 4.0), 2)
-    assert np.array_equal(voxel_features(image, (50.0, 4.0, 4.0), 2)[:, 2:3], alone)
+    alone = compute_features(image[2:3], (50.0, 4.0, 4.0), 2)
+    assert np.array_equal(compute_features(image, (50.0, 4.0, 4.0), 2)[:, 2:3], alone)
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 def test_every_feature_has_a_name_of_its_own(n_axes):
     names = feature_names(n_axes)
-    features = voxel_features(np.zeros((2, 5, 7), np.float32), (10.0, 10.0, 10.0), n_axes)
+    features = compute_features(np.zeros((2, 5, 7), np.float32), (10.0, 10.0, 10.0), n_axes)
     assert len(set(names)) == len(names) == len(features)
     assert features.shape[1:] == (2, 5, 7)
     assert abs(features).max() < 1e-5
@@ -186,7 +186,7 @@ def test_every_section_comes_to_mean_0_and_variance_1_over_its_tissue():
     image = cloudy((3, 40, 40), 1) * [[[1.0]], [[5.0]], [[0.1]]] + [[[0.0]], [[9.0]], [[-2.0]]]
     tissue = np.ones(image.shape, bool)
     tissue[:, :13] = False
-    even = standardised(image, tissue)
+    even = standardise_sections(image, tissue)
     assert not even[~tissue].any() and even.dtype == np.float32
     for section in even[:, 13:]:
         assert section.mean() == pytest.approx(0, abs=1e-4)
@@ -198,5 +198,5 @@ def test_sections_without_contrast_or_tissue_stay_at_zero(value):
     image = np.full((2, 33, 35), value, np.float32)
     tissue = np.ones(image.shape, bool)
     tissue[1] = False
-    assert abs(standardised(image, tissue)).max() < 0.1
-    assert not standardised(image, tissue)[1].any()
+    assert abs(standardise_sections(image, tissue)).max() < 0.1
+    assert not standardise_sections(image, tissue)[1].any()

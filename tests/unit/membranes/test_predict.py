@@ -13,8 +13,8 @@ from scipy import ndimage
 from connectome import preprocess
 from connectome.membranes import features
 from connectome.membranes.features import feature_names
-from connectome.membranes.mlp import NETWORKS, Network, membrane_network
-from connectome.membranes.predict import neurite_probability
+from connectome.membranes.mlp import WEIGHTS_PATH, MembraneMLP, load_membrane_mlp
+from connectome.membranes.predict import predict_neurite_probability
 from connectome.phantom.neuropil import make_phantom
 from connectome.phantom.tissue import PhantomParams
 
@@ -31,7 +31,7 @@ def everything(stack):
 
 
 def rated(stack, voxel_size, *damaged, **changes):
-    return neurite_probability(stack, everything(stack), voxel_size, damaged, **changes)
+    return predict_neurite_probability(stack, everything(stack), voxel_size, damaged, **changes)
 
 
 def honeycomb(shape=(2, 120, 120), pitch=30, width=3):
@@ -153,7 +153,7 @@ def test_outside_the_tissue_there_is_none(voxel_size, tissue_like):
     even, _ = tissue_like[voxel_size]
     tissue = everything(even)
     tissue[:, :40] = tissue[1] = False
-    probability = neurite_probability(even, tissue, voxel_size)
+    probability = predict_neurite_probability(even, tissue, voxel_size)
     assert not probability[~tissue].any()
     assert probability[tissue].max() > 0.9
 
@@ -211,22 +211,24 @@ def test_a_stack_damaged_throughout_is_rated_as_it_is(voxel_size):
 
 def test_a_network_is_a_layer_of_rectified_units_and_a_logistic_one():
     hidden = np.array([[1.0, -2.0], [0.5, 0.5]], np.float32)
-    network = Network(hidden, np.array([0.0, -1.0]), np.array([2.0, -3.0]), 0.25)
+    network = MembraneMLP(hidden, np.array([0.0, -1.0]), np.array([2.0, -3.0]), 0.25)
     features = np.array([[1.0, 3.0, -1.0], [1.0, -1.0, 0.0]], np.float32)
     expected = []
     for a, b in features.T:
         units = max(a - 2 * b, 0), max(0.5 * a + 0.5 * b - 1, 0)
         expected.append(1 / (1 + np.exp(-(2 * units[0] - 3 * units[1] + 0.25))))
-    np.testing.assert_allclose(network.membrane(features), expected, rtol=1e-5)
+    np.testing.assert_allclose(network.predict_membrane(features), expected, rtol=1e-5)
 
 
 def test_a_scaled_network_takes_features_as_they_are():
     rng = np.random.default_rng(0)
-    network = Network(rng.normal(size=(5, 3)), rng.normal(size=5), rng.normal(size=5), 0.5)
+    network = MembraneMLP(rng.normal(size=(5, 3)), rng.normal(size=5), rng.normal(size=5), 0.5)
     features = rng.normal([[3.0], [-1.0], [0.0]], [[2.0], [0.1], [5.0]], (3, 40))
     mean, spread = features.mean(axis=1), features.std(axis=1)
-    expected = network.membrane((features - mean[:, None]) / spread[:, None])
-    np.testing.assert_allclose(network.scaled(mean, spread).membrane(features), expected)
+    expected = network.predict_membrane((features - mean[:, None]) / spread[:, None])
+    np.testing.assert_allclose(
+        network.rescale_inputs(mean, spread).predict_membrane(features), expected
+    )
 
 
 @pytest.fixture
@@ -236,18 +238,18 @@ def stored_networks(tmp_path, monkeypatch):
     def store(networks):
         path = tmp_path / "networks.json"
         path.write_text(json.dumps(networks))
-        monkeypatch.setattr("connectome.membranes.mlp.NETWORKS", path)
-        membrane_network.cache_clear()
+        monkeypatch.setattr("connectome.membranes.mlp.WEIGHTS_PATH", path)
+        load_membrane_mlp.cache_clear()
 
     yield store
-    membrane_network.cache_clear()
+    load_membrane_mlp.cache_clear()
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 def test_the_networks_that_ship_were_learned_on_the_features_there_are(n_axes):
-    stored = json.loads(NETWORKS.read_text())[str(n_axes)]
+    stored = json.loads(WEIGHTS_PATH.read_text())[str(n_axes)]
     assert stored["features"] == feature_names(n_axes)
-    network = membrane_network(n_axes)
+    network = load_membrane_mlp(n_axes)
     units = learn_membranes.STARTS * learn_membranes.UNITS
     assert network.hidden.shape == (units, len(feature_names(n_axes)))
     assert network.hidden_bias.shape == network.output.shape == (units,)
@@ -255,12 +257,12 @@ def test_the_networks_that_ship_were_learned_on_the_features_there_are(n_axes):
 
 
 def test_a_network_learned_on_other_features_is_refused(stored_networks):
-    networks = json.loads(NETWORKS.read_text())
+    networks = json.loads(WEIGHTS_PATH.read_text())
     networks["3"]["features"].reverse()
     stored_networks(networks)
-    membrane_network(2)
+    load_membrane_mlp(2)
     with pytest.raises(ValueError, match="other features"):
-        membrane_network(3)
+        load_membrane_mlp(3)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # as long as it may learn

@@ -15,7 +15,7 @@ from connectome.io import model_files
 from connectome.io.draft import ProofreadSections
 from connectome.phantom.neuropil import make_phantom
 from connectome.refine import data, orthoviews, selftrain, unet
-from connectome.refine.data import Material
+from connectome.refine.data import TrainingStack
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 SHAPE = (8, 64, 64)
@@ -25,7 +25,7 @@ ONE_EPOCH = selftrain.UnetParams(minutes=None, epochs=1, rounds=1)
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    unet.use_threads(1)
+    unet.set_threads(1)
 
 
 def voi(found, reference):
@@ -37,10 +37,10 @@ def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):
     phantom = make_phantom(SHAPE, seed=3, voxel_size=voxel_size)
     image = phantom.volume.data.astype(np.float32) / 255
     truth = phantom.ground_truth.labels
-    inside = unet.insides(truth, voxel_size).astype(np.float32)
+    inside = unet.mask_interiors_3d(truth, voxel_size).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, SHAPE)
     evidence = np.clip(ndimage.gaussian_filter(inside, (0, 4, 4)) + noise, 0.05, 0.95)
-    return Material(
+    return TrainingStack(
         image,
         np.ones(SHAPE, bool),
         voxel_size,
@@ -53,7 +53,7 @@ def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):
 
 
 def trained(stack, params=ONE_EPOCH, seed=0, weights=None, **company):
-    company = selftrain.Company(voi, **company)
+    company = selftrain.Callbacks(voi, **company)
     return selftrain.SelfTraining(stack, params, seed, weights, company).run()
 
 
@@ -61,34 +61,34 @@ def trained(stack, params=ONE_EPOCH, seed=0, weights=None, **company):
 
 
 def test_thin_sections_are_seen_from_three_sides_and_thick_ones_from_one():
-    assert [view.axis for view in orthoviews.views(SHAPE, THIN)] == [0, 1, 2]
-    assert [view.axis for view in orthoviews.views(SHAPE, THICK)] == [0]
+    assert [view.axis for view in orthoviews.orthogonal_views(SHAPE, THIN)] == [0, 1, 2]
+    assert [view.axis for view in orthoviews.orthogonal_views(SHAPE, THICK)] == [0]
 
 
 def test_planes_of_the_networks_own_pixel_size_are_seen_as_they_are():
-    (view,) = orthoviews.views(SHAPE, THICK)
+    (view,) = orthoviews.orthogonal_views(SHAPE, THICK)
     plane = np.random.default_rng(0).random((64, 64), np.float32)
-    assert np.array_equal(view.look(plane, np.s_[:, :]), plane)
-    assert np.array_equal(view.back(plane), plane)
+    assert np.array_equal(view.resample(plane, np.s_[:, :]), plane)
+    assert np.array_equal(view.resample_back(plane), plane)
 
 
 @pytest.mark.parametrize("pixel_nm", [4.0, 5.0, 11.0])
 def test_slopes_survive_another_pixel_size_there_and_back(pixel_nm):
-    (view,) = orthoviews.views((4, 60, 50), (40.0, pixel_nm, pixel_nm))
+    (view,) = orthoviews.orthogonal_views((4, 60, 50), (40.0, pixel_nm, pixel_nm))
     slope = np.add.outer(np.arange(60), 2 * np.arange(50)).astype(np.float32)
-    seen = view.look(slope, np.s_[:, :])
+    seen = view.resample(slope, np.s_[:, :])
     assert seen.shape == view.shape
-    assert not any(n % orthoviews.MULTIPLE for n in view.shape)
+    assert not any(n % orthoviews.SIDE_MULTIPLE for n in view.shape)
     inner = np.s_[5:-5, 5:-5]
-    assert view.back(seen)[inner] == pytest.approx(slope[inner], abs=0.25)
+    assert view.resample_back(seen)[inner] == pytest.approx(slope[inner], abs=0.25)
 
 
 def test_a_window_shows_what_the_whole_plane_shows_there():
-    (view,) = orthoviews.views((4, 300, 200), (40.0, 5.0, 5.0))
+    (view,) = orthoviews.orthogonal_views((4, 300, 200), (40.0, 5.0, 5.0))
     plane = np.random.default_rng(0).random((300, 200), np.float32)
     window = np.s_[40:104, 24:80]
-    assert view.look(plane, window) == pytest.approx(
-        view.look(plane, np.s_[:, :])[window], abs=1e-5
+    assert view.resample(plane, window) == pytest.approx(
+        view.resample(plane, np.s_[:, :])[window], abs=1e-5
     )
 
 
@@ -97,33 +97,35 @@ def test_a_window_shows_what_the_whole_plane_shows_there():
 
 def test_an_untrained_network_repeats_the_evidence():
     stack = material()
-    judged = unet.predict(unet.network(None, 0, torch.device("cpu")), unet.sight(stack))
-    assert judged == pytest.approx(unet.logit(stack.evidence), abs=1e-4)
+    judged = unet.predict_logits(
+        unet.build_network(None, 0, torch.device("cpu")), unet.prepare_input(stack)
+    )
+    assert judged == pytest.approx(unet.bounded_logit(stack.untrained_probability), abs=1e-4)
 
 
 @pytest.mark.parametrize("turn", range(8))
 def test_turning_a_plane_can_be_undone(turn):
     x = torch.arange(24).reshape(1, 1, 4, 6)
-    assert torch.equal(unet.turned_back(unet.turned(x, turn), turn), x)
+    assert torch.equal(unet.undo_reorient(unet.reorient(x, turn), turn), x)
 
 
 def test_tiles_show_no_seams(monkeypatch):
     rng = np.random.default_rng(0)
-    net = unet.network(None, 0, torch.device("cpu"))
+    net = unet.build_network(None, 0, torch.device("cpu"))
     torch.nn.init.normal_(net.out.weight)  # so that what is far away can matter
     shape = (2, 208, 136)
     image, evidence = rng.normal(size=(2, *shape)).astype(np.float32)
-    seen = unet.Sight(image, evidence, orthoviews.views(shape, THICK))
-    whole = unet.predict(net, seen)
+    seen = unet.NetworkInput(image, evidence, orthoviews.orthogonal_views(shape, THICK))
+    whole = unet.predict_logits(net, seen)
     monkeypatch.setattr(unet, "TILE", 64)
-    assert unet.predict(net, seen) == pytest.approx(whole, abs=1e-4)
+    assert unet.predict_logits(net, seen) == pytest.approx(whole, abs=1e-4)
 
 
 def test_weights_of_another_network_are_refused():
-    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
     weights["out.bias"] = np.zeros(2, np.float32)
     with pytest.raises(DataError, match=r"out\.bias"):
-        unet.network(weights, 0, torch.device("cpu"))
+        unet.build_network(weights, 0, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -137,10 +139,10 @@ def test_weights_of_another_network_are_refused():
     ],
 )
 def test_weights_that_are_no_finite_numbers_are_refused(name, value):
-    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
     weights[name] = np.full(weights[name].shape, value)
     with pytest.raises(DataError, match=rf"damaged: {name}") as refused:
-        unet.network(weights, 0, torch.device("cpu"))
+        unet.build_network(weights, 0, torch.device("cpu"))
     assert refused.value.remedy
 
 
@@ -152,20 +154,20 @@ def test_weights_that_are_no_finite_numbers_are_refused(name, value):
     ],
 )
 def test_models_that_do_not_say_how_far_to_believe_them_are_refused(change):
-    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
     meta = {"trust": 1.0, "voted": False} | change
     with pytest.raises(DataError, match=r"trust is .* and voted") as refused:
-        selftrain.applied(material(), (meta, weights), "cpu")
+        selftrain.apply_network(material(), (meta, weights), "cpu")
     assert refused.value.remedy
     with pytest.raises(DataError, match="trust is None"):
-        selftrain.applied(material(), ({}, weights), "cpu")
+        selftrain.apply_network(material(), ({}, weights), "cpu")
 
 
 def test_a_model_whose_judgement_is_no_number_is_refused():
-    weights = unet.Pupil(None, 0, torch.device("cpu")).weights()
+    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
     weights["out.weight"][:] = np.float32(3e38)
     with pytest.raises(DataError, match="no finite number"):
-        selftrain.applied(material(), ({"trust": 1}, weights), "cpu")
+        selftrain.apply_network(material(), ({"trust": 1}, weights), "cpu")
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -173,15 +175,15 @@ def test_a_device_that_is_not_there_is_refused():
     if getattr(torch.backends, "mps", None) and torch.backends.mps.is_available():
         pytest.skip("this machine has an accelerator")
     with pytest.raises(UsageError, match=missing):
-        unet.chosen_device(missing)
-    assert unet.chosen_device("cpu").type == "cpu"
+        unet.choose_device(missing)
+    assert unet.choose_device("cpu").type == "cpu"
 
 
 def test_judgements_take_on_the_distribution_of_the_evidence():
     rng = np.random.default_rng(0)
     evidence, logits = rng.random((2, *SHAPE)).astype(np.float32)
     tissue = rng.random(SHAPE) < 0.8
-    rated = unet.rated(20 * logits, evidence, tissue, 0.5)
+    rated = unet.correct_probability(20 * logits, evidence, tissue, 0.5)
     assert np.array_equal(np.sort(rated[tissue]), np.sort(evidence[tissue]))
     assert not rated[~tissue].any()
 
@@ -189,7 +191,10 @@ def test_judgements_take_on_the_distribution_of_the_evidence():
 def test_without_trust_the_evidence_stays_as_it_is():
     stack = material()
     logits = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    assert np.array_equal(unet.rated(logits, stack.evidence, stack.tissue, 0.0), stack.evidence)
+    assert np.array_equal(
+        unet.correct_probability(logits, stack.untrained_probability, stack.mask, 0.0),
+        stack.untrained_probability,
+    )
 
 
 # Lessons
@@ -197,8 +202,8 @@ def test_without_trust_the_evidence_stays_as_it_is():
 
 def test_pseudo_labels_count_as_far_as_the_evidence_believes_them():
     stack = material(damaged=(5,))
-    told = unet.lesson(stack, stack.labels, stack.evidence, ())
-    believed = np.where(told.target, stack.evidence, 1 - stack.evidence)
+    told = unet.build_training_data(stack, stack.labels, stack.untrained_probability, ())
+    believed = np.where(told.target, stack.untrained_probability, 1 - stack.untrained_probability)
     sound = [z for z in range(8) if z != 5]
     assert told.weight[sound] == pytest.approx(believed[sound])
     assert not told.weight[5].any()
@@ -206,29 +211,33 @@ def test_pseudo_labels_count_as_far_as_the_evidence_believes_them():
 
 def test_what_a_person_said_counts_most():
     stack = material(proofread=(2, 6))
-    told = unet.lesson(stack, np.ones(SHAPE, np.int32), stack.evidence, (2,))
+    told = unet.build_training_data(
+        stack, np.ones(SHAPE, np.int32), stack.untrained_probability, (2,)
+    )
     assert told.weight[2].min() > told.weight[[0, 6]].max()
-    assert np.array_equal(told.target[2], unet.insides(stack.labels[2:3], THICK)[0])
+    assert np.array_equal(told.target[2], unet.mask_interiors_3d(stack.labels[2:3], THICK)[0])
     assert told.target[6].all()
 
 
 def test_outside_the_tissue_nothing_is_learned():
     stack = material()
-    tissue = stack.tissue.copy()
+    tissue = stack.mask.copy()
     tissue[:, :20] = False
-    told = unet.lesson(replace(stack, tissue=tissue), stack.labels, stack.evidence, ())
+    told = unet.build_training_data(
+        replace(stack, mask=tissue), stack.labels, stack.untrained_probability, ()
+    )
     assert not told.weight[:, :20].any()
 
 
 def test_damaged_sections_are_seen_as_the_nearest_sound_one():
-    seen = unet.sight(material(damaged=(3, 4)))
+    seen = unet.prepare_input(material(damaged=(3, 4)))
     assert np.array_equal(seen.image[3], seen.image[2])
     assert np.array_equal(seen.image[4], seen.image[5])
 
 
 def test_variation_is_drawn_from_the_seed_and_leaves_shapes_alone():
     patches = torch.randn(2, len(unet.CHANNELS), 16, 16, generator=torch.manual_seed(0))
-    first, again, other = (unet.augmented(np.random.default_rng(s), patches) for s in (1, 1, 2))
+    first, again, other = (unet.augment(np.random.default_rng(s), patches) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == patches.shape
@@ -237,7 +246,10 @@ def test_variation_is_drawn_from_the_seed_and_leaves_shapes_alone():
 def test_adapting_takes_statistics_from_the_stack_and_leaves_what_was_learned():
     stack = material()
     weights = model_files.read_model(THICK_START, unet.KIND)[1]
-    first, again = (unet.adapted(weights, unet.sight(stack), stack.tissue, seed) for seed in (1, 1))
+    first, again = (
+        unet.adapt_normalisation(weights, unet.prepare_input(stack), stack.mask, seed)
+        for seed in (1, 1)
+    )
     changed = {name for name in weights if not np.array_equal(first[name], weights[name])}
     assert {name.rsplit(".", 1)[1] for name in changed} == {
         "running_mean",
@@ -255,7 +267,7 @@ def test_a_few_proofread_sections_teach_where_membranes_are():
     params = selftrain.UnetParams(minutes=None, epochs=40, rounds=1)
     learned = trained(stack, params, weights=model_files.read_model(THICK_START, unet.KIND)[1])
     unseen = [0, 2, 4, 7]
-    inside = unet.insides(stack.labels, THICK)[unseen]
+    inside = unet.mask_interiors_3d(stack.labels, THICK)[unseen]
 
     def separation(probability):
         """Share of pairs of a membrane and an inside voxel that are in order."""
@@ -263,7 +275,7 @@ def test_a_few_proofread_sections_teach_where_membranes_are():
         n_in, n_out = inside.sum(), (~inside).sum()
         return (ranks[inside].sum() - n_in * (n_in - 1) / 2) / (n_in * n_out)
 
-    before, after = separation(stack.evidence), separation(learned.probability)
+    before, after = separation(stack.untrained_probability), separation(learned.probability)
     assert before < 0.75
     assert after > 0.85
 
@@ -339,7 +351,7 @@ def test_only_sections_that_say_something_are_learned_from_and_judged_by():
     said = stack.proofread.labels.copy()
     said[3] = 0
     stack = replace(stack, proofread=ProofreadSections(said, stack.proofread.sections))
-    assert data.usable(stack.proofread, stack.damaged) == [1, 5, 7]
+    assert data.usable_sections(stack.proofread, stack.damaged_sections) == [1, 5, 7]
     metrics = trained(stack).metrics
     assert metrics["learned_sections"] == [1, 7]
     assert metrics["held_out_sections"] == [5]
@@ -349,15 +361,17 @@ def test_a_round_that_harms_is_dropped_and_said_to_be():
     stack = material(proofread=(1, 4))
 
     def worse_each_time(probability, held_back=(), voted=False):
-        return stack.labels if probability is stack.evidence else np.ones(SHAPE, np.int32)
+        return (
+            stack.labels if probability is stack.untrained_probability else np.ones(SHAPE, np.int32)
+        )
 
     said = []
-    learned = trained(replace(stack, to_labels=worse_each_time), say=said.append)
+    learned = trained(replace(stack, segment=worse_each_time), say=said.append)
     (record,) = learned.metrics["rounds"]
     assert not record["kept"]
     assert record["voi_after"] > record["voi_before"]
     assert "dropped" in said[-1]
-    assert np.array_equal(learned.probability, stack.evidence)
+    assert np.array_equal(learned.probability, stack.untrained_probability)
     assert not learned.arrays
 
 
@@ -369,7 +383,7 @@ def test_rounds_are_judged_by_sections_they_have_not_learned_from():
         held_back.append(tuple(sections))
         return stack.labels
 
-    learned = trained(replace(stack, to_labels=noted))
+    learned = trained(replace(stack, segment=noted))
     assert learned.metrics["held_out_sections"] == [2]
     assert learned.metrics["learned_sections"] == [0, 4, 6]
     assert set(held_back) == {(2,)}
@@ -380,9 +394,9 @@ def test_without_a_persons_word_labels_may_not_change_much():
     halves = np.repeat([[1], [2]], 32, axis=0) * np.ones((8, 1, 64), np.int32)
 
     def unlike(probability, held_back=(), voted=False):
-        return stack.labels if probability is stack.evidence else halves
+        return stack.labels if probability is stack.untrained_probability else halves
 
-    (record,) = trained(replace(stack, to_labels=unlike)).metrics["rounds"]
+    (record,) = trained(replace(stack, segment=unlike)).metrics["rounds"]
     assert record["change"] > selftrain.LARGEST_CHANGE
     assert not record["kept"]
 
@@ -402,11 +416,11 @@ def test_a_network_from_elsewhere_is_adapted_and_kept_only_if_it_does_no_harm():
     def unlike(probability, held_back=(), voted=False):
         return halves if voted else stack.labels
 
-    dropped = trained(replace(stack, to_labels=unlike), untrained, weights=weights)
+    dropped = trained(replace(stack, segment=unlike), untrained, weights=weights)
     assert not dropped.metrics["adapted"]["kept"]
     assert not dropped.voted
     assert not dropped.arrays
-    assert np.array_equal(dropped.probability, stack.evidence)
+    assert np.array_equal(dropped.probability, stack.untrained_probability)
 
 
 def test_a_vote_is_chosen_where_held_out_sections_agree_with_it_best():
@@ -418,7 +432,7 @@ def test_a_vote_is_chosen_where_held_out_sections_agree_with_it_best():
 
     weights = model_files.read_model(THICK_START, unet.KIND)[1]
     untrained = selftrain.UnetParams(minutes=1, rounds=0)
-    assert trained(replace(stack, to_labels=best_by_vote), untrained, weights=weights).voted
+    assert trained(replace(stack, segment=best_by_vote), untrained, weights=weights).voted
 
 
 def test_minutes_are_used_up():

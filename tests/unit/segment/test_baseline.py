@@ -16,7 +16,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source, WatershedParams
 from connectome.evaluate import score_segmentation
 from connectome.io import paths
-from connectome.segment.baseline import join_overlaps, watershed_sections
+from connectome.segment.baseline import link_profiles, segment_profiles
 from connectome.workflows import pipeline
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -36,7 +36,7 @@ def discs(centres, radius=12, shape=(96, 96)):
 
 
 def outlined(stack, voxel_size=VOXEL, **changes):
-    return watershed_sections(stack, np.ones(stack.shape, bool), voxel_size, **changes)
+    return segment_profiles(stack, np.ones(stack.shape, bool), voxel_size, **changes)
 
 
 def block(shape, *corners, side=15):
@@ -97,7 +97,7 @@ def test_black_surroundings_do_not_count_as_dark_tissue():
     padded = np.pad(section, ((0, 0), (0, 400)))
     tissue = np.zeros(padded.shape, bool)
     tissue[:, :96] = True
-    (profiles,) = watershed_sections(padded[None], tissue[None], VOXEL)
+    (profiles,) = segment_profiles(padded[None], tissue[None], VOXEL)
     np.testing.assert_array_equal(profiles[:, :96] > 0, outlined(section[None])[0] > 0)
     assert not profiles[:, 96:].any()
 
@@ -120,27 +120,27 @@ def test_progress_is_told_of_every_section():
 def test_profiles_are_joined_from_200_pixels_of_overlap_at_8_nm():
     below = block((2, 40, 40), (0, 0, 0), (1, 1, 0))  # 14 × 15 = 210 px in common
     apart = block((2, 40, 40), (0, 0, 0), (1, 2, 0))  # 13 × 15 = 195 px
-    assert join_overlaps(below, VOXEL).max() == 1
-    assert join_overlaps(apart, VOXEL).max() == 2
+    assert link_profiles(below, VOXEL).max() == 1
+    assert link_profiles(apart, VOXEL).max() == 2
     # Twice as far across, in pixels half as wide, is as much tissue.
-    assert join_overlaps(below.repeat(2, 2), (30, 8, 4)).max() == 1
+    assert link_profiles(below.repeat(2, 2), (30, 8, 4)).max() == 1
 
 
 def test_a_bridge_joins_whatever_it_touches():
     profiles = block((3, 20, 40), (0, 0, 0), (0, 0, 20), (2, 0, 0), (2, 0, 20))
-    assert join_overlaps(profiles, VOXEL).max() == 4
+    assert link_profiles(profiles, VOXEL).max() == 4
     profiles[1, :15, :35] = 1
-    assert join_overlaps(profiles, VOXEL).max() == 1
+    assert link_profiles(profiles, VOXEL).max() == 1
 
 
 def test_a_section_without_profiles_ends_every_neurite():
     profiles = block((3, 20, 20), (0, 0, 0), (2, 0, 0))
-    assert join_overlaps(profiles, VOXEL)[[0, 2], 0, 0].tolist() == [1, 2]
+    assert link_profiles(profiles, VOXEL)[[0, 2], 0, 0].tolist() == [1, 2]
 
 
 def test_ids_are_numbered_in_order_of_appearance():
     profiles = block((3, 20, 60), (0, 0, 0), (1, 0, 40), (1, 0, 0), (1, 0, 20), (2, 0, 20))
-    ids = join_overlaps(profiles, VOXEL)
+    ids = link_profiles(profiles, VOXEL)
     assert ids[0, 0, 0] == ids[1, 0, 0] == 1
     assert ids[1, 0, 40] == 2
     assert ids[1, 0, 20] == ids[2, 0, 20] == 3
@@ -171,7 +171,7 @@ def test_joins_are_those_of_an_obvious_reference(profiles):
         section[:] = np.unique(np.append(section, 0), return_inverse=True)[1][:-1].reshape(
             section.shape
         )
-    ids = join_overlaps(profiles, VOXEL, WatershedParams(min_overlap_nm2=3 * 64))
+    ids = link_profiles(profiles, VOXEL, WatershedParams(min_overlap_nm2=3 * 64))
     expected = obvious_join(profiles, 3)
     assert ids.dtype == np.int32
     assert np.array_equal(ids == 0, profiles == 0)
@@ -203,7 +203,7 @@ def test_any_stack_gives_ids_that_start_at_one_and_hang_together(
     }[kind]().astype(np.float32)
     tissue = rng.random(shape) > 0.1
     voxel_size = (pixel_nm * anisotropy, pixel_nm, pixel_nm)
-    ids = join_overlaps(watershed_sections(stack, tissue, voxel_size), voxel_size)
+    ids = link_profiles(segment_profiles(stack, tissue, voxel_size), voxel_size)
     assert (ids.shape, ids.dtype, ids.min()) == (shape, np.int32, 0) or ids.all()
     assert not ids[~tissue].any()
     assert np.array_equal(np.unique(ids[ids > 0]), np.arange(1, ids.max() + 1))
@@ -249,7 +249,7 @@ def test_at_8_nm_it_does_what_the_published_steps_do(shared_data):
         raw = archive["raw"][:12]
     smooth = ndimage.gaussian_filter(raw / np.float32(255), (0, 0.7, 0.7))
     published = poc_reference.stitch(poc_reference.segment(smooth))
-    ours = join_overlaps(outlined(smooth, threads=2), VOXEL)
+    ours = link_profiles(outlined(smooth, threads=2), VOXEL)
     # The published steps put no seed near the rim.
     ours, published = ours[:, 8:-8, 8:-8], published[:, 8:-8, 8:-8]
     assert np.mean((ours > 0) == (published > 0)) > 0.95

@@ -10,8 +10,8 @@ from scipy import ndimage
 from skimage.measure import label
 
 from connectome.core.params import SegmentParams
-from connectome.membranes.predict import neurite_probability
-from connectome.segment.supervoxels import segment_stack
+from connectome.membranes.predict import predict_neurite_probability
+from connectome.segment.supervoxels import segment_supervoxels
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 BOTH = pytest.mark.parametrize("voxel_size", [THICK, THIN])
@@ -118,7 +118,7 @@ def test_pieces_are_those_of_the_obvious_method(voxel_size, case, least_prominen
     axes = (0, 1, 2) if voxel_size == THIN else (1, 2)
     # Half-way between two heights: no difference lies on the threshold.
     least_prominence = (np.floor(least_prominence * landscape.size) + 0.5) / landscape.size
-    pieces = segment_stack(landscape, tissue, voxel_size, as_it_is(least_prominence))
+    pieces = segment_supervoxels(landscape, tissue, voxel_size, as_it_is(least_prominence))
     assert_well_formed(pieces, tissue, voxel_size)
     assert same_partition(pieces, slow_pieces(landscape, tissue, axes, least_prominence))
 
@@ -129,7 +129,7 @@ def test_pieces_are_those_of_the_obvious_method(voxel_size, case, least_prominen
 def test_pieces_hang_together_on_level_ground_too(voxel_size, case, levels):
     landscape, tissue = case
     landscape = np.floor(landscape * levels) / levels
-    pieces = segment_stack(landscape, tissue, voxel_size, as_it_is(0.3))
+    pieces = segment_supervoxels(landscape, tissue, voxel_size, as_it_is(0.3))
     assert_well_formed(pieces, tissue, voxel_size)
 
 
@@ -137,7 +137,9 @@ def test_pieces_hang_together_on_level_ground_too(voxel_size, case, levels):
 @given(case=landscapes(), small=st.floats(0, 0.5), more=st.floats(0, 0.5))
 @settings(max_examples=100)
 def test_what_must_stand_out_more_is_made_of_what_must_less(voxel_size, case, small, more):
-    fine, coarse = (segment_stack(*case, voxel_size, as_it_is(h)) for h in (small, small + more))
+    fine, coarse = (
+        segment_supervoxels(*case, voxel_size, as_it_is(h)) for h in (small, small + more)
+    )
     pairs = set(zip(fine.ravel().tolist(), coarse.ravel().tolist(), strict=True))
     assert len(pairs) == len(np.unique(fine))
 
@@ -148,8 +150,8 @@ def test_what_must_stand_out_more_is_made_of_what_must_less(voxel_size, case, sm
 def test_thick_sections_are_divided_one_by_one_and_thin_ones_together():
     stack = np.zeros((5, 20, 40), np.float32)
     stack[:, :, :18] = stack[:, :, 22:] = 1
-    assert segment_stack(stack, everything(stack), THIN).max() == 2
-    pieces = segment_stack(stack, everything(stack), THICK)
+    assert segment_supervoxels(stack, everything(stack), THIN).max() == 2
+    pieces = segment_supervoxels(stack, everything(stack), THICK)
     assert [len(np.unique(section)) for section in pieces] == [2] * 5 and pieces.max() == 10
 
 
@@ -157,7 +159,7 @@ def test_thick_sections_are_divided_one_by_one_and_thin_ones_together():
 def test_pieces_meet_in_mid_membrane(voxel_size):
     stack = np.ones((3, 20, 41), np.float32)
     stack[:, :, 17:24] = 0
-    pieces = segment_stack(stack, everything(stack), voxel_size)
+    pieces = segment_supervoxels(stack, everything(stack), voxel_size)
     for section in pieces:
         assert len(np.unique(section[:, :20])) == len(np.unique(section[:, 21:])) == 1
         assert section[0, 0] != section[0, -1]
@@ -165,8 +167,8 @@ def test_pieces_meet_in_mid_membrane(voxel_size):
 
 def test_no_piece_spans_two_neurites_and_none_is_missed():
     stack, numbers = honeycomb()
-    probability = neurite_probability(stack, everything(stack), THICK)
-    pieces = segment_stack(probability, everything(stack), THICK)
+    probability = predict_neurite_probability(stack, everything(stack), THICK)
+    pieces = segment_supervoxels(probability, everything(stack), THICK)
     assert_well_formed(pieces, everything(stack), THICK)
     inside = stack > 0.5
     for piece, square in zip(pieces, numbers, strict=True):
@@ -179,7 +181,7 @@ def test_no_piece_spans_two_neurites_and_none_is_missed():
 def test_wider_smoothing_gives_fewer_pieces(voxel_size):
     noise = np.random.default_rng(0).random((6, 60, 60)).astype(np.float32)
     many, few = (
-        segment_stack(noise, everything(noise), voxel_size, SegmentParams(nm, 2 * nm)).max()
+        segment_supervoxels(noise, everything(noise), voxel_size, SegmentParams(nm, 2 * nm)).max()
         for nm in (10.0, 40.0)
     )
     assert few < 0.5 * many
@@ -190,7 +192,7 @@ def test_a_section_without_tissue_stays_empty(voxel_size):
     stack, _ = honeycomb((3, 60, 60))
     tissue = everything(stack)
     tissue[1] = False
-    pieces = segment_stack(stack, tissue, voxel_size)
+    pieces = segment_supervoxels(stack, tissue, voxel_size)
     assert_well_formed(pieces, tissue, voxel_size)
     # Nothing reaches through it.
     assert not set(np.unique(pieces[0])) & set(np.unique(pieces[2]))
@@ -202,7 +204,7 @@ def test_tissue_apart_from_the_rest_is_a_piece_of_its_own_however_dark(voxel_siz
     probability[:, :20, :20] = 1
     tissue = everything(probability)
     tissue[:, 20:30] = tissue[:, :, 20:30] = False
-    pieces = segment_stack(probability, tissue, voxel_size)
+    pieces = segment_supervoxels(probability, tissue, voxel_size)
     assert_well_formed(pieces, tissue, voxel_size)
     assert not set(np.unique(pieces[:, 30:, 30:])) & set(np.unique(pieces[:, :20, :20]))
 
@@ -212,7 +214,7 @@ def test_tissue_apart_from_the_rest_is_a_piece_of_its_own_however_dark(voxel_siz
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_stack_without_anything_to_see_is_divided_nowhere(voxel_size, shape, value):
     stack = np.full(shape, value, np.float32)
-    pieces = segment_stack(stack, everything(stack), voxel_size)
+    pieces = segment_supervoxels(stack, everything(stack), voxel_size)
     assert_well_formed(pieces, everything(stack), voxel_size)
     assert pieces.max() == (1 if voxel_size == THIN else shape[0])
 
@@ -220,14 +222,14 @@ def test_a_stack_without_anything_to_see_is_divided_nowhere(voxel_size, shape, v
 @BOTH
 def test_a_stack_without_tissue_has_no_pieces(voxel_size):
     stack = np.ones((2, 16, 16), np.float32)
-    assert not segment_stack(stack, ~everything(stack), voxel_size).any()
+    assert not segment_supervoxels(stack, ~everything(stack), voxel_size).any()
 
 
 def test_forty_thousand_pieces_are_as_good_as_one():
     board = (np.indices((1, 284, 284)).sum(axis=0) % 2).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pieces = segment_stack(board, everything(board), THICK, as_it_is(0.5))
+        pieces = segment_supervoxels(board, everything(board), THICK, as_it_is(0.5))
     assert_well_formed(pieces, everything(board), THICK)
     assert pieces.max() == 284 * 284 // 2
 
@@ -237,6 +239,6 @@ def test_it_depends_on_lengths_not_on_voxels():
     coarse = ndimage.gaussian_filter(rng.random((1, 60, 60)), (0, 3, 3)).astype(np.float32)
     coarse = (coarse - coarse.min()) / np.ptp(coarse)
     fine = ndimage.zoom(coarse, (1, 2, 2), order=1, grid_mode=True, mode="nearest")
-    a = segment_stack(coarse, everything(coarse), THICK).max()
-    b = segment_stack(fine, everything(fine), (30.0, 4.0, 4.0)).max()
+    a = segment_supervoxels(coarse, everything(coarse), THICK).max()
+    b = segment_supervoxels(fine, everything(fine), (30.0, 4.0, 4.0)).max()
     assert a > 5 and abs(a - b) <= 0.1 * a

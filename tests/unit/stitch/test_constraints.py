@@ -8,7 +8,7 @@ from skimage.measure import label
 
 from connectome.evaluate import score_segmentation
 from connectome.io.draft import ProofreadSections
-from connectome.stitch.constraints import anchor_pieces, named_as
+from connectome.stitch.constraints import constrain_supervoxels, restore_proofread_ids
 from connectome.workflows.neurites import segment_neurites
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
@@ -87,7 +87,7 @@ def test_every_piece_is_connected_and_keeps_to_its_side(sections, size, voxel_si
     pieces = label(rng.integers(0, 3, (sections, size, size)), connectivity=1).astype(np.int32)
     corrected = rng.integers(0, 4, pieces.shape)
     chosen = sorted(rng.choice(sections, rng.integers(0, sections + 1), replace=False).tolist())
-    found, known = anchor_pieces(pieces, corrected, chosen, voxel_size)
+    found, known = constrain_supervoxels(pieces, corrected, chosen, voxel_size)
     assert known.size == found.max() + 1
     for z in range(sections):
         if z in chosen:
@@ -103,6 +103,6 @@ def test_every_piece_is_connected_and_keeps_to_its_side(sections, size, voxel_si
 def test_names_of_others_do_not_collide_with_a_persons():
     labels = np.array([[[1, 2, 3]], [[1, 2, 4]]], np.int32)
     corrected = np.array([[[2, 1, 9]], [[0, 0, 0]]], np.int32)
-    named = named_as(labels, corrected, [0])
+    named = restore_proofread_ids(labels, corrected, [0])
     assert named[0].tolist() == corrected[0].tolist()
     assert named[1].tolist() == [[2, 1, 3]]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from connectome.core.region_adjacency import face_contacts
-from connectome.stitch.enclosure import enclosed, ends_reached, open_surface
+from connectome.stitch.enclosure import find_enclosed, find_ends_reached, measure_open_surface
 
 FACES = np.array([64.0, 240.0, 240.0])  # of voxels of 30 x 8 x 8 nm
 
@@ -13,13 +13,13 @@ def joins(labels, least=0.75, probability=0.0, closed=None):
     n = labels.max() + 1
     found = [face_contacts(labels, np.ones(labels.shape), (axis,), n) for axis in range(3)]
     pairs = np.concatenate([(each.first, each.second) for each in found], axis=1)
-    return enclosed(
+    return find_enclosed(
         np.bincount(labels.ravel()) * (np.arange(n) > 0),
         pairs,
         np.concatenate([each.size * area for each, area in zip(found, FACES, strict=True)]),
         np.full(pairs.shape[1], probability),
-        open_surface(labels, FACES, n),
-        ends_reached(labels, n),
+        measure_open_surface(labels, FACES, n),
+        find_ends_reached(labels, n),
         (least, least if closed is None else closed),
     ).tolist()
 
@@ -96,13 +96,13 @@ def test_the_open_surface_is_all_of_a_block_that_is_all_there_is():
     labels = np.zeros((4, 5, 6), np.int32)
     labels[:2, 1:3, 2:6] = 1
     expected = 2 * (2 * 4 * FACES[0] + 2 * 4 * FACES[1] + 2 * 2 * FACES[2])
-    assert np.array_equal(open_surface(labels, FACES, 2), [0, expected])
+    assert np.array_equal(measure_open_surface(labels, FACES, 2), [0, expected])
 
 
 def test_ends_are_those_of_the_stack_and_within_sections_of_what_was_imaged():
     labels = np.zeros((4, 5, 6), np.int32)
     labels[:2, 1:3, :2], labels[:2, 1:3, 2:4] = 1, 2
-    reached = ends_reached(labels, 3)
+    reached = find_ends_reached(labels, 3)
     assert reached[..., 1].tolist() == [[True, False], [True, True], [True, False]]
     assert reached[..., 2].tolist() == [[True, False], [True, True], [False, True]]
     assert not reached[..., 0].any()

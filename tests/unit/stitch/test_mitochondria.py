@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectome.stitch.agglomerate import stitch_pieces
-from connectome.stitch.mitochondria import FEWEST, hosts, inner_brightness
+from connectome.stitch.agglomeration import agglomerate
+from connectome.stitch.mitochondria import (
+    MIN_INTERIOR_VOXELS,
+    assign_mitochondria,
+    measure_brightness,
+)
 from connectome.triage.uncertainty import merge_log
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
@@ -28,10 +32,10 @@ def bright_dark_and_small():
 
 
 def test_brightness_goes_from_membranes_to_cytoplasm():
-    found = inner_brightness(*bright_dark_and_small(), 4)
+    found = measure_brightness(*bright_dark_and_small(), 4)
     assert found.level[1] == pytest.approx(1) and found.level[2] == pytest.approx(1 / 7)
-    assert np.isnan(found.level[[0, 3]]).all() and found.inside[3] == 8 < FEWEST
-    assert found.dark(0.3, FEWEST).tolist() == [False, False, True, False]
+    assert np.isnan(found.level[[0, 3]]).all() and found.inside[3] == 8 < MIN_INTERIOR_VOXELS
+    assert found.dark(0.3, MIN_INTERIOR_VOXELS).tolist() == [False, False, True, False]
     assert not found.dark(0.3, 1e6).any()
     assert found.difference(np.array([1, 1]), np.array([2, 3])) == pytest.approx([6 / 7, 0])
 
@@ -40,8 +44,8 @@ def test_brightness_goes_from_membranes_to_cytoplasm():
 @settings(deadline=None, max_examples=20)
 def test_brightness_does_not_depend_on_contrast(gain, offset):
     pieces, em, probability = bright_dark_and_small()
-    expected = inner_brightness(pieces, em, probability, 4).level
-    found = inner_brightness(pieces, gain * em.astype(float) + offset, probability, 4).level
+    expected = measure_brightness(pieces, em, probability, 4).level
+    found = measure_brightness(pieces, gain * em.astype(float) + offset, probability, 4).level
     assert np.allclose(found, expected, equal_nan=True)
 
 
@@ -53,7 +57,7 @@ def test_nothing_is_known_where_cytoplasm_is_no_brighter_than_membranes():
         (em, 0 * probability),
         (em, 0 * probability + 1),
     ):
-        found = inner_brightness(pieces, image, seen, 4)
+        found = measure_brightness(pieces, image, seen, 4)
         assert np.isnan(found.level).all()
         assert not found.dark(0.3, 0).any()
 
@@ -66,7 +70,9 @@ def taken(dark, contacts, least=0.3, root=None):
     first, second, weight = zip(*contacts, strict=True)
     dark = np.isin(np.arange(10), dark)
     root = np.arange(10) if root is None else root
-    joins, share = hosts(dark, root, np.array([first, second]), np.array(weight, float), least)
+    joins, share = assign_mitochondria(
+        dark, root, np.array([first, second]), np.array(weight, float), least
+    )
     return [tuple(join) for join in joins.tolist()], share
 
 
@@ -112,11 +118,14 @@ def test_no_mitochondrion_joins_two_neurites(seed, least):
     dark, weight = rng.random(30) < 0.4, rng.random(pairs.shape[1])
     root = np.where(dark, np.arange(30), np.arange(30) // 3 * 3)
     root = np.where(dark[root] & ~dark, np.arange(30), root)
-    joins, share = hosts(dark, root, pairs, weight, least)
+    joins, share = assign_mitochondria(dark, root, pairs, weight, least)
     assert not dark[joins[:, 0]].any() and dark[joins[:, 1]].all()
     assert len(np.unique(joins[:, 1])) == len(joins)
     assert ((share >= least) & (share <= 1 + 1e-9)).all()
-    assert hosts(dark, root, pairs[:, ::-1], weight[::-1], least)[0].tolist() == joins.tolist()
+    assert (
+        assign_mitochondria(dark, root, pairs[:, ::-1], weight[::-1], least)[0].tolist()
+        == joins.tolist()
+    )
 
 
 # --- in neurites --------------------------------------------------------------------------------
@@ -149,19 +158,19 @@ def test_a_mitochondrion_by_a_gap_belongs_to_the_neurite_around_it(voxel_size, o
     pieces, probability, em = beside_a_gap(voxel_size, of_the_left)
     own, others = (2, -2) if of_the_left else (-2, 2)
     inside = 22 if of_the_left else 37
-    blind = stitch_pieces(pieces, probability, voxel_size).labels[8]
+    blind = agglomerate(pieces, probability, voxel_size).labels[8]
     assert blind[20, inside] != blind[2, own]  # what is to be mended
-    labels = stitch_pieces(pieces, probability, voxel_size, em=em).labels[8]
+    labels = agglomerate(pieces, probability, voxel_size, em=em).labels[8]
     assert labels[20, inside] == labels[2, own] != labels[2, others]
 
 
 def test_a_join_of_a_mitochondrion_tells_its_reason_and_its_doubt():
     pieces, probability, em = beside_a_gap(THIN)
-    stitched = stitch_pieces(pieces, probability, THIN, em=em)
+    stitched = agglomerate(pieces, probability, THIN, em=em)
     log = merge_log(stitched, pieces, THIN)
     (row,) = log[log["reason"] == "organelle"].itertuples()
     assert {row.piece_a, row.piece_b} == {1, 3} and row.strength == 0
-    assert row.score == pytest.approx(stitched.share[row.step], abs=1e-4)
+    assert row.score == pytest.approx(stitched.mitochondrion_share[row.step], abs=1e-4)
     assert row.doubt == pytest.approx((1 - row.score) ** 2, abs=1e-3)
     # That there is a gap beside it is no sign that the neurites on either side are one.
     assert log["joined"].all()
@@ -170,7 +179,7 @@ def test_a_join_of_a_mitochondrion_tells_its_reason_and_its_doubt():
 def test_what_a_person_says_of_a_mitochondrion_holds():
     pieces, probability, em = beside_a_gap(THIN)
     told = np.array([0, 6, 7, 7])  # it is the other's
-    neurite = stitch_pieces(pieces, probability, THIN, anchors=told, em=em).neurite
+    neurite = agglomerate(pieces, probability, THIN, constraints=told, em=em).neurite_of
     assert neurite[3] == neurite[2] != neurite[1]
 
 
@@ -185,5 +194,5 @@ def test_cytoplasm_that_differs_in_brightness_needs_less_of_a_membrane(
     probability = np.ones(pieces.shape, np.float32)
     probability[:, :, 18:22] = 0.38
     em[:, 0], probability[:, 0] = 0.1, 0.0  # somewhere there is a membrane to compare with
-    found = stitch_pieces(pieces, probability, voxel_size, em=em).labels
+    found = agglomerate(pieces, probability, voxel_size, em=em).labels
     assert found.max() == n_neurites

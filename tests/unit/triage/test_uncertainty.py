@@ -8,11 +8,11 @@ from scipy import stats
 from scipy.cluster.hierarchy import DisjointSet
 
 from connectome.align.estimate import apply_transforms
-from connectome.membranes.predict import neurite_probability
+from connectome.membranes.predict import predict_neurite_probability
 from connectome.phantom.neuropil import make_phantom
 from connectome.preprocess import find_tissue, preprocess
-from connectome.segment.supervoxels import segment_stack
-from connectome.stitch.agglomerate import stitch_pieces
+from connectome.segment.supervoxels import segment_supervoxels
+from connectome.stitch.agglomeration import agglomerate
 from connectome.triage.uncertainty import (
     ENCLOSURE_DOUBT,
     MERGE_COLUMNS,
@@ -27,7 +27,7 @@ THIN, THICK = (10.0, 10.0, 10.0), (30.0, 8.0, 8.0)
 
 def described(pieces, probability, voxel_size):
     """Stitch pieces; return labels, the log of joins, and the table of neurites."""
-    stitched = stitch_pieces(pieces, probability, voxel_size)
+    stitched = agglomerate(pieces, probability, voxel_size)
     log = merge_log(stitched, pieces, voxel_size)
     return stitched.labels, log, segment_table(stitched.labels, voxel_size, stitched, log)
 
@@ -241,8 +241,8 @@ def judged(sections, truth, voxel_size):
     """AUC of doubt in joins, and in pairs left apart."""
     tissue = find_tissue(sections)
     even = preprocess(sections, tissue, voxel_size, threads=2)
-    probability = neurite_probability(even, tissue, voxel_size, threads=2)
-    pieces = segment_stack(probability, tissue, voxel_size)
+    probability = predict_neurite_probability(even, tissue, voxel_size, threads=2)
+    pieces = segment_supervoxels(probability, tissue, voxel_size)
     labels, log, _ = described(pieces, probability, voxel_size)
     joined, of_piece, of_id = log["joined"], majority(pieces, truth), majority(labels, truth)
     one, other = (log[side].map(of_piece) for side in ("piece_a", "piece_b"))

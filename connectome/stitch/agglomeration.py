@@ -11,9 +11,9 @@ import numpy as np
 from connectome.core.params import StitchParams
 from connectome.core.region_adjacency import Contacts, face_contacts, section_overlaps
 from connectome.core.volume import has_thin_sections, nearest_sound_sections
-from connectome.stitch.enclosure import enclosed, ends_reached, open_surface
-from connectome.stitch.gaec import Contraction, contract
-from connectome.stitch.mitochondria import Brightness, hosts, inner_brightness
+from connectome.stitch.enclosure import find_enclosed, find_ends_reached, measure_open_surface
+from connectome.stitch.gaec import Contraction, contract_edges
+from connectome.stitch.mitochondria import Brightness, assign_mitochondria, measure_brightness
 
 # Where two maps vote on joins: by which share the second counts, and what is taken off or added.
 SHARES = (0.0, 1 / 3, 1 / 2, 2 / 3, 1.0)
@@ -25,7 +25,7 @@ Pull = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Stitched:
+class Agglomeration:
     """Neurites, and what spoke for and against every join.
 
     Parameters
@@ -34,46 +34,46 @@ class Stitched:
         Neurite ids from 1, numbered without gaps in order of appearance; 0 outside the tissue.
     contacts : Contacts
         Where pieces touch or overlap.
-    overlap : ndarray of bool, shape (E,)
+    is_overlap : ndarray of bool, shape (E,)
         Which contacts are overlaps from section to section.
-    pull : ndarray of float, shape (E,)
+    edge_weight : ndarray of float, shape (E,)
         How strongly each contact speaks for joining (positive) or against it.
-    step : ndarray of int, shape (E,)
+    join_step : ndarray of int, shape (E,)
         At which join the pieces of a contact came together; -1 where they are apart.
-    strength : ndarray of float, shape (J,)
+    join_weight : ndarray of float, shape (J,)
         What spoke for each join, all contacts between its two sides together; 0 for joins of
         what lies within a neurite.
-    share : ndarray of float, shape (J,)
+    mitochondrion_share : ndarray of float, shape (J,)
         For each join of a dark piece, which share of what speaks for any neighbour of that spoke
         for this one; NaN for other joins.
-    neurite : ndarray of int32, shape (P,)
+    neurite_of : ndarray of int32, shape (P,)
         The neurite of every piece number.
-    dark : ndarray of bool, shape (P,)
+    is_mitochondrion : ndarray of bool, shape (P,)
         Pieces that were given to a neurite as mitochondria: what they touch says nothing of
         other joins.
     """
 
     labels: np.ndarray
     contacts: Contacts
-    overlap: np.ndarray
-    pull: np.ndarray
-    step: np.ndarray
-    strength: np.ndarray
-    share: np.ndarray
-    neurite: np.ndarray
-    dark: np.ndarray
+    is_overlap: np.ndarray
+    edge_weight: np.ndarray
+    join_step: np.ndarray
+    join_weight: np.ndarray
+    mitochondrion_share: np.ndarray
+    neurite_of: np.ndarray
+    is_mitochondrion: np.ndarray
 
 
-def stitch_pieces(
-    pieces: np.ndarray,
+def agglomerate(
+    supervoxels: np.ndarray,
     probability: np.ndarray,
     voxel_size: tuple[float, float, float],
-    damaged: Sequence[int] = (),
+    damaged_sections: Sequence[int] = (),
     params: StitchParams | None = None,
-    anchors: np.ndarray | None = None,
-    other: np.ndarray | None = None,
+    constraints: np.ndarray | None = None,
+    second_probability: np.ndarray | None = None,
     em: np.ndarray | None = None,
-) -> Stitched:
+) -> Agglomeration:
     """Join pieces into neurites.
 
     Two kinds of evidence are weighed in one graph. Where pieces share a boundary, one that looks
@@ -81,7 +81,7 @@ def stitch_pieces(
     proportion to its size. Between thick sections, pieces are pulled together by the share of
     each that the other covers, more so where both show cytoplasm there. Shares, unlike the 200
     pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
-    then happen in one global order (see `connectome.stitch.gaec.contract`), so pieces that
+    then happen in one global order (see `connectome.stitch.gaec.contract_edges`), so pieces that
     overlap across sections stay apart where membranes say so. Damaged thick sections, and blank
     ones, are skipped and filled from their neighbours afterwards; if all are damaged, all are
     used. O(V + E log E) time for V voxels and E touching pairs.
@@ -99,7 +99,7 @@ def stitch_pieces(
     Parameters
     ----------
     pieces : ndarray of int32, shape (Z, Y, X)
-        Piece numbers, as `connectome.segment.segment_stack` returns.
+        Piece numbers, as `connectome.segment.segment_supervoxels` returns.
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
     voxel_size : tuple of float
@@ -119,51 +119,55 @@ def stitch_pieces(
 
     Returns
     -------
-    Stitched
+    Agglomeration
         Contacts show the first probability; the pull is what was voted, where there are two.
     """
     params = params or StitchParams()
-    anchors = np.zeros(int(pieces.max()) + 1, int) if anchors is None else anchors
+    constraints = np.zeros(int(supervoxels.max()) + 1, int) if constraints is None else constraints
     thin = has_thin_sections(voxel_size)
-    skipped = _skipped(pieces, damaged, thin)
-    kept = pieces.copy()
+    skipped = _skipped(supervoxels, damaged_sections, thin)
+    kept = supervoxels.copy()
     kept[skipped] = 0
-    size = np.bincount(kept.ravel(), minlength=int(pieces.max()) + 1)
-    inner, dark = _seen_inside(kept, em, probability, anchors == 0, voxel_size, params)
-    if anchors.any():
+    size = np.bincount(kept.ravel(), minlength=int(supervoxels.max()) + 1)
+    inner, dark = _seen_inside(kept, em, probability, constraints == 0, voxel_size, params)
+    if constraints.any():
         eased = tuple(least - params.constraint_relaxation for least in params.min_probability)
         params = replace(params, min_probability=eased)
     contacts, across, pulled = _weighed(kept, probability, size, inner, thin, skipped, params)
     rated = contacts.probability
-    if other is None:
+    if second_probability is None:
         pull = pulled(rated)
     else:
-        seen = Contacts.concatenate(_all_contacts(kept, other, thin, skipped)[:2]).probability
-        pull = _voted(pulled, contacts, seen, across, anchors, dark)
+        seen = Contacts.concatenate(
+            _all_contacts(kept, second_probability, thin, skipped)[:2]
+        ).probability
+        pull = _voted(pulled, contacts, seen, across, constraints, dark)
         rated = (rated + seen) / 2
-    joined = _contracted(contacts, pull, anchors, dark)
+    joined = _contracted(contacts, pull, constraints, dark)
     weight = rated * _width(contacts, across)
     joined, share = _with_dark(joined, contacts, weight, dark, params)
     given = np.zeros(size.size, bool)
     given[joined.joins[~np.isnan(share), 1]] = True
-    free = np.bincount(joined.root, anchors, minlength=size.size) == 0
+    free = np.bincount(joined.root, constraints, minlength=size.size) == 0
     sound = kept[kept.any(axis=(1, 2))]
     joined = _with_enclosed(joined, sound, size, contacts, across, free, voxel_size, params)
     labels, neurite = _in_order(kept, joined.root)
-    return Stitched(
-        bridge_sections(labels, pieces > 0, [z for z in skipped if z in damaged]),
+    return Agglomeration(
+        fill_damaged_labels(labels, supervoxels > 0, [z for z in skipped if z in damaged_sections]),
         contacts,
         across,
         pull,
-        joined.step(contacts.first, contacts.second),
-        joined.pull,
+        joined.join_step(contacts.first, contacts.second),
+        joined.join_weight,
         np.pad(share, (0, len(joined.joins) - share.size), constant_values=np.nan),
         neurite,
         given,
     )
 
 
-def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[int]) -> np.ndarray:
+def fill_damaged_labels(
+    labels: np.ndarray, mask: np.ndarray, damaged_sections: Sequence[int]
+) -> np.ndarray:
     """Fill damaged sections from the nearest sound ones.
 
     Parameters
@@ -182,10 +186,10 @@ def bridge_sections(labels: np.ndarray, tissue: np.ndarray, damaged: Sequence[in
         between; where they cannot, ids are those before, or else after.
     """
     filled = labels.copy()
-    sound = [z for z in range(len(labels)) if z not in set(damaged)]
-    for z in sorted(damaged) if sound else ():
+    sound = [z for z in range(len(labels)) if z not in set(damaged_sections)]
+    for z in sorted(damaged_sections) if sound else ():
         before, after = nearest_sound_sections(z, sound)
-        filled[z] = _between(filled[before], filled[after], tissue[z])
+        filled[z] = _between(filled[before], filled[after], mask[z])
         sound.append(z)  # the next of a row goes on from here
     return filled
 
@@ -218,7 +222,7 @@ def _seen_inside(
     """Tell how bright cytoplasm is in each piece, and which pieces are mitochondria."""
     if em is None:
         return Brightness.unknown(free.size), np.zeros(free.size, bool)
-    inner = inner_brightness(pieces, em, probability, free.size)
+    inner = measure_brightness(pieces, em, probability, free.size)
     axes = slice(None) if has_thin_sections(voxel_size) else slice(1, None)
     voxels = float(np.prod(params.min_mitochondrion_nm / np.array(voxel_size[axes])))
     dark = free & inner.dark(params.max_mitochondrion_brightness, voxels)
@@ -280,7 +284,7 @@ def _voted(pulled: Pull, contacts, other: np.ndarray, across, anchors, dark) -> 
 def _contracted(contacts: Contacts, pull, anchors, dark) -> Contraction:
     """Join what contacts pull together, but for dark pieces."""
     light = ~dark[contacts.first] & ~dark[contacts.second]
-    return contract(
+    return contract_edges(
         anchors.size, contacts.first[light], contacts.second[light], pull[light], anchors
     )
 
@@ -288,9 +292,9 @@ def _contracted(contacts: Contacts, pull, anchors, dark) -> Contraction:
 def _with_dark(joined, contacts, weight, dark, params) -> tuple[Contraction, np.ndarray]:
     """Give each dark piece to a neurite; return also what share spoke for each join, or NaN."""
     pairs = np.stack([contacts.first, contacts.second])
-    joins, share = hosts(dark, joined.root, pairs, weight, params.min_host_fraction)
+    joins, share = assign_mitochondria(dark, joined.root, pairs, weight, params.min_host_fraction)
     share = np.append(np.full(len(joined.joins), np.nan), share)
-    return joined.extended(joins, np.zeros(len(joins))), share
+    return joined.append_joins(joins, np.zeros(len(joins))), share
 
 
 def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params, lean) -> np.ndarray:
@@ -319,7 +323,7 @@ def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, par
     faces = np.array([y * x, z * x, z * y])
     in_section = faces.mean() if has_thin_sections(voxel_size) else faces[1]
     area = contacts.size * np.where(across, faces[0], in_section)
-    of_pieces = open_surface(pieces, faces, size.size), ends_reached(pieces, size.size)
+    of_pieces = measure_open_surface(pieces, faces, size.size), find_ends_reached(pieces, size.size)
     while True:
         root = joined.root
         pairs = root[np.stack([contacts.first, contacts.second])]
@@ -328,7 +332,7 @@ def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, par
         def together(numbers, root=root):
             return np.bincount(root, numbers, minlength=root.size)
 
-        joins = enclosed(
+        joins = find_enclosed(
             together(size),
             pairs[:, apart],
             area[apart],
@@ -340,7 +344,7 @@ def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, par
         joins = joins[free[joins[:, 1]]]
         if not len(joins):
             return joined
-        joined = joined.extended(joins, np.zeros(len(joins)))
+        joined = joined.append_joins(joins, np.zeros(len(joins)))
 
 
 def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,11 @@ from skimage.measure import label
 from connectome.align.estimate import apply_transforms, estimate_alignment
 from connectome.core.params import StitchParams
 from connectome.evaluate import score_segmentation
-from connectome.membranes.predict import neurite_probability
+from connectome.membranes.predict import predict_neurite_probability
 from connectome.phantom.neuropil import PhantomParams, make_phantom
 from connectome.preprocess import find_blank_sections, find_tissue, preprocess
-from connectome.segment.supervoxels import segment_stack
-from connectome.stitch.agglomerate import bridge_sections, stitch_pieces
+from connectome.segment.supervoxels import segment_supervoxels
+from connectome.stitch.agglomeration import agglomerate, fill_damaged_labels
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
@@ -38,8 +38,8 @@ def slabs(sections=4):
 
 def joined(probability, tissue, voxel_size, damaged=()):
     """Take a probability to neurites."""
-    pieces = segment_stack(probability, tissue, voxel_size)
-    return stitch_pieces(pieces, probability, voxel_size, damaged).labels
+    pieces = segment_supervoxels(probability, tissue, voxel_size)
+    return agglomerate(pieces, probability, voxel_size, damaged).labels
 
 
 def everything(stack):
@@ -62,7 +62,7 @@ def in_order_of_appearance(labels):
 
 @BOTH
 def test_pieces_without_membrane_between_them_are_one_neurite(voxel_size):
-    labels = stitch_pieces(*slabs(), voxel_size).labels
+    labels = agglomerate(*slabs(), voxel_size).labels
     assert np.array_equal(np.unique(labels[:, :, :20]), [1])
     assert np.array_equal(np.unique(labels[:, :, 20:]), [2])
 
@@ -80,7 +80,7 @@ def test_overlap_across_sections_does_not_override_a_membrane():
     # From section to section the membrane moves: each slab comes to lie over the other, too.
     for z in range(4):
         pieces[z], probability[z] = np.roll(pieces[z], z, 1), np.roll(probability[z], z, 1)
-    labels = stitch_pieces(pieces[:, :, 4:-4], probability[:, :, 4:-4], THICK).labels
+    labels = agglomerate(pieces[:, :, 4:-4], probability[:, :, 4:-4], THICK).labels
     assert labels[0, 5, 4] != labels[0, 5, -4]
     assert labels[0, 5, 4] == labels[3, 5, 4]
     assert labels[0, 5, -4] == labels[3, 5, -4]
@@ -105,7 +105,7 @@ def test_profiles_are_one_neurite_if_they_share_enough_of_each(shift, n_neurites
     pieces = np.zeros((2, 20, 40), np.int32)
     pieces[0, :, :20], pieces[1, :, shift : shift + 20] = 1, 2
     probability = np.full(pieces.shape, 0.5, np.float32)
-    assert stitch_pieces(pieces, probability, THICK).labels.max() == n_neurites
+    assert agglomerate(pieces, probability, THICK).labels.max() == n_neurites
 
 
 @BOTH
@@ -119,12 +119,12 @@ def test_a_narrow_window_is_a_gap_in_the_membrane_and_a_wide_one_is_none(
     params = StitchParams()
     needed = params.min_probability[voxel_size == THIN] + params.narrow_contact_penalty / 2
     probability = np.full(pieces.shape, needed, np.float32)
-    assert stitch_pieces(pieces, probability, voxel_size).labels.max() == n_neurites
+    assert agglomerate(pieces, probability, voxel_size).labels.max() == n_neurites
 
 
 @BOTH
 def test_a_single_section_is_stitched_within(voxel_size):
-    assert stitch_pieces(*slabs(1), voxel_size).labels.max() == 2
+    assert agglomerate(*slabs(1), voxel_size).labels.max() == 2
 
 
 def with_organelle(place, voxel_size):
@@ -141,14 +141,14 @@ def with_organelle(place, voxel_size):
 @pytest.mark.parametrize(("place", "n_neurites"), [(9, 2), (19.5, 3)])
 def test_an_organelle_is_part_of_the_neurite_it_lies_in(place, n_neurites, voxel_size):
     # Within the left slab, or across the border of both.
-    labels = stitch_pieces(*with_organelle(place, voxel_size), voxel_size).labels
+    labels = agglomerate(*with_organelle(place, voxel_size), voxel_size).labels
     assert labels.max() == n_neurites
 
 
 def test_an_organelle_cut_by_a_damaged_section_does_not_pass_for_an_axon():
     pieces, probability = with_organelle(9, THICK)
     pieces[7] = 0
-    assert stitch_pieces(pieces, probability, THICK, damaged=[7]).labels.max() == 2
+    assert agglomerate(pieces, probability, THICK, damaged_sections=[7]).labels.max() == 2
 
 
 @pytest.mark.parametrize(("voxel_size", "height"), [(THICK, 12), (THICK, 48), (THIN, 64)])
@@ -159,7 +159,7 @@ def test_an_axon_wrapped_by_another_neurite_keeps_its_own_id(voxel_size, height)
     if voxel_size == THIN:
         pieces = 1 + pieces % 2
     probability = np.where(abs(off - 10) < 1.5, 0, 0.9).astype(np.float32)
-    assert stitch_pieces(pieces, probability, voxel_size).labels.max() == 2
+    assert agglomerate(pieces, probability, voxel_size).labels.max() == 2
 
 
 # --- damage -------------------------------------------------------------------------------------
@@ -191,23 +191,23 @@ def test_whether_a_gap_is_bridged_does_not_depend_on_the_height_of_the_stack(vox
 
 def test_a_damaged_thick_section_is_bridged():
     pieces, probability = slabs(5)
-    expected = stitch_pieces(pieces, probability, THICK).labels
+    expected = agglomerate(pieces, probability, THICK).labels
     pieces[2], probability[2] = 9, 0.7
-    labels = stitch_pieces(pieces, probability, THICK, damaged=[2]).labels
+    labels = agglomerate(pieces, probability, THICK, damaged_sections=[2]).labels
     assert np.array_equal(labels, expected)
 
 
 def test_a_damaged_thin_section_that_was_stood_in_for_is_used():
     pieces, probability = slabs(5)
-    stitched = stitch_pieces(pieces, probability, THIN, damaged=[2])
-    assert np.array_equal(stitched.labels, stitch_pieces(pieces, probability, THIN).labels)
-    assert (stitched.neurite[9:13] > 0).all()
+    stitched = agglomerate(pieces, probability, THIN, damaged_sections=[2])
+    assert np.array_equal(stitched.labels, agglomerate(pieces, probability, THIN).labels)
+    assert (stitched.neurite_of[9:13] > 0).all()
 
 
 @pytest.mark.parametrize("damaged", [[0], [4], [0, 1], [1, 2], [0, 1, 2, 3]])
 def test_damage_at_the_ends_and_in_a_row_is_filled(damaged):
     pieces, probability = slabs(5)
-    labels = stitch_pieces(pieces, probability, THICK, damaged).labels
+    labels = agglomerate(pieces, probability, THICK, damaged).labels
     assert labels.min() == 1 and labels.max() == 2
     assert (labels == labels[0]).all()
 
@@ -217,20 +217,20 @@ def test_a_section_that_shows_nothing_is_filled_where_its_neighbours_are(voxel_s
     pieces, probability = slabs(3)
     pieces[1] = 0
     pieces[:, :3] = 0
-    labels = stitch_pieces(pieces, probability, voxel_size, damaged=[1]).labels
+    labels = agglomerate(pieces, probability, voxel_size, damaged_sections=[1]).labels
     assert np.array_equal(labels[1], labels[0])
 
 
 def test_a_stack_damaged_throughout_is_taken_as_it_is():
-    expected = stitch_pieces(*slabs(), THICK).labels
-    assert np.array_equal(stitch_pieces(*slabs(), THICK, damaged=range(4)).labels, expected)
+    expected = agglomerate(*slabs(), THICK).labels
+    assert np.array_equal(agglomerate(*slabs(), THICK, damaged_sections=range(4)).labels, expected)
 
 
 def test_what_neighbours_disagree_upon_goes_to_the_nearest_agreed_id():
     labels = np.zeros((3, 1, 7), np.int32)
     labels[0, 0] = [1, 1, 1, 3, 2, 2, 2]
     labels[2, 0] = [1, 1, 2, 2, 2, 2, 2]
-    bridged = bridge_sections(labels, everything(labels), [1])
+    bridged = fill_damaged_labels(labels, everything(labels), [1])
     assert bridged[1, 0].tolist() in ([1, 1, 1, 2, 2, 2, 2], [1, 1, 1, 1, 2, 2, 2])
 
 
@@ -238,7 +238,7 @@ def test_no_neurite_is_torn_apart_by_a_section_that_shows_only_a_part():
     pieces, probability = slabs(5)
     # What there is of the section lies in the second slab, and the first goes on behind it.
     pieces[2, :, :24] = 0
-    labels = stitch_pieces(pieces, probability, THICK, damaged=[2]).labels
+    labels = agglomerate(pieces, probability, THICK, damaged_sections=[2]).labels
     assert labels[0, 0, 0] == labels[4, 0, 0]
     assert n_apart(labels) == 0
 
@@ -252,7 +252,7 @@ def pieces_of_noise():
     noise = ndimage.gaussian_filter(np.random.default_rng(3).random((6, 50, 50)), 1)
     probability = ((noise - noise.min()) / np.ptp(noise)).astype(np.float32)
     return {
-        voxel_size: (segment_stack(probability, everything(noise), voxel_size), probability)
+        voxel_size: (segment_supervoxels(probability, everything(noise), voxel_size), probability)
         for voxel_size in (THICK, THIN)
     }
 
@@ -263,9 +263,9 @@ def pieces_of_noise():
 @BOTH
 def test_a_map_that_agrees_with_the_first_changes_nothing(voxel_size):
     pieces, probability = slabs()
-    alone = stitch_pieces(pieces, probability, voxel_size).labels
+    alone = agglomerate(pieces, probability, voxel_size).labels
     assert np.array_equal(
-        stitch_pieces(pieces, probability, voxel_size, other=probability).labels, alone
+        agglomerate(pieces, probability, voxel_size, second_probability=probability).labels, alone
     )
 
 
@@ -274,8 +274,8 @@ def test_a_membrane_that_only_the_second_map_sees_well_parts(voxel_size):
     pieces, probability = slabs()
     blind = probability.copy()
     blind[:, :, 18:22] = 0.4
-    assert stitch_pieces(pieces, blind, voxel_size).labels.max() == 1
-    assert stitch_pieces(pieces, blind, voxel_size, other=probability).labels.max() == 2
+    assert agglomerate(pieces, blind, voxel_size).labels.max() == 1
+    assert agglomerate(pieces, blind, voxel_size, second_probability=probability).labels.max() == 2
 
 
 @BOTH
@@ -283,7 +283,7 @@ def test_a_membrane_that_the_first_map_is_sure_of_outweighs_a_blind_second(voxel
     pieces, probability = slabs()
     blind = probability.copy()
     blind[:, :, 18:22] = 0.4
-    assert stitch_pieces(pieces, probability, voxel_size, other=blind).labels.max() == 2
+    assert agglomerate(pieces, probability, voxel_size, second_probability=blind).labels.max() == 2
 
 
 @BOTH
@@ -292,8 +292,10 @@ def test_what_a_person_said_outweighs_every_vote(voxel_size):
     said = np.zeros(pieces.max() + 1, int)
     said[[1, 3]] = 5  # one neurite, in spite of the membrane
     said[[2]] = 6
-    voted = stitch_pieces(pieces, probability, voxel_size, anchors=said, other=probability)
-    assert voted.neurite[1] == voted.neurite[3] != voted.neurite[2]
+    voted = agglomerate(
+        pieces, probability, voxel_size, constraints=said, second_probability=probability
+    )
+    assert voted.neurite_of[1] == voted.neurite_of[3] != voted.neurite_of[2]
 
 
 @BOTH
@@ -305,53 +307,53 @@ def test_less_is_asked_of_contacts_where_a_person_has_told_some_neurites_apart(v
     )
     pieces[:, :, 36:], probability[:, :, 35:37] = pieces.max() + 1, 0  # somewhere else
     said = np.zeros(pieces.max() + 1, int)
-    unknown = stitch_pieces(pieces, probability, voxel_size, anchors=said).neurite
+    unknown = agglomerate(pieces, probability, voxel_size, constraints=said).neurite
     assert unknown[1] != unknown[3]
     said[-1] = 5
-    told = stitch_pieces(pieces, probability, voxel_size, anchors=said).neurite
+    told = agglomerate(pieces, probability, voxel_size, constraints=said).neurite
     assert told[1] == told[3] != told[-1]
 
 
 @BOTH
 def test_every_contact_tells_whether_and_when_its_pieces_came_together(voxel_size, pieces_of_noise):
     given = (*pieces_of_noise[voxel_size], voxel_size)
-    middling = np.median(stitch_pieces(*given).contacts.probability)
-    stitched = stitch_pieces(*given, params=StitchParams(min_probability=(middling,) * 2))
-    contacts, step = stitched.contacts, stitched.step
-    together = stitched.neurite[contacts.first] == stitched.neurite[contacts.second]
+    middling = np.median(agglomerate(*given).contacts.probability)
+    stitched = agglomerate(*given, params=StitchParams(min_probability=(middling,) * 2))
+    contacts, step = stitched.contacts, stitched.join_step
+    together = stitched.neurite_of[contacts.first] == stitched.neurite_of[contacts.second]
     assert np.array_equal(step >= 0, together) and together.any() and not together.all()
-    assert stitched.pull.shape == stitched.overlap.shape == step.shape
+    assert stitched.edge_weight.shape == stitched.is_overlap.shape == step.shape
     # Every join has all contacts between its two sides behind it, or is that of an enclosed one.
-    for join, strength in enumerate(stitched.strength):
+    for join, strength in enumerate(stitched.join_weight):
         assert (step == join).any()
         if strength:
-            assert stitched.pull[step == join].sum() == pytest.approx(strength, abs=1e-6)
-    assert (stitched.strength >= 0).all() and stitched.strength.any()
+            assert stitched.edge_weight[step == join].sum() == pytest.approx(strength, abs=1e-6)
+    assert (stitched.join_weight >= 0).all() and stitched.join_weight.any()
 
 
 @BOTH
 def test_neurites_are_the_pieces_they_were_made_of(voxel_size, pieces_of_noise):
     pieces, probability = pieces_of_noise[voxel_size]
-    stitched = stitch_pieces(pieces, probability, voxel_size)
-    assert np.array_equal(stitched.neurite[pieces], stitched.labels)
-    assert stitched.labels.dtype == stitched.neurite.dtype == np.int32
+    stitched = agglomerate(pieces, probability, voxel_size)
+    assert np.array_equal(stitched.neurite_of[pieces], stitched.labels)
+    assert stitched.labels.dtype == stitched.neurite_of.dtype == np.int32
     # Every join made one of two.
-    assert stitched.labels.max() == pieces.max() - stitched.strength.size
+    assert stitched.labels.max() == pieces.max() - stitched.join_weight.size
 
 
 @BOTH
 def test_only_thick_sections_are_joined_by_overlap(voxel_size, pieces_of_noise):
     pieces, probability = pieces_of_noise[voxel_size]
-    stitched = stitch_pieces(pieces, probability, voxel_size)
+    stitched = agglomerate(pieces, probability, voxel_size)
     across = stitched.contacts.position[:, 0] % 1 == 0.5
-    assert stitched.overlap.any() == (voxel_size == THICK)
-    assert across[stitched.overlap].all()
+    assert stitched.is_overlap.any() == (voxel_size == THICK)
+    assert across[stitched.is_overlap].all()
 
 
 @BOTH
 def test_a_lower_demand_on_probability_joins_more(voxel_size, pieces_of_noise):
     few, many = (
-        stitch_pieces(
+        agglomerate(
             *pieces_of_noise[voxel_size], voxel_size, params=StitchParams(min_probability=(p, p))
         ).labels.max()
         for p in (0.2, 0.6)
@@ -369,7 +371,7 @@ def test_every_piece_gets_one_id(seed, shape, voxel_size):
     rng = np.random.default_rng(seed)
     pieces = rng.integers(0, 5, shape).astype(np.int32)
     probability = rng.random(shape).astype(np.float32)
-    labels = stitch_pieces(pieces, probability, voxel_size).labels
+    labels = agglomerate(pieces, probability, voxel_size).labels
     assert np.array_equal(labels > 0, pieces > 0)
     assert set(np.unique(labels)) - {0} == set(range(1, labels.max() + 1))
     pairs = set(zip(pieces.ravel().tolist(), labels.ravel().tolist(), strict=True))
@@ -380,7 +382,7 @@ def test_ids_are_in_order_of_appearance_however_pieces_are_numbered():
     # The neurite that comes first is made of the pieces with the highest and the lowest number.
     pieces = np.array([[[3, 3, 2, 2, 1, 1], [3, 3, 3, 1, 1, 1]]], np.int32)
     probability = (pieces != 2).astype(np.float32)
-    labels = stitch_pieces(pieces, probability, THICK).labels
+    labels = agglomerate(pieces, probability, THICK).labels
     assert labels.max() == 2
     assert in_order_of_appearance(labels)
 
@@ -522,7 +524,7 @@ def test_no_stack_is_too_bad_for_a_result(case):
     sections, tissue, voxel_size, damaged = case
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probability = neurite_probability(sections, tissue, voxel_size, damaged)
+        probability = predict_neurite_probability(sections, tissue, voxel_size, damaged)
         labels = joined(probability, tissue, voxel_size, damaged)
     assert np.isfinite(probability).all()
     sound = [z for z in range(len(tissue)) if z not in damaged]
@@ -543,7 +545,7 @@ def test_forty_thousand_neurites_stay_apart(voxel_size):
     if voxel_size == THICK:
         pieces += 40_000 * np.arange(3, dtype=np.int32)[:, None, None]
     probability = np.stack([(y % 3 > 0) & (x % 3 > 0)] * 3).astype(np.float32)
-    labels = stitch_pieces(pieces, probability, voxel_size).labels
+    labels = agglomerate(pieces, probability, voxel_size).labels
     assert np.array_equal(labels, np.stack([numbers] * 3))
 
 
