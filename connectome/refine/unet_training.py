@@ -94,7 +94,7 @@ def _report_proofread_sections(
                 " draft labels alone gains nothing (--minutes N or --epochs N trains nevertheless)"
             )
         return
-    informative = usable_sections(stack.proofread, stack.damaged)
+    informative = usable_sections(stack.proofread, stack.damaged_sections)
     unusable = [z for z in stack.proofread.sections if z not in informative]
     if unusable:
         message(f"not used for training: proofread sections that {UNUSABLE}: {_listed(unusable)}")
