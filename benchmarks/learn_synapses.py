@@ -53,9 +53,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 true_size += [size == 1] * len(found[0])
     values, verdicts, true_size = map(np.array, (values, verdicts, true_size))
     spread = values.std(axis=0)
-    nothing = np.zeros(len(spread))
     weights, bias = scoring.fit_logistic(
-        values, verdicts, (nothing, 0.0), (1 / spread, BIAS_SPREAD)
+        values,
+        verdicts,
+        prior_weights=np.zeros(len(spread)),
+        prior_bias=0.0,
+        weight_sd=1 / spread,
+        bias_sd=BIAS_SPREAD,
     )
     slope, shift = calibrated((values @ weights + bias)[true_size], verdicts[true_size])
     weights, bias = slope * weights, slope * bias + shift
@@ -102,27 +106,30 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     """
     import pandas as pd
 
-    from connectome import synapses
     from connectome.core.params import SynapseParams
     from connectome.io.draft import read_draft
-    from connectome.synapses import densities
+    from connectome.synapses import candidates, densities
 
     draft = read_draft(outdir)
     size = tuple(scale * length for length in draft.aligned.voxel_size)
     params = SynapseParams(min_score=0.0)
-    sight = densities.compute_density_maps(
-        draft.aligned.data, draft.labels, size, draft.damaged, params
+    maps = densities.compute_density_maps(
+        draft.aligned.data,
+        draft.labels,
+        size,
+        damaged_sections=draft.damaged,
+        params=params,
     )
     true = pd.read_csv(outdir / paths.TRUE_SYNAPSES)
     places = true[["z", "y", "x"]].to_numpy(float) * size
     judge = even_handed()
     rows, near = [], []
-    for density in densities.find_densities(sight, params):
-        around = synapses.Neighbourhood.crop(density, sight)
-        row = synapses.describe_candidate(density, around, sight, judge, params)
+    for density in densities.find_densities(maps, params):
+        around = candidates.Neighbourhood.crop(density, maps)
+        row = candidates.describe_candidate(density, around, maps, judge, params)
         if row:
             rows.append(row)
-            near.append(synapses.adjacent_neurites(around, sight.voxel_um3, params))
+            near.append(candidates.measure_adjacent_neurites(around, maps.voxel_um3, params))
     table = pd.DataFrame(rows)
     pairs = match_positions(table[["z", "y", "x"]].to_numpy(float) * size, places, MATCH_NM)
     verdicts = np.zeros(len(table), bool)

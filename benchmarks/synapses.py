@@ -211,11 +211,11 @@ def cost(folder: Path, with_reference: bool) -> Row:
     flags = ("--dataset", "phantom://neuropil?seed=101", "--cutout", "256", "256", "64")
     run_ours(Case("phantom, 64 x 256 x 256", folder, flags), folder / "timed")
     draft = read_draft(folder / "timed")
-    place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
+    stacks = (draft.aligned.data, draft.labels, draft.aligned.voxel_size)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        detect_synapses(*place, threads=2)
+        detect_synapses(*stacks, damaged_sections=draft.damaged, threads=2)
         seconds.append(time.perf_counter() - began)
     theirs = None
     if with_reference:
@@ -235,9 +235,14 @@ def everything(draft, judge=None):
     from connectome.core.params import SynapseParams
     from connectome.synapses.candidates import detect_synapses
 
-    params = replace(SynapseParams(), min_score=0.0)
-    place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
-    return detect_synapses(*place, params, classifier=judge)
+    return detect_synapses(
+        draft.aligned.data,
+        draft.labels,
+        draft.aligned.voxel_size,
+        damaged_sections=draft.damaged,
+        params=replace(SynapseParams(), min_score=0.0),
+        classifier=judge,
+    )
 
 
 def curve(found, true, size) -> list[tuple[float, float, float]]:

@@ -1,8 +1,8 @@
-"""Synapse candidates: dark densities where neurites meet, and how far each is to be believed.
+"""Detect synapse candidates: dark densities on boundaries between neurites, with their partners.
 
-Direction is a heuristic: in worms the dark projection stands in the presynaptic neurite, among
-vesicles, so the neurite that holds most of both is called presynaptic, and those it faces
-postsynaptic.
+The presynaptic side is a heuristic. In *C. elegans* the dense projection lies in the presynaptic
+neurite, among vesicles, so the neurite that holds most of the dark material and of the
+vesicle-like texture is called presynaptic, and those it faces postsynaptic.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from connectome.synapses.densities import (
 )
 from connectome.synapses.scoring import SynapseClassifier, cap_density, default_classifier
 
-# What speaks for a candidate, beside its size.
+# Features of a candidate beside its size.
 FEATURE_COLUMNS = [
     *("peak", "darkness", "darkest", "rim_darkness", "distance_nm"),
     *("vesicles_pre", "vesicles_post", "filling_pre", "filling_post"),
@@ -39,105 +39,115 @@ COLUMNS = [
 ]
 DECIMALS = dict.fromkeys(["score", "direction", *FEATURE_COLUMNS], 4)
 DECIMALS |= {"thickness_nm": 1, "contact_area_um2": 6, "volume_um3": 6}
-# How far around a density its surroundings are looked at, in nm.
-LATERAL_MARGIN_NM, AXIAL_MARGIN_NM, RIM_NM = 200.0, 60.0, 40.0
+# Margins of the box that is examined around a density.
+LATERAL_MARGIN_NM, AXIAL_MARGIN_NM = 200.0, 60.0
+RIM_NM = 40.0  # width of the rim whose darkness is compared with that of the core
+# Distances from a density between which texture and darkness of the cytoplasm are averaged.
 VESICLE_RING_NM, CYTOPLASM_RING_NM = (20.0, 200.0), (50.0, 150.0)
-INNER_REACH_NM = 50.0  # how far from a density what is dark inside a neurite still belongs to it
-MIN_INNER_DARKNESS = (
-    0.6  # darkness of a membrane free of grain: what is lighter is none of a density
-)
-MIN_CYTOPLASM_VOXELS = 10  # voxels that tell anything of a neurite's contents
-DEFAULT_CYTOPLASM_DARKNESS = 0.15  # darkness of cytoplasm where there are fewer
+INNER_REACH_NM = 50.0  # dark cytoplasm within this distance of a density belongs to it
+# A membrane after smoothing has about this darkness; anything lighter is not part of a density.
+MIN_INNER_DARKNESS = 0.6
+MIN_CYTOPLASM_VOXELS = 10  # with fewer voxels these defaults replace the averages:
+DEFAULT_TEXTURE, DEFAULT_CYTOPLASM_DARKNESS = 1.0, 0.15
 
 
 def detect_synapses(
     em: np.ndarray,
     labels: np.ndarray,
     voxel_size: tuple[float, float, float],
+    *,
     damaged_sections: Sequence[int] = (),
     params: SynapseParams | None = None,
     threads: int = 1,
     progress: Progress = ignore_progress,
     classifier: SynapseClassifier | None = None,
 ) -> pd.DataFrame:
-    """Find dark densities on the boundaries between neurites.
+    """Detect dark densities on the boundaries between neurites and score them as synapses.
 
-    Darkness is measured in membranes: 0 is the cytoplasm of the section and 1 the membranes around,
-    so it needs no contrast or stain of its own. Where it is higher than membranes are over the
-    width of a density, near a boundary, there is a candidate, one for all sections it spans
-    (`connectome.synapses.densities`). Its looks are described in columns, and a logistic model of
-    these (`connectome.synapses.scoring`) says how likely it is to be a synapse; all are less likely
-    where they would be more than neuropil holds. O(V) time in voxels V, and a little for each
-    candidate.
+    Darkness is measured relative to membranes: 0 is the cytoplasm of the section and 1 the
+    surrounding membranes, so results do not depend on contrast or stain. A candidate is a place
+    near a boundary that is darker than membranes over the width of a density; a density that
+    spans several sections is one candidate (`connectome.synapses.densities`). A logistic model of
+    its features (`connectome.synapses.scoring`) gives the probability that it is a synapse. All
+    probabilities are lowered where they add up to more synapses than neuropil holds. O(V) time
+    for V voxels, plus a little for each candidate.
 
     Parameters
     ----------
-    aligned : ndarray of float, shape (Z, Y, X)
+    em : ndarray of float, shape (Z, Y, X)
         Preprocessed and aligned EM.
     labels : ndarray of int, shape (Z, Y, X)
         Neurite ids; 0 outside the tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
-    damaged : sequence of int
-        Sections whose darkness means nothing.
+    damaged_sections : sequence of int
+        Sections that are excluded.
     params : SynapseParams, optional
-        Sizes in nm, the least darkness and the least score.
+        Sizes in nm, and thresholds of darkness and score.
     threads : int
-        Sections worked on at a time.
+        Number of sections processed at a time.
     progress : callable
-        Told of each finished section.
-    judge : Judge, optional
-        Who says how likely a candidate is; by default the one learned on phantoms.
+        Called with the number of sections finished since the last call.
+    classifier : SynapseClassifier, optional
+        Model that scores the candidates; by default the one trained on phantoms.
 
     Returns
     -------
     DataFrame
-        `COLUMNS`, one row per candidate, by falling score, as DATASHEET.md describes them: place
-        (voxels), ``pre_id``, ``post_id`` (the partner with most contact), ``post_ids`` (all
-        partners, joined by ``;``), ``score`` (probability of being a synapse), ``direction``
-        (that of ``pre_id`` being the presynaptic one), the evidence for these, and the extent.
+        `COLUMNS`, one row per candidate, by falling score, as DATASHEET.md describes them:
+        position (voxels), ``pre_id``, ``post_id`` (the partner with most contact), ``post_ids``
+        (all partners, joined by ``;``), ``score`` (probability of being a synapse), ``direction``
+        (probability that ``pre_id`` is the presynaptic side, a heuristic), the features, and the
+        extent.
     """
     params = params or SynapseParams()
     classifier = classifier or default_classifier()
-    sight = compute_density_maps(
-        em, labels, voxel_size, damaged_sections, params, threads, progress
+    maps = compute_density_maps(
+        em,
+        labels,
+        voxel_size,
+        damaged_sections=damaged_sections,
+        params=params,
+        threads=threads,
+        progress=progress,
     )
     rows = []
-    for density in find_densities(sight, params):
-        around = Neighbourhood.crop(density, sight)
-        rows.append(describe_candidate(density, around, sight, classifier, params))
+    for density in find_densities(maps, params):
+        neighbourhood = Neighbourhood.crop(density, maps)
+        rows.append(describe_candidate(density, neighbourhood, maps, classifier, params))
     table = pd.DataFrame([row for row in rows if row], columns=COLUMNS)
-    table["score"] = classifier.score(table)
-    if not classifier.retrained:  # a person's verdicts tell more of this stack
-        tissue_um3 = np.count_nonzero(sight.labels) * sight.voxel_um3
-        table["score"] = cap_density(table["score"], params.typical_density_per_um3 * tissue_um3)
+    scores = classifier.score(table)
+    # A classifier retrained on this stack already reflects how many synapses it holds.
+    if not classifier.retrained:
+        tissue_um3 = np.count_nonzero(maps.labels) * maps.voxel_um3
+        scores = cap_density(scores, params.typical_density_per_um3 * tissue_um3)
+    table["score"] = scores
     table = table[table["score"] >= params.min_score].copy()
+    # Binned pixels may reach one pixel beyond a stack of odd width.
     for axis, n in zip("yx", em.shape[1:], strict=True):
-        table[f"{axis}_last"] = table[f"{axis}_last"].clip(
-            upper=n - 1
-        )  # the last pixel of an odd row
+        table[f"{axis}_last"] = table[f"{axis}_last"].clip(upper=n - 1)
     table = table.sort_values(["score", "z", "y", "x"], ascending=[False, True, True, True])
     return table.round(DECIMALS).reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
 class AdjacentNeurite:
-    """What a neurite has of a density, and what it holds beside it.
+    """Measurements of one neurite beside a density.
 
     Parameters
     ----------
     id : int
-        Neurite.
-    share : float
-        Of the darkness of the density and its rim.
-    deep : float
-        Share of what is dark further inside than a membrane reaches.
+        Neurite id.
+    rim_share : float
+        Share of the darkness of the density and its rim that lies in this neurite.
+    inner_share : float
+        Share of the dark material further inside than a membrane reaches.
     volume_um3 : float
-        Of the neurite, around the density.
-    vesicles : float
+        Volume of the neurite around the density, in µm³.
+    vesicle_texture : float
         Texture of its cytoplasm; 1 is the median of the stack.
-    filling : float
-        Darkness of its inside: mitochondria are dark.
+    cytoplasm_darkness : float
+        Darkness of its cytoplasm, which mitochondria raise.
     """
 
     id: int
@@ -150,14 +160,14 @@ class AdjacentNeurite:
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """A box around a density.
+    """`DensityMaps` cropped to a box around a density.
 
     Parameters
     ----------
-    labels, darkness, texture, depth : ndarray, shape (Z, Y, X)
-        What `Sight` has there; ``depth`` is its ``distance``.
-    away : ndarray of float, shape (Z, Y, X)
-        Distance in nm from the density, 0 in it.
+    labels, darkness, texture, boundary_distance : ndarray, shape (Z, Y, X)
+        As in `DensityMaps`.
+    density_distance : ndarray of float, shape (Z, Y, X)
+        Distance in nm from the density, 0 inside.
     """
 
     labels: np.ndarray
@@ -168,18 +178,24 @@ class Neighbourhood:
 
     @classmethod
     def crop(cls, density: Density, maps: DensityMaps) -> Neighbourhood:
-        """Look around a density."""
+        """Crop the maps around a density."""
         size = np.asarray(maps.voxel_size)
-        margin = np.ceil(
-            np.array([max(AXIAL_MARGIN_NM, size[0]), LATERAL_MARGIN_NM, LATERAL_MARGIN_NM]) / size
+        margin_nm = np.array([max(AXIAL_MARGIN_NM, size[0]), LATERAL_MARGIN_NM, LATERAL_MARGIN_NM])
+        box = box_with_margin(
+            density.voxels.min(axis=0),
+            density.voxels.max(axis=0),
+            margin=np.ceil(margin_nm / size).astype(int),
+            shape=maps.labels.shape,
         )
-        corners = density.voxels.min(axis=0), density.voxels.max(axis=0)
-        box = box_with_margin(*corners, margin.astype(int), maps.labels.shape)
         outside = np.ones(maps.labels[box].shape, bool)
         outside[tuple((density.voxels - [s.start for s in box]).T)] = False
-        away = ndimage.distance_transform_edt(outside, sampling=maps.voxel_size)
-        fields = (maps.labels, maps.darkness, maps.texture, maps.boundary_distance)
-        return cls(*(field[box] for field in fields), away)
+        return cls(
+            labels=maps.labels[box],
+            darkness=maps.darkness[box],
+            texture=maps.texture[box],
+            boundary_distance=maps.boundary_distance[box],
+            density_distance=ndimage.distance_transform_edt(outside, sampling=maps.voxel_size),
+        )
 
 
 def describe_candidate(
@@ -189,107 +205,113 @@ def describe_candidate(
     classifier: SynapseClassifier,
     params: SynapseParams,
 ) -> dict | None:
-    """Describe a density as a row of the table.
+    """Describe a density as a row of the table of candidates.
 
     Parameters
     ----------
-    density, around, sight
-        The density, what is around it, and the stack.
-    judge : Judge
-        Who says which neurite is presynaptic.
+    density : Density
+        The density.
+    neighbourhood : Neighbourhood
+        Maps around it.
+    maps : DensityMaps
+        Maps of the stack.
+    classifier : SynapseClassifier
+        Model that chooses the presynaptic neurite.
     params : SynapseParams
-        Lengths in nm, and least shares.
+        Lengths in nm, and thresholds.
 
     Returns
     -------
     dict or None
-        By `COLUMNS`, not yet scored; None where no two neurites meet.
+        Values by the names of `COLUMNS`, with a score of 0; None where no two neurites meet.
     """
-    near = adjacent_neurites(neighbourhood, maps.voxel_um3, params)
-    if len(near) < 2:
+    neurites = measure_adjacent_neurites(neighbourhood, maps.voxel_um3, params)
+    if len(neurites) < 2:
         return None
-    chances = classifier.presynaptic_probability(near)
-    pre = near[int(np.argmax(chances))]
-    contact = _contact(neighbourhood, pre.id, maps.voxel_size, params)
-    posts = _partners(contact, params)
-    if not posts:
+    probabilities = classifier.presynaptic_probability(neurites)
+    pre = neurites[int(np.argmax(probabilities))]
+    contact = _contact_areas(neighbourhood, pre.id, maps.voxel_size, params)
+    post_ids = _postsynaptic_ids(contact, params)
+    if not post_ids:
         return None
-    facing = [each for each in near if each.id in posts] or [n for n in near if n is not pre]
+    post = [n for n in neurites if n.id in post_ids] or [n for n in neurites if n is not pre]
     return {
-        **_place(density, maps),
+        **_position_and_size(density, maps),
         "pre_id": pre.id,
-        "post_id": posts[0],
+        "post_id": post_ids[0],
         "score": 0.0,
-        "post_ids": ";".join(map(str, posts)),
-        "n_partners": len(posts),
-        "direction": float(chances.max()),
+        "post_ids": ";".join(map(str, post_ids)),
+        "n_partners": len(post_ids),
+        "direction": float(probabilities.max()),
         "peak": density.peak_darkness,
-        **_core(neighbourhood),
+        **_core_darkness(neighbourhood),
         "vesicles_pre": pre.vesicle_texture,
-        "vesicles_post": float(np.mean([each.vesicle_texture for each in facing])),
+        "vesicles_post": float(np.mean([neurite.vesicle_texture for neurite in post])),
         "filling_pre": pre.cytoplasm_darkness,
-        "filling_post": float(np.mean([each.cytoplasm_darkness for each in facing])),
-        "contact_area_um2": float(sum(contact[post] for post in posts)),
+        "filling_post": float(np.mean([neurite.cytoplasm_darkness for neurite in post])),
+        "contact_area_um2": float(sum(contact[neurite] for neurite in post_ids)),
     }
 
 
-def adjacent_neurites(
+def measure_adjacent_neurites(
     neighbourhood: Neighbourhood, voxel_um3: float, params: SynapseParams
 ) -> list[AdjacentNeurite]:
-    """Describe the neurites that a density lies at, by rising id.
+    """Measure the neurites that touch a density, by rising id.
 
     Parameters
     ----------
-    around : Surroundings
-        Of the density.
+    neighbourhood : Neighbourhood
+        Maps around the density.
     voxel_um3 : float
         Volume of a voxel in µm³.
     params : SynapseParams
         How near a neurite must be, and how much of it.
     """
-    labels, away, darkness = (
-        neighbourhood.labels,
-        neighbourhood.density_distance,
-        neighbourhood.darkness,
-    )
-    close = (away <= params.max_partner_distance_nm) & (labels > 0)
-    ids, counts = np.unique(labels[close], return_counts=True)
+    labels, darkness = neighbourhood.labels, neighbourhood.darkness
+    distance = neighbourhood.density_distance
+    near = (distance <= params.max_partner_distance_nm) & (labels > 0)
+    ids, counts = np.unique(labels[near], return_counts=True)
     ids = ids[counts >= params.min_neighbour_fraction * counts.sum()]
-    rim = np.exp(-0.5 * (away / params.rim_nm) ** 2) * np.clip(darkness, 0, 2)
+    rim = np.exp(-0.5 * (distance / params.rim_nm) ** 2) * np.clip(darkness, 0, 2)
     rim[~np.isin(labels, ids)] = 0
-    inner = (neighbourhood.boundary_distance > params.rim_nm) & (away <= INNER_REACH_NM) & (rim > 0)
-    inner = np.where(inner, np.clip(darkness - MIN_INNER_DARKNESS, 0, 1), 0)
-    cytoplasm = neighbourhood.boundary_distance > CYTOPLASM_DISTANCE_NM
-    parts = []
+    is_inner = neighbourhood.boundary_distance > params.rim_nm
+    is_inner &= (distance <= INNER_REACH_NM) & (rim > 0)
+    inner = np.where(is_inner, np.clip(darkness - MIN_INNER_DARKNESS, 0, 1), 0)
+    is_cytoplasm = neighbourhood.boundary_distance > CYTOPLASM_DISTANCE_NM
+
+    def ring_mean(values, where, ring_nm, default):
+        ring = where & (distance > ring_nm[0]) & (distance <= ring_nm[1])
+        inside = values[ring]
+        return float(inside.mean()) if inside.size >= MIN_CYTOPLASM_VOXELS else default
+
+    measured = []
     for neurite in ids:
-        mine = labels == neurite
-        contents = mine & cytoplasm
-        parts.append(
+        own = labels == neurite
+        cytoplasm = own & is_cytoplasm
+        n_near = np.count_nonzero(own & (distance <= LATERAL_MARGIN_NM))
+        measured.append(
             AdjacentNeurite(
-                int(neurite),
-                float(rim[mine].sum() / max(rim.sum(), 1e-9)),
-                float(inner[mine].sum() / max(inner.sum(), 1e-9)),
-                float(np.count_nonzero(mine & (away <= LATERAL_MARGIN_NM)) * voxel_um3),
-                _mean(neighbourhood.texture, contents, away, VESICLE_RING_NM, 1.0),
-                _mean(darkness, contents, away, CYTOPLASM_RING_NM, DEFAULT_CYTOPLASM_DARKNESS),
+                id=int(neurite),
+                rim_share=float(rim[own].sum() / max(rim.sum(), 1e-9)),
+                inner_share=float(inner[own].sum() / max(inner.sum(), 1e-9)),
+                volume_um3=float(n_near * voxel_um3),
+                vesicle_texture=ring_mean(
+                    neighbourhood.texture, cytoplasm, VESICLE_RING_NM, DEFAULT_TEXTURE
+                ),
+                cytoplasm_darkness=ring_mean(
+                    darkness, cytoplasm, CYTOPLASM_RING_NM, DEFAULT_CYTOPLASM_DARKNESS
+                ),
             )
         )
-    return parts
+    return measured
 
 
-def _mean(field, where, away, ring, otherwise: float) -> float:
-    """Average a field over a ring around the density; too few voxels tell nothing."""
-    values = field[where & (away > ring[0]) & (away <= ring[1])]
-    return float(values.mean()) if values.size >= MIN_CYTOPLASM_VOXELS else otherwise
-
-
-def _core(neighbourhood: Neighbourhood) -> dict[str, float]:
-    """Tell how dark a density is, in membranes, and how far it keeps from any."""
-    core = neighbourhood.density_distance == 0
+def _core_darkness(neighbourhood: Neighbourhood) -> dict[str, float]:
+    """Measure how dark a density is relative to membranes, and its distance from the boundary."""
+    distance = neighbourhood.density_distance
+    core = distance == 0
     dark = neighbourhood.darkness[core]
-    rim = neighbourhood.darkness[
-        ~core & (neighbourhood.density_distance <= RIM_NM) & (neighbourhood.labels > 0)
-    ]
+    rim = neighbourhood.darkness[~core & (distance <= RIM_NM) & (neighbourhood.labels > 0)]
     return {
         "darkness": float(dark.mean()),
         "darkest": float(np.percentile(dark, 95)),
@@ -298,40 +320,47 @@ def _core(neighbourhood: Neighbourhood) -> dict[str, float]:
     }
 
 
-def _contact(neighbourhood: Neighbourhood, pre: int, voxel_size, params) -> dict[int, float]:
-    """Measure, in µm², the membrane near a density that its neurite shares with each other one."""
+def _contact_areas(
+    neighbourhood: Neighbourhood,
+    pre_id: int,
+    voxel_size: tuple[float, float, float],
+    params: SynapseParams,
+) -> dict[int, float]:
+    """Return the contact area in µm² of a neurite with each other one near a density.
+
+    Only voxel faces within sections count.
+    """
     area: dict[int, float] = {}
     for axis in (1, 2):
-        a, b = (
-            np.moveaxis(neighbourhood.labels, axis, 0)[part] for part in (np.s_[:-1], np.s_[1:])
-        )
-        near = np.moveaxis(neighbourhood.density_distance, axis, 0)
-        near = np.minimum(near[:-1], near[1:]) <= params.max_partner_distance_nm
-        for mine, other in ((a, b), (b, a)):
-            faces = other[near & (mine == pre) & (other != pre) & (other > 0)]
-            face = voxel_size[0] * voxel_size[3 - axis] / 1e6
-            for neurite, count in zip(*np.unique(faces, return_counts=True), strict=True):
-                area[int(neurite)] = area.get(int(neurite), 0.0) + float(count * face)
+        labels = np.moveaxis(neighbourhood.labels, axis, 0)
+        distance = np.moveaxis(neighbourhood.density_distance, axis, 0)
+        lower, upper = labels[:-1], labels[1:]
+        near = np.minimum(distance[:-1], distance[1:]) <= params.max_partner_distance_nm
+        face_um2 = voxel_size[0] * voxel_size[3 - axis] / 1e6
+        for own, other in ((lower, upper), (upper, lower)):
+            partners = other[near & (own == pre_id) & (other != pre_id) & (other > 0)]
+            for neurite, count in zip(*np.unique(partners, return_counts=True), strict=True):
+                area[int(neurite)] = area.get(int(neurite), 0.0) + float(count * face_um2)
     return area
 
 
-def _partners(contact: dict[int, float], params: SynapseParams) -> list[int]:
-    """List those with enough contact, most first."""
+def _postsynaptic_ids(contact: dict[int, float], params: SynapseParams) -> list[int]:
+    """List the neurites with enough contact, largest first."""
     least = params.min_contact_fraction * sum(contact.values())
     order = sorted(contact, key=lambda neurite: (-contact[neurite], neurite))
     return [neurite for neurite in order if contact[neurite] >= least][: params.max_partners]
 
 
-def _place(density: Density, maps: DensityMaps) -> dict[str, float]:
-    """Tell where a density lies in the stack, and how large it is."""
+def _position_and_size(density: Density, maps: DensityMaps) -> dict[str, float]:
+    """Return position and extent of a density in voxels of the stack, and its size."""
     scale = np.array([1, maps.binning, maps.binning])
     first = density.voxels.min(axis=0) * scale
     last = (density.voxels.max(axis=0) + 1) * scale - 1
     sections, per_section = np.unique(density.voxels[:, 0], return_counts=True)
-    middle = density.central_voxel * scale + (scale - 1) // 2
+    centre = density.central_voxel * scale + (scale - 1) // 2
     return {
-        **{axis: int(at) for axis, at in zip("zyx", middle, strict=True)},
-        "thickness_nm": _thickness(density, maps, sections[np.argmax(per_section)]),
+        **{axis: int(at) for axis, at in zip("zyx", centre, strict=True)},
+        "thickness_nm": _thickness_nm(density, maps, sections[np.argmax(per_section)]),
         "volume_um3": len(density.voxels) * maps.voxel_um3,
         "n_sections": len(sections),
         **{f"{axis}_first": int(at) for axis, at in zip("zyx", first, strict=True)},
@@ -339,10 +368,10 @@ def _place(density: Density, maps: DensityMaps) -> dict[str, float]:
     }
 
 
-def _thickness(density: Density, maps: DensityMaps, section: int) -> float:
-    """Measure a core's smaller width in a section: four standard deviations across it."""
+def _thickness_nm(density: Density, maps: DensityMaps, section: int) -> float:
+    """Return the smaller width of a density in a section: four standard deviations across it."""
     pixels = density.voxels[density.voxels[:, 0] == section][:, 1:] * maps.voxel_size[1:]
-    # Pixels have a width of their own, which keeps a single row from being infinitely thin.
-    spread = np.cov(pixels.T, bias=True) if len(pixels) > 1 else np.zeros((2, 2))
-    spread += np.diag(np.square(maps.voxel_size[1:])) / 12
-    return float(4 * np.sqrt(np.linalg.eigvalsh(spread)[0]))
+    covariance = np.cov(pixels.T, bias=True) if len(pixels) > 1 else np.zeros((2, 2))
+    # The width of a pixel keeps a single row of pixels from being infinitely thin.
+    covariance += np.diag(np.square(maps.voxel_size[1:])) / 12
+    return float(4 * np.sqrt(np.linalg.eigvalsh(covariance)[0]))

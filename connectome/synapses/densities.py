@@ -1,8 +1,8 @@
-"""Dark densities where neurites meet: what a synapse looks like before anyone asks whose it is."""
+"""Find dark densities on the boundaries between neurites, before their partners are known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,46 +13,40 @@ from connectome.core.progress import Progress, ignore_progress, map_stacks
 from connectome.core.pyramid import downsample, smooth_multiscale
 from connectome.core.volume import in_plane_px
 
-MIN_PIXEL_NM = 5.0  # pixels up to this size show no more of a density than those twice as wide
-CYTOPLASM_DISTANCE_NM = (
-    35.0  # further than this from a boundary there is cytoplasm, and no membrane
-)
-MEMBRANE_AVERAGING_NM = 300.0  # Gaussian width over which membranes are averaged
-MEMBRANE_PERCENTILES = (
-    20,
-    50,
-    80,
-)  # percentiles of their greys: an average is made of those in between
-MEMBRANE_PRIOR_FRACTION = (
-    0.004  # of all pixels around: so few do not say how dark membranes are here
-)
-MIN_PIXELS = 100  # pixels of membrane, and of cytoplasm, that tell the greys of a section
+MIN_PIXEL_NM = 5.0  # smaller pixels show no more of a density; they are averaged two by two
+CYTOPLASM_DISTANCE_NM = 35.0  # beyond this distance from a boundary there is no membrane
+MEMBRANE_AVERAGING_NM = 300.0  # Gaussian width over which membrane grey values are averaged
+# Percentiles of membrane grey values: lower clip, centre, upper clip.
+MEMBRANE_PERCENTILES = (20, 50, 80)
+# Weight of the section's mean, as a fraction of pixels, where there is little membrane nearby.
+MEMBRANE_PRIOR_FRACTION = 0.004
+MIN_PIXELS = 100  # of membrane and of cytoplasm, to measure their grey values in a section
 GRAIN_NM, FINE_NM, VESICLE_NM = 8.0, 12.0, 25.0  # Gaussian widths, in plane
-MAX_TEXTURE_ENERGY = 0.5  # of texture: dense-core vesicles count no more than that
+MAX_TEXTURE_ENERGY = 0.5  # limits the contribution of dense-core vesicles
 MIN_CONTRAST = 1e-3  # of membranes against cytoplasm, on a scale from 0 to 1
 
 
 @dataclass(frozen=True, eq=False)
 class DensityMaps:
-    """A stack as densities are seen in it, on a grid of pixels no finer than they need.
+    """Maps of a stack in which densities are found, on a grid no finer than they need.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Neurite ids; 0 outside the tissue.
+        Neurite ids; 0 outside the tissue and in damaged sections.
     voxel_size : tuple of float
         (z, y, x) in nm, of this grid.
     binning : int
-        Pixels of the stack along y and x that one pixel of this grid stands for.
-    distance : ndarray of float, shape (Z, Y, X)
-        From the nearest boundary between neurites in the same section, in nm.
+        Pixels of the stack along y and x for each pixel of this grid.
+    boundary_distance : ndarray of float, shape (Z, Y, X)
+        Distance in nm from the nearest boundary between neurites in the same section.
     darkness : ndarray of float32, shape (Z, Y, X)
-        Free of grain: 0 is the cytoplasm of the section, 1 the membranes around.
-    density : ndarray of float32, shape (Z, Y, X)
-        Darkness over the width and depth that a density has at least; 0 away from boundaries
-        and in damaged sections.
+        Denoised: 0 is the cytoplasm of the section, 1 the surrounding membranes.
+    smoothed_darkness : ndarray of float32, shape (Z, Y, X)
+        Darkness averaged over the least width and depth of a density; 0 away from boundaries and
+        in damaged sections.
     texture : ndarray of float32, shape (Z, Y, X)
-        Energy of what is as large as a vesicle; the median over all cytoplasm is 1.
+        Energy at the scale of synaptic vesicles; the median over all cytoplasm is 1.
     """
 
     labels: np.ndarray
@@ -71,14 +65,14 @@ class DensityMaps:
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """A dark core: voxels hardly lighter than its darkest place, and connected with it.
+    """A dark core: the connected voxels not much lighter than its darkest one.
 
     Parameters
     ----------
-    height : float
-        `Sight.density` at its darkest place.
+    peak_darkness : float
+        `DensityMaps.smoothed_darkness` at its darkest voxel.
     voxels : ndarray of int, shape (N, 3)
-        (z, y, x) on the grid of the sight.
+        (z, y, x) on the grid of the maps.
     """
 
     peak_darkness: float
@@ -86,98 +80,116 @@ class Density:
 
     @property
     def central_voxel(self) -> np.ndarray:
-        """Its voxel nearest to its centroid."""
-        away = self.voxels - self.voxels.mean(axis=0)
-        return self.voxels[np.argmin((away * away).sum(axis=1))]
+        """The voxel nearest to the centroid; (z, y, x)."""
+        offset = self.voxels - self.voxels.mean(axis=0)
+        return self.voxels[np.argmin((offset * offset).sum(axis=1))]
 
 
 def compute_density_maps(
     em: np.ndarray,
     labels: np.ndarray,
     voxel_size: tuple[float, float, float],
+    *,
     damaged_sections: Sequence[int] = (),
     params: SynapseParams | None = None,
     threads: int = 1,
     progress: Progress = ignore_progress,
 ) -> DensityMaps:
-    """Measure everywhere how dark it is, in units of the membranes around. O(V) for V voxels.
+    """Measure darkness everywhere, relative to the surrounding membranes. O(V) for V voxels.
 
     Parameters
     ----------
-    aligned, labels, voxel_size, damaged, params, threads, progress
-        As `connectome.synapses.detect_synapses`.
+    em, labels, voxel_size, damaged_sections, params, threads, progress
+        As in `connectome.synapses.detect_synapses`.
 
     Returns
     -------
-    Sight
+    DensityMaps
     """
     params = params or SynapseParams()
-    image, labels, voxel_size, binning = _coarse(em, labels, voxel_size)
-    if len(damaged_sections):
+    image, labels, voxel_size, binning = _bin_pixels(em, labels, voxel_size)
+    damaged = list(damaged_sections)
+    if damaged:
         labels = labels.copy()
-        labels[list(damaged_sections)] = 0  # whoever is there is not seen
-    distance = map_stacks(_boundary_distance(voxel_size), labels, threads=threads)
-    raw = _in_membranes(image, labels, distance, voxel_size, damaged_sections)
-    parts = map_stacks(_smoothed(voxel_size), raw, labels > 0, threads=threads, progress=progress)
-    darkness, density, texture = parts[:, 0], parts[:, 1], parts[:, 2]
-    density = ndimage.gaussian_filter1d(density, params.smoothing_z_nm / voxel_size[0], axis=0)
-    density[distance > params.max_boundary_distance_nm] = 0
-    density[list(damaged_sections)] = 0
-    within = (distance > CYTOPLASM_DISTANCE_NM) & (labels > 0)
-    within[list(damaged_sections)] = False
-    usual = np.median(texture[within]) if within.any() else 0.0
-    texture /= usual if usual > 0 else 1.0
-    return DensityMaps(labels, voxel_size, binning, distance, darkness, density, texture)
+        labels[damaged] = 0
+    distance = map_stacks(_boundary_distance_filter(voxel_size), labels, threads=threads)
+    raw = _relative_darkness(image, labels, distance, voxel_size, damaged)
+    maps = map_stacks(
+        _smoothing_filter(voxel_size), raw, labels > 0, threads=threads, progress=progress
+    )
+    darkness, smoothed, texture = maps[:, 0], maps[:, 1], maps[:, 2]
+    smoothed = ndimage.gaussian_filter1d(smoothed, params.smoothing_z_nm / voxel_size[0], axis=0)
+    smoothed[distance > params.max_boundary_distance_nm] = 0
+    smoothed[damaged] = 0
+    cytoplasm = (distance > CYTOPLASM_DISTANCE_NM) & (labels > 0)
+    cytoplasm[damaged] = False
+    median = np.median(texture[cytoplasm]) if cytoplasm.any() else 0.0
+    texture /= median if median > 0 else 1.0
+    return DensityMaps(
+        labels=labels,
+        voxel_size=voxel_size,
+        binning=binning,
+        boundary_distance=distance,
+        darkness=darkness,
+        smoothed_darkness=smoothed,
+        texture=texture,
+    )
 
 
 def find_densities(maps: DensityMaps, params: SynapseParams | None = None) -> list[Density]:
     """Find dark cores, each once however many sections it spans.
 
-    From every peak of `Sight.density`, the highest first, a core is flooded down to a share of its
-    height; peaks that it takes in are parts of it. O(V) time for the peaks, and for each of them
-    that of a box as wide as the largest core.
+    From every peak of `DensityMaps.smoothed_darkness`, the highest first, a core is flooded down
+    to a fraction of its height; further peaks inside it belong to it. O(V) time for the peaks,
+    and for each of them that of a box as wide as the largest core.
 
     Parameters
     ----------
-    sight : Sight
-        The stack.
+    maps : DensityMaps
+        Maps of the stack.
     params : SynapseParams, optional
-        Sizes in nm and the least height.
+        Sizes in nm, and the least darkness of a peak.
 
     Returns
     -------
     list of Density
-        By falling height.
+        By falling peak darkness.
     """
     params = params or SynapseParams()
-    field = maps.smoothed_darkness
-    reach = [2 * round(params.min_separation_nm / length) + 1 for length in maps.voxel_size]
-    highest = ndimage.maximum_filter(field, size=reach, mode="constant")
-    peaks = np.argwhere((field == highest) & (field >= params.min_darkness))
-    heights = field[tuple(peaks.T)]
+    darkness = maps.smoothed_darkness
+    window = [2 * round(params.min_separation_nm / length) + 1 for length in maps.voxel_size]
+    local_maximum = ndimage.maximum_filter(darkness, size=window, mode="constant")
+    peaks = np.argwhere((darkness == local_maximum) & (darkness >= params.min_darkness))
+    heights = darkness[tuple(peaks.T)]
     half = np.ceil(params.max_extent_nm / 2 / np.asarray(maps.voxel_size)).astype(int)
-    taken = np.zeros(field.shape, bool)
-    found = []
+    taken = np.zeros(darkness.shape, bool)
+    densities = []
     for n in np.argsort(-heights, kind="stable"):
         peak, height = peaks[n], float(heights[n])
-        if not taken[tuple(peak)]:
-            box = box_with_margin(peak, peak, half, field.shape)
-            dark = (field[box] >= params.core_fraction * height) & ~taken[box]
-            parts, _ = ndimage.label(dark, np.ones((3, 3, 3)))
-            core = parts == parts[tuple(p - s.start for p, s in zip(peak, box, strict=True))]
-            taken[box] |= core
-            found.append(Density(height, np.argwhere(core) + [s.start for s in box]))
-    return found
+        if taken[tuple(peak)]:
+            continue
+        box = box_with_margin(peak, peak, margin=half, shape=darkness.shape)
+        start = [s.start for s in box]
+        dark = (darkness[box] >= params.core_fraction * height) & ~taken[box]
+        components, _ = ndimage.label(dark, np.ones((3, 3, 3)))
+        core = components == components[tuple(peak - start)]
+        taken[box] |= core
+        densities.append(Density(height, np.argwhere(core) + start))
+    return densities
 
 
-def box_with_margin(first, last, margin, shape) -> tuple[slice, ...]:
-    """Index all voxels from one corner to another, and a margin, within a stack."""
+def box_with_margin(
+    first: Sequence[int], last: Sequence[int], margin: Sequence[int], shape: Sequence[int]
+) -> tuple[slice, ...]:
+    """Return slices from one corner to another (inclusive), plus a margin, within a stack."""
     ends = zip(first, last, margin, shape, strict=True)
     return tuple(slice(max(a - m, 0), min(b + m + 1, n)) for a, b, m, n in ends)
 
 
-def _coarse(image, labels, voxel_size):
-    """Average pixels two by two as often as they are finer than needed."""
+def _bin_pixels(
+    image: np.ndarray, labels: np.ndarray, voxel_size: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], int]:
+    """Average pixels two by two while they are finer than needed."""
     z, y, x = voxel_size
     binning = 1
     while max(y, x) <= MIN_PIXEL_NM:
@@ -187,10 +199,12 @@ def _coarse(image, labels, voxel_size):
     return image, labels, (z, y, x), binning
 
 
-def _boundary_distance(voxel_size):
-    """Return a function that measures, in nm, how far each pixel is from another neurite."""
+def _boundary_distance_filter(
+    voxel_size: tuple[float, float, float],
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that measures the distance in nm from boundaries in a section."""
 
-    def one(section):
+    def measure(section: np.ndarray) -> np.ndarray:
         boundary = np.zeros(section.shape, bool)
         for axis in (0, 1):
             rows, edge = np.moveaxis(section, axis, 0), np.moveaxis(boundary, axis, 0)
@@ -202,61 +216,76 @@ def _boundary_distance(voxel_size):
         distance = ndimage.distance_transform_edt(~boundary, sampling=voxel_size[1:])
         return distance.astype(np.float32)
 
-    return one
+    return measure
 
 
-def _in_membranes(image, labels, distance, voxel_size, damaged_sections) -> np.ndarray:
-    """Measure darkness between that of cytoplasm, 0, and that of the membranes around, 1.
+def _relative_darkness(
+    image: np.ndarray,
+    labels: np.ndarray,
+    distance: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    damaged_sections: Sequence[int],
+) -> np.ndarray:
+    """Scale grey values such that cytoplasm is 0 and the surrounding membranes are 1.
 
-    Stain and thickness vary within a section, so membranes are averaged locally; the darkest and
-    lightest fifth of them count as the next ones do, lest a synapse be its own measure.
+    Stain and thickness vary within a section, so membranes are averaged locally. The darkest and
+    the lightest fifth of them are clipped, so that a synapse does not raise its own reference.
     """
-    bright = np.full((len(image), 1, 1), np.nan, np.float32)
-    dark = np.full(image.shape, np.nan, np.float32)
+    cytoplasm_grey = np.full((len(image), 1, 1), np.nan, np.float32)
+    membrane_grey = np.full(image.shape, np.nan, np.float32)
     for z in sorted(set(range(len(image))) - set(damaged_sections)):
-        membrane, within = distance[z] == 0, (distance[z] > CYTOPLASM_DISTANCE_NM) & (labels[z] > 0)
-        if min(np.count_nonzero(membrane), np.count_nonzero(within)) >= MIN_PIXELS:
-            bright[z] = np.median(image[z][within])
-            dark[z] = _around(image[z], membrane, voxel_size)
-    told = ~np.isnan(bright[:, 0, 0])
-    if not told.any():
+        membrane = distance[z] == 0
+        cytoplasm = (distance[z] > CYTOPLASM_DISTANCE_NM) & (labels[z] > 0)
+        if min(np.count_nonzero(membrane), np.count_nonzero(cytoplasm)) >= MIN_PIXELS:
+            cytoplasm_grey[z] = np.median(image[z][cytoplasm])
+            membrane_grey[z] = _local_membrane_grey(image[z], membrane, voxel_size)
+    measured = ~np.isnan(cytoplasm_grey[:, 0, 0])
+    if not measured.any():
         return np.zeros(image.shape, np.float32)
-    # Where a section shows too little, it is taken to be as the others are.
-    bright[~told], dark[~told] = np.median(bright[told]), np.median(dark[told])
-    # Where membranes are no darker than cytoplasm nothing can be told.
-    seen = (bright - dark > MIN_CONTRAST) & (labels > 0)
-    darkness = np.where(seen, (bright - image) / np.maximum(bright - dark, MIN_CONTRAST), 0)
-    darkness[list(damaged_sections)] = 0  # a fold must not darken the sections beside it
+    # Sections with too little membrane or cytoplasm get the values of the others.
+    cytoplasm_grey[~measured] = np.median(cytoplasm_grey[measured])
+    membrane_grey[~measured] = np.median(membrane_grey[measured])
+    # Where membranes are not darker than cytoplasm, darkness has no meaning.
+    contrast = cytoplasm_grey - membrane_grey
+    valid = (contrast > MIN_CONTRAST) & (labels > 0)
+    darkness = np.where(valid, (cytoplasm_grey - image) / np.maximum(contrast, MIN_CONTRAST), 0)
+    darkness[list(damaged_sections)] = 0  # a fold must not darken the neighbouring sections
     return darkness.astype(np.float32)
 
 
-def _around(section, membrane, voxel_size) -> np.ndarray:
-    """Average the grey of membranes around every pixel of a section."""
-    low, middle, high = np.percentile(section[membrane], MEMBRANE_PERCENTILES)
-    greys = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
-    mean = greys.sum() / np.count_nonzero(membrane)
+def _local_membrane_grey(
+    section: np.ndarray, membrane: np.ndarray, voxel_size: tuple[float, float, float]
+) -> np.ndarray:
+    """Average the grey values of membranes around every pixel of a section."""
+    low, median, high = np.percentile(section[membrane], MEMBRANE_PERCENTILES)
+    grey = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
+    mean = grey.sum() / np.count_nonzero(membrane)
     sigma = in_plane_px(MEMBRANE_AVERAGING_NM, voxel_size)
-    total, count = (
-        smooth_multiscale(field, sigma) for field in (greys, membrane.astype(np.float32))
-    )
-    # Far from any membrane the mean of the section holds; all in all the median does.
-    return (
-        (total + MEMBRANE_PRIOR_FRACTION * mean) / (count + MEMBRANE_PRIOR_FRACTION) - mean + middle
-    )
+    total = smooth_multiscale(grey, sigma)
+    count = smooth_multiscale(membrane.astype(np.float32), sigma)
+    # Far from any membrane the average tends to that of the section, whose centre is the median.
+    prior = MEMBRANE_PRIOR_FRACTION
+    return (total + prior * mean) / (count + prior) - mean + median
 
 
-def _smoothed(voxel_size):
-    """Return a function that smooths a section; what lies outside the tissue has no say."""
+def _smoothing_filter(
+    voxel_size: tuple[float, float, float],
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function that smooths a section at three scales, ignoring what is not tissue.
 
-    def one(darkness, tissue):
-        whole = tissue.all()
+    It returns an array (3, Y, X): denoised darkness, darkness over the width of a density, and
+    vesicle-scale energy (squared difference of Gaussians).
+    """
+
+    def smooth_section(darkness: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+        all_tissue = tissue.all()
 
         def smooth(nm):
             sigma = in_plane_px(nm, voxel_size)
             result = ndimage.gaussian_filter(darkness, sigma)
-            if not whole:
-                share = ndimage.gaussian_filter(tissue.astype(np.float32), sigma)
-                result /= np.maximum(share, 0.1)
+            if not all_tissue:
+                weight = ndimage.gaussian_filter(tissue.astype(np.float32), sigma)
+                result /= np.maximum(weight, 0.1)
                 result[~tissue] = 0
             return result
 
@@ -264,4 +293,4 @@ def _smoothed(voxel_size):
         energy = np.minimum((fine - smooth(VESICLE_NM)) ** 2, MAX_TEXTURE_ENERGY)
         return np.stack([fine, smooth(FINE_NM), energy])
 
-    return one
+    return smooth_section

@@ -1,9 +1,10 @@
-"""How likely a candidate is a synapse, and which of its neurites the presynaptic one.
+"""Score candidates: the probability of being a synapse, and which neurite is presynaptic.
 
-Both are logistic models of a few measured things. Those that ship were learned on phantoms alone
-(``benchmarks/learn_synapses.py``), with the sign of every weight given by anatomy: what is darker
-and lies among more vesicles is never less likely a synapse, and what lies at a mitochondrion never
-more likely. A person's verdicts teach the first model further, starting from there.
+Both are logistic models of a few measured features. The models that ship were trained on phantoms
+alone (``benchmarks/learn_synapses.py``), with the sign of every weight fixed by anatomy: a darker
+density among more vesicles is never less likely to be a synapse, and one beside a mitochondrion
+never more likely. A person's verdicts retrain the first model, starting from its shipped weights.
+The presynaptic side remains a heuristic.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from connectome.weights import weights_path
 
+if TYPE_CHECKING:
+    from connectome.synapses.candidates import AdjacentNeurite
+
 WEIGHTS = weights_path("synapse_weights.json")
-# Evidence by name, and the sign its weight may have; 0 for either.
+# Features by name, and the sign that their weight may have.
 FEATURE_SIGNS = {
     "peak": 1,
     "darkness": 1,
@@ -38,34 +43,36 @@ FEATURE_SIGNS = {
     "less filling": -1,
 }
 DIRECTION_FEATURES = ("share", "deep", "vesicles", "volume")
-DARKNESS_COLUMNS = ("peak", "darkness", "darkest", "rim_darkness")
-SHARE_OFFSET, MIN_VESICLE_TEXTURE, MIN_SIZE = 0.02, 0.05, 1e-4
-MAX_LOG_ODDS = 30.0  # log-odds beyond which a probability is 0 or 1 to the computer
-# How far a few dozen verdicts are likely to move a weight, for evidence in standard deviations, and
-# the log-odds of a typical candidate: far enough to do what `cap_density` does without them.
-WEIGHT_SPREAD, BIAS_SPREAD = 0.6, 1.0
-MIN_VERDICTS = 5  # of either kind, for there to be anything to learn
-# How far the density of synapses varies from tissue to tissue, as a logarithm, and how far the
-# log-odds of candidates may be off in a stack like none they were learned on.
-DENSITY_SPREAD, STACK_SPREAD = 0.3, 5.0
+DARKNESS_COLUMNS = ["peak", "darkness", "darkest", "rim_darkness"]
+# Smallest values before a logarithm is taken.
+MIN_SHARE, MIN_TEXTURE, MIN_UM3, MIN_UM2 = 0.02, 0.05, 1e-4, 1e-4
+MAX_LOG_ODDS = 30.0  # beyond this a probability is numerically 0 or 1
+# Standard deviations of the prior of a retrained model: of a weight, for features scaled to unit
+# variance, and of the log-odds of a typical candidate, wide enough to make up for `cap_density`.
+WEIGHT_SD, BIAS_SD = 0.6, 1.0
+MIN_VERDICTS = 5  # of either kind, to retrain
+# Standard deviation of the logarithm of the density of synapses between tissues, and of the shift
+# of all log-odds in a stack unlike the training data.
+LOG_DENSITY_SD, SHIFT_SD = 0.3, 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class SynapseClassifier:
-    """Two logistic models.
+    """Two logistic models: of a candidate being a synapse, and of its presynaptic side.
 
     Parameters
     ----------
     weights : ndarray of float, shape (F,)
-        Of the evidence in `FEATURE_SIGNS`, in its own units.
+        Of the features in `FEATURE_SIGNS`, in their own units.
     bias : float
+        Log-odds where all features are 0.
     centre, spread : ndarray of float, shape (F,)
-        Of the evidence where the weights were learned: that of typical candidates, neither clear
-        nor hopeless, and the standard deviation.
+        Features of a typical training candidate, neither clearly a synapse nor clearly none, and
+        the standard deviation of each feature.
     direction : ndarray of float, shape (D,)
         Weights of `DIRECTION_FEATURES`.
-    taught : bool
-        Whether verdicts on candidates of the stack itself have had a say.
+    retrained : bool
+        Whether it was retrained on verdicts on candidates of the stack itself.
     """
 
     weights: np.ndarray
@@ -75,39 +82,58 @@ class SynapseClassifier:
     direction: np.ndarray
     retrained: bool = False
 
-    def score(self, table: pd.DataFrame) -> np.ndarray:
+    def score(self, candidates: pd.DataFrame) -> np.ndarray:
         """Return the probability of each candidate being a synapse; shape (N,)."""
-        odds = feature_matrix(table) @ self.weights + self.bias
+        odds = feature_matrix(candidates) @ self.weights + self.bias
         return 1 / (1 + np.exp(-np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS)))
 
-    def presynaptic_probability(self, near: Sequence) -> np.ndarray:
-        """Return the probability of each neighbour being the presynaptic one; shape (N,).
+    def presynaptic_probability(self, neurites: Sequence[AdjacentNeurite]) -> np.ndarray:
+        """Return the probability of each neurite being the presynaptic one; shape (N,).
 
-        A conditional logit (McFadden 1974): exactly one of them is.
+        A conditional logit (McFadden 1974), since exactly one of them is. It is a heuristic.
 
         Parameters
         ----------
-        near : sequence of connectome.synapses.Neighbour
+        neurites : sequence of connectome.synapses.candidates.AdjacentNeurite
+            Those around one density.
         """
-        height = presynaptic_features(near) @ self.direction
-        odds = np.exp(height - height.max())
+        utility = presynaptic_features(neurites) @ self.direction
+        odds = np.exp(utility - utility.max())
         return odds / odds.sum()
 
 
-def cap_density(scores: np.ndarray, usual: float) -> np.ndarray:
-    """Lower the odds of all candidates alike if they promise more synapses than tissue holds.
+@cache
+def default_classifier() -> SynapseClassifier:
+    """Return the models that ship, trained on phantoms alone."""
+    stored = json.loads(WEIGHTS.read_text())
+    if stored["evidence"] != list(FEATURE_SIGNS) or stored["directions"] != list(
+        DIRECTION_FEATURES
+    ):
+        raise ValueError(f"{WEIGHTS.name} was trained on other features: {stored['evidence']}")
+    return SynapseClassifier(
+        weights=np.array(stored["weights"], float),
+        bias=stored["bias"],
+        centre=np.array(stored["centre"], float),
+        spread=np.array(stored["spread"], float),
+        direction=np.array(stored["direction"], float),
+    )
 
-    How dark a synapse is differs from stack to stack; how many there are in a µm³ differs less. The
-    shift of all log-odds is the most likely one, if it is normally distributed about 0, and so is
-    the logarithm of how many times the usual number the scores add up to, with the spread that
-    counting few adds. Fewer than usual say nothing: not all tissue has synapses.
+
+def cap_density(scores: np.ndarray, expected: float) -> np.ndarray:
+    """Lower the odds of all candidates alike if they add up to more synapses than expected.
+
+    The darkness of synapses differs between stacks more than their number per µm³ does. The shift
+    of all log-odds is the most likely one if it is normally distributed about 0 (`SHIFT_SD`), and
+    the logarithm of the ratio of the sum of the scores to the expected number is, too
+    (`LOG_DENSITY_SD`, plus counting noise). Scores that add up to fewer are left as they are: not
+    all tissue has synapses.
 
     Parameters
     ----------
     scores : ndarray of float, shape (N,)
         Probabilities of being a synapse.
-    usual : float
-        How many synapses so much tissue usually holds.
+    expected : float
+        Number of synapses in this volume of neuropil.
 
     Returns
     -------
@@ -116,43 +142,27 @@ def cap_density(scores: np.ndarray, usual: float) -> np.ndarray:
     """
     from scipy.optimize import minimize_scalar
 
-    if not 0 < usual < scores.sum():
+    if not 0 < expected < scores.sum():
         return scores
     odds = log_odds(scores)
-    variance = DENSITY_SPREAD**2 + 1 / usual
+    variance = LOG_DENSITY_SD**2 + 1 / expected
 
-    def lowered(shift):
+    def shifted(shift):
         return 1 / (1 + np.exp(-(odds + shift)))
 
     def cost(shift):
-        excess = max(np.log(lowered(shift).sum() / usual), 0.0)
-        return (shift / STACK_SPREAD) ** 2 + excess**2 / variance
+        excess = max(np.log(shifted(shift).sum() / expected), 0.0)
+        return (shift / SHIFT_SD) ** 2 + excess**2 / variance
 
-    return lowered(minimize_scalar(cost, bounds=(-4 * STACK_SPREAD, 0), method="bounded").x)
-
-
-@cache
-def default_classifier() -> SynapseClassifier:
-    """Return the models that ship, learned on phantoms alone."""
-    stored = json.loads(WEIGHTS.read_text())
-    if stored["evidence"] != list(FEATURE_SIGNS) or stored["directions"] != list(
-        DIRECTION_FEATURES
-    ):
-        raise ValueError(
-            f"{WEIGHTS.name} was learned on other evidence: {stored['feature_matrix']}"
-        )
-    weights, centre, spread, direction = (
-        np.array(stored[name], float) for name in ("weights", "centre", "spread", "direction")
-    )
-    return SynapseClassifier(weights, stored["bias"], centre, spread, direction)
+    return shifted(minimize_scalar(cost, bounds=(-4 * SHIFT_SD, 0), method="bounded").x)
 
 
-def feature_matrix(table: pd.DataFrame) -> np.ndarray:
-    """Turn what a table says of its candidates into evidence as `FEATURE_SIGNS` names it.
+def feature_matrix(candidates: pd.DataFrame) -> np.ndarray:
+    """Compute the features in `FEATURE_SIGNS` from the columns of a table of candidates.
 
     Parameters
     ----------
-    table : DataFrame
+    candidates : DataFrame
         Columns as `connectome.synapses.detect_synapses` returns.
 
     Returns
@@ -160,69 +170,76 @@ def feature_matrix(table: pd.DataFrame) -> np.ndarray:
     ndarray of float, shape (N, F)
     """
 
-    def both(name):
-        return table[[f"{name}_pre", f"{name}_post"]].to_numpy(float)
+    def column(*names):
+        return candidates[names[0] if len(names) == 1 else list(names)].to_numpy(float)
 
-    vesicles = np.log(np.maximum(both("vesicles"), MIN_VESICLE_TEXTURE))
-    filling = both("filling")
-    columns = [
-        *(table[name].to_numpy(float) for name in DARKNESS_COLUMNS),
-        table["distance_nm"].to_numpy(float) / 10,
-        table["n_partners"].to_numpy(float),
-        table["thickness_nm"].to_numpy(float) / 100,
-        np.log(np.maximum(table["volume_um3"].to_numpy(float), MIN_SIZE / 10)),
-        np.log(table["n_sections"].to_numpy(float)),
-        table["n_sections"].to_numpy(float) == 1,
-        np.log(np.maximum(table["contact_area_um2"].to_numpy(float), MIN_SIZE)),
+    vesicles = np.log(np.maximum(column("vesicles_pre", "vesicles_post"), MIN_TEXTURE))
+    filling = column("filling_pre", "filling_post")
+    features = [
+        *(column(name) for name in DARKNESS_COLUMNS),
+        column("distance_nm") / 10,
+        column("n_partners"),
+        column("thickness_nm") / 100,
+        np.log(np.maximum(column("volume_um3"), MIN_UM3 / 10)),
+        np.log(column("n_sections")),
+        column("n_sections") == 1,
+        np.log(np.maximum(column("contact_area_um2"), MIN_UM2)),
+        # Maximum and minimum of the two sides: independent of which is called presynaptic.
         *(vesicles.max(axis=1, initial=-9), vesicles.min(axis=1, initial=9)),
         *(filling.max(axis=1, initial=-9), filling.min(axis=1, initial=9)),
     ]
-    return np.column_stack(columns)
+    return np.column_stack(features)
 
 
-def log_odds(chances: np.ndarray) -> np.ndarray:
-    """Return the log-odds of probabilities, finite for 0 and 1, too."""
-    low = 1 / (1 + np.exp(MAX_LOG_ODDS))
-    chances = np.clip(chances, low, 1 - low)
-    return np.log(chances) - np.log1p(-chances)
-
-
-def presynaptic_features(near: Sequence) -> np.ndarray:
+def presynaptic_features(neurites: Sequence[AdjacentNeurite]) -> np.ndarray:
     """Return the `DIRECTION_FEATURES` of each neurite; shape (N, D)."""
     return np.array(
         [
             [
-                np.log(each.rim_share + SHARE_OFFSET),
-                np.log(each.inner_share + SHARE_OFFSET),
-                np.log(max(each.vesicle_texture, MIN_VESICLE_TEXTURE)),
-                np.log(each.volume_um3 + MIN_SIZE),
+                np.log(neurite.rim_share + MIN_SHARE),
+                np.log(neurite.inner_share + MIN_SHARE),
+                np.log(max(neurite.vesicle_texture, MIN_TEXTURE)),
+                np.log(neurite.volume_um3 + MIN_UM3),
             ]
-            for each in near
+            for neurite in neurites
         ]
     )
 
 
-def fit_logistic(
-    values: np.ndarray,
-    verdicts: np.ndarray,
-    about: tuple[np.ndarray, float],
-    spreads: tuple[np.ndarray, float],
-) -> tuple[np.ndarray, float]:
-    """Fit a logistic model whose weights keep their signs, and are drawn towards given ones.
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Return the log-odds of probabilities, finite for 0 and 1, too."""
+    low = 1 / (1 + np.exp(MAX_LOG_ODDS))
+    probability = np.clip(probability, low, 1 - low)
+    return np.log(probability) - np.log1p(-probability)
 
-    It maximises the likelihood times a Gaussian prior about ``about``, by L-BFGS-B (Byrd et al.
-    1995).
+
+def fit_logistic(
+    features: np.ndarray,
+    is_synapse: np.ndarray,
+    *,
+    prior_weights: np.ndarray,
+    prior_bias: float,
+    weight_sd: np.ndarray,
+    bias_sd: float,
+) -> tuple[np.ndarray, float]:
+    """Fit a logistic model with a Gaussian prior, whose weights keep the signs of `FEATURE_SIGNS`.
+
+    It maximises the posterior by L-BFGS-B (Byrd et al. 1995).
 
     Parameters
     ----------
-    values : ndarray of float, shape (N, F)
-        Evidence.
-    verdicts : ndarray of bool, shape (N,)
-        Whether each is a synapse.
-    about : tuple of ndarray of float, shape (F,), and float
-        Weights and bias that are most likely beforehand.
-    spreads : tuple of ndarray of float, shape (F,), and float
-        Standard deviations of that prior.
+    features : ndarray of float, shape (N, F)
+        As `feature_matrix` returns.
+    is_synapse : ndarray of bool, shape (N,)
+        Whether each candidate is a synapse.
+    prior_weights : ndarray of float, shape (F,)
+        Means of the prior of the weights.
+    prior_bias : float
+        Mean of the prior of the bias.
+    weight_sd : ndarray of float, shape (F,)
+        Standard deviations of the prior of the weights.
+    bias_sd : float
+        Standard deviation of the prior of the bias.
 
     Returns
     -------
@@ -231,54 +248,59 @@ def fit_logistic(
     """
     from scipy.optimize import minimize
 
-    design = np.column_stack([values, np.ones(len(values))])
-    prior, width = (np.append(*pair) for pair in (about, spreads))
+    design = np.column_stack([features, np.ones(len(features))])
+    mean, sd = np.append(prior_weights, prior_bias), np.append(weight_sd, bias_sd)
 
-    def cost(b):
-        height = design @ b
-        away = (b - prior) / width
-        likely = np.logaddexp(0, height) - verdicts * height
-        slope = design.T @ (1 / (1 + np.exp(-height)) - verdicts) + away / width
-        return likely.sum() + (away @ away) / 2, slope
+    def cost(coefficients):
+        odds = design @ coefficients
+        deviation = (coefficients - mean) / sd
+        loss = np.logaddexp(0, odds) - is_synapse * odds
+        gradient = design.T @ (1 / (1 + np.exp(-odds)) - is_synapse) + deviation / sd
+        return loss.sum() + (deviation @ deviation) / 2, gradient
 
-    bounds = [
-        {1: (0, None), -1: (None, 0), 0: (None, None)}[sign] for sign in FEATURE_SIGNS.values()
-    ]
-    found = minimize(cost, prior, jac=True, bounds=[*bounds, (None, None)], method="L-BFGS-B").x
-    return found[:-1], float(found[-1])
+    lower = [0 if sign > 0 else None for sign in FEATURE_SIGNS.values()] + [None]
+    upper = [0 if sign < 0 else None for sign in FEATURE_SIGNS.values()] + [None]
+    bounds = list(zip(lower, upper, strict=True))
+    fitted = minimize(cost, mean, jac=True, bounds=bounds, method="L-BFGS-B").x
+    return fitted[:-1], float(fitted[-1])
 
 
 def retrain_classifier(
     classifier: SynapseClassifier, candidates: pd.DataFrame, accepted: np.ndarray
 ) -> SynapseClassifier | None:
-    """Let a person's verdicts teach which candidates are synapses.
+    """Retrain the model of candidates on a person's verdicts.
 
     Parameters
     ----------
-    judge : Judge
-        What it was before.
-    reviewed : DataFrame
-        Candidates that have a verdict, with the columns of evidence.
+    classifier : SynapseClassifier
+        The model to start from.
+    candidates : DataFrame
+        Candidates that have a verdict, with the columns of `feature_matrix`.
     accepted : ndarray of bool, shape (N,)
         The verdicts.
 
     Returns
     -------
-    Judge or None
-        None where there are too few verdicts of one kind, or rows without evidence.
+    SynapseClassifier or None
+        None where there are fewer than `MIN_VERDICTS` of either kind, or features are missing.
     """
     try:
-        values = feature_matrix(candidates)
+        features = feature_matrix(candidates)
     except KeyError:
         return None
-    known = np.isfinite(values).all(axis=1)
-    values, accepted = values[known], np.asarray(accepted, bool)[known]
+    complete = np.isfinite(features).all(axis=1)
+    features, accepted = features[complete], np.asarray(accepted, bool)[complete]
     if min(accepted.sum(), (~accepted).sum()) < MIN_VERDICTS:
         return None
-    # About the typical candidate, so that what changes a weight does not shift all candidates.
-    typical = classifier.bias + float(classifier.centre @ classifier.weights)
-    spreads = WEIGHT_SPREAD / classifier.spread, BIAS_SPREAD
-    about = classifier.weights, typical
-    weights, typical = fit_logistic(values - classifier.centre, accepted, about, spreads)
-    bias = typical - float(classifier.centre @ weights)
+    # Centred on the typical candidate, so that a change of a weight does not shift all scores.
+    offset = float(classifier.centre @ classifier.weights)
+    weights, bias = fit_logistic(
+        features - classifier.centre,
+        accepted,
+        prior_weights=classifier.weights,
+        prior_bias=classifier.bias + offset,
+        weight_sd=WEIGHT_SD / classifier.spread,
+        bias_sd=BIAS_SD,
+    )
+    bias -= float(classifier.centre @ weights)
     return replace(classifier, weights=weights, bias=bias, retrained=True)

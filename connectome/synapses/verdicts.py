@@ -1,4 +1,4 @@
-"""Synapses that a person has looked at, laid over those that were detected."""
+"""Apply a person's verdicts on synapses to the candidates that were detected."""
 
 from __future__ import annotations
 
@@ -7,89 +7,102 @@ import pandas as pd
 
 from connectome.core.point_matching import find_corresponding_ids, match_positions
 
-MATCH_DISTANCE_NM = 100.0  # a detection this near to a reviewed one is that one
+MATCH_DISTANCE_NM = 100.0  # a candidate this near to a reviewed synapse is the same one
 ACCEPTED, REJECTED = "accepted", "rejected"
 
 
 def apply_verdicts(
     candidates: pd.DataFrame, reviewed: pd.DataFrame, voxel_size: tuple[float, float, float]
 ) -> pd.DataFrame:
-    """Let what a person said stand against what was detected.
+    """Let a person's verdicts overrule detection.
 
     Parameters
     ----------
     candidates : DataFrame
         As `connectome.synapses.detect_synapses` returns.
     reviewed : DataFrame
-        The same columns, ``verdict`` (accepted, rejected, or anything else for neither) and
-        ``swapped``, which turns a synapse round and so holds it for one. Ids are those of the
-        labels that the candidates have.
+        The same columns; ``verdict`` (accepted, rejected, or anything else for neither); and
+        optionally ``swapped``, True where a person reversed the direction, which implies that
+        the synapse is real. Ids are those of the labels of the candidates.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
     DataFrame
-        The candidates with ``verdict``: detections at rejected places are gone, those at accepted
-        ones have a person's partners and direction, and accepted ones that were not detected are
-        added. By falling score, accepted ones first.
+        The candidates with ``verdict``. Candidates at rejected positions are removed, those at
+        accepted ones take the person's partners and direction, and accepted synapses without a
+        candidate are added. Accepted ones first, then by falling score.
     """
-    looked_at = reviewed["verdict"].isin([ACCEPTED, REJECTED])
+    has_verdict = reviewed["verdict"].isin([ACCEPTED, REJECTED])
     if "swapped" in reviewed:
-        looked_at |= reviewed["swapped"]
-    said = reviewed[looked_at].reset_index(drop=True)
-    places = [table[["z", "y", "x"]].to_numpy(float) * voxel_size for table in (candidates, said)]
-    overruled = match_positions(*places, MATCH_DISTANCE_NM)[:, 0]
-    detected = candidates.drop(index=candidates.index[overruled]).assign(verdict="")
-    kept = said[said["verdict"] != REJECTED].reindex(columns=detected.columns)
-    table = pd.concat([kept.astype(object), detected.astype(object)]).infer_objects()
-    table = table.assign(first=table["verdict"] != ACCEPTED)
-    order = ["first", "score", "z", "y", "x"]
-    table = table.sort_values(order, ascending=[True, False, True, True, True])
-    return table.drop(columns="first").reset_index(drop=True)
+        has_verdict |= reviewed["swapped"]
+    reviewed = reviewed[has_verdict].reset_index(drop=True)
+    matches = match_positions(
+        candidates[["z", "y", "x"]].to_numpy(float) * voxel_size,
+        reviewed[["z", "y", "x"]].to_numpy(float) * voxel_size,
+        MATCH_DISTANCE_NM,
+    )
+    unreviewed = candidates.drop(index=candidates.index[matches[:, 0]]).assign(verdict="")
+    kept = reviewed[reviewed["verdict"] != REJECTED].reindex(columns=unreviewed.columns)
+    table = pd.concat([kept.astype(object), unreviewed.astype(object)]).infer_objects()
+    table = table.assign(unaccepted=table["verdict"] != ACCEPTED)
+    table = table.sort_values(
+        ["unaccepted", "score", "z", "y", "x"], ascending=[True, False, True, True, True]
+    )
+    return table.drop(columns="unaccepted").reset_index(drop=True)
 
 
 def relabel_partners(
     reviewed: pd.DataFrame,
     labels: np.ndarray,
-    others: np.ndarray,
+    new_labels: np.ndarray,
     voxel_size: tuple[float, float, float],
 ) -> pd.DataFrame:
-    """Name the partners of synapses as other labels do.
+    """Translate the ids of synaptic partners from one segmentation to another.
 
     Parameters
     ----------
     reviewed : DataFrame
         Columns ``z, y, x, pre_id, post_id, post_ids``.
-    labels, others : ndarray of int, shape (Z, Y, X)
-        The labels whose ids they are, and those whose ids are wanted.
+    labels, new_labels : ndarray of int, shape (Z, Y, X)
+        The segmentation that the ids refer to, and the one they are translated to.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
     DataFrame
-        Every id is the one that lies over most of it around the synapse. Synapses whose partners
-        have become one neurite, or have gone, are left out.
+        Every id replaced by the one that overlaps it most around the synapse. Synapses whose
+        partners have become one neurite, or have no counterpart, are left out.
     """
-    if labels is others or np.array_equal(labels, others):
+    if labels is new_labels or np.array_equal(labels, new_labels):
         return reviewed.copy()
     rows = [
-        renamed
+        relabelled
         for row in reviewed.to_dict("records")
-        if (renamed := _renamed(row, labels, others, voxel_size))
+        if (relabelled := _relabel_row(row, labels, new_labels, voxel_size))
     ]
     return pd.DataFrame(rows, columns=reviewed.columns)
 
 
-def _renamed(row: dict, labels, others, voxel_size) -> dict | None:
-    posts = map(int, str(row.get("post_ids") or row["post_id"]).split(";"))
-    place = row["z"], row["y"], row["x"]
-    pre, *posts = find_corresponding_ids(
-        [int(row["pre_id"]), *posts], place, labels, others, voxel_size
+def _relabel_row(
+    row: dict,
+    labels: np.ndarray,
+    new_labels: np.ndarray,
+    voxel_size: tuple[float, float, float],
+) -> dict | None:
+    post_ids = map(int, str(row.get("post_ids") or row["post_id"]).split(";"))
+    position = row["z"], row["y"], row["x"]
+    pre_id, *post_ids = find_corresponding_ids(
+        [int(row["pre_id"]), *post_ids], position, labels, new_labels, voxel_size
     )
-    posts = [post for post in dict.fromkeys(posts) if post not in (0, pre)]
-    if not pre or not posts:
+    post_ids = [post_id for post_id in dict.fromkeys(post_ids) if post_id not in (0, pre_id)]
+    if not pre_id or not post_ids:
         return None
-    named = {"pre_id": pre, "post_id": posts[0], "post_ids": ";".join(map(str, posts))}
-    return row | named | ({"n_partners": len(posts)} if "n_partners" in row else {})
+    changed = {
+        "pre_id": pre_id,
+        "post_id": post_ids[0],
+        "post_ids": ";".join(map(str, post_ids)),
+    }
+    return row | changed | ({"n_partners": len(post_ids)} if "n_partners" in row else {})

@@ -104,8 +104,17 @@ def detect_and_connect(
     # Where labels leave membranes out, neurites meet across them.
     closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
     with log.stage("synapses") as counts, reporter.progress_bar("synapses", len(labels)) as tell:
-        place = (aligned.data, closed, aligned.voxel_size, damaged)
-        candidates = amend(synapses.detect_synapses(*place, params[0], threads, tell, judge))
+        candidates = synapses.detect_synapses(
+            aligned.data,
+            closed,
+            aligned.voxel_size,
+            damaged_sections=damaged,
+            params=params[0],
+            threads=threads,
+            progress=tell,
+            classifier=judge,
+        )
+        candidates = amend(candidates)
         counts["candidates"] = len(candidates)
     direction = "direction is a heuristic" if params[1].directed else "without direction"
     reporter.message(f"synapses    {len(candidates)} candidates ({direction})")

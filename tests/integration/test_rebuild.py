@@ -152,8 +152,13 @@ def test_a_persons_word_on_synapses_overrides(outdir):
 def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     """What the default judge believes in least is accepted, the best rejected."""
     draft = read_draft(outdir)
-    place = (draft.aligned.data, draft.labels, draft.aligned.voxel_size, draft.damaged)
-    everything = detect_synapses(*place, replace(SynapseParams(), min_score=0.0))
+    everything = detect_synapses(
+        draft.aligned.data,
+        draft.labels,
+        draft.aligned.voxel_size,
+        damaged_sections=draft.damaged,
+        params=replace(SynapseParams(), min_score=0.0),
+    )
     n = MIN_VERDICTS
     assert len(everything) > 2 * n
     judged = pd.concat([everything.head(n), everything.tail(n)])
