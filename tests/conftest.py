@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser
+from helpers.browser import CHROMIUM, Browser
+from helpers.locations import DATA
 from hypothesis import settings
-from locations import DATA
 
 from connectome.core.errors import ConnectomeError
 from connectome.proofread.viewer.display_check import require_window

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import include_scores
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome import graph, synapses
 from connectome.cli.commands import proofread, rebuild, refine, run

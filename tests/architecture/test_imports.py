@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 # From the lowest floor to the highest. A package imports from the floors below its own, and from
 # itself; the longest name that fits a module is its package.

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 from scipy import ndimage as ndi
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bossdb_server import BossServer, Fault, serve, silent_port
+from helpers.bossdb_server import BossServer, Fault, serve, silent_port
 
 from connectome.core.errors import ConnectomeError, DataError, SourceUnreachable, UsageError
 from connectome.core.progress import ignore_progress

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 from matplotlib.text import Text
 
 from connectome.cli.main import dispatch

@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from locations import ROOT
-from test_window import LEFT, MIDDLE, write_stripes
+from helpers.locations import ROOT
+from helpers.stripes import LEFT, MIDDLE, write_stripes
 
 from connectome import runlog
 from connectome.cli import arguments

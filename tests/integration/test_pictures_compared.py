@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-from locations import ROOT
+from helpers.locations import ROOT
 from PIL import Image
 
 sys.path.insert(0, str(ROOT / "docs"))

@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome import runlog
 from connectome.cli.reporter import Reporter

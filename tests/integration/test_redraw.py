@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError

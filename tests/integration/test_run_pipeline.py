@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from bossdb_server import BossServer, serve
-from locations import ROOT
+from helpers.bossdb_server import BossServer, serve
+from helpers.locations import ROOT
 
 from connectome import runlog
 from connectome.cli import arguments

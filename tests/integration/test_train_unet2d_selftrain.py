@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 pytest.importorskip("torch", reason="the U-Net needs PyTorch, which is not installed")
 

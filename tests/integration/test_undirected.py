@@ -10,7 +10,7 @@ from pathlib import Path
 import networkx as nx
 import pandas as pd
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome import runlog
 from connectome.cli.reporter import Reporter

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome import __version__
 from connectome.cli import arguments

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome import __version__, runlog
 from connectome.cli import arguments

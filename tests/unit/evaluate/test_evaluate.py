@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.locations import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from locations import ROOT
 from skimage.metrics import adapted_rand_error, variation_of_information
 
 from connectome import evaluate

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bossdb_server import BossServer, serve, silent_port
+from helpers.bossdb_server import BossServer, serve, silent_port
 from hypothesis import given
 from hypothesis import strategies as st
 

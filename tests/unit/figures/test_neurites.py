@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_overview import assert_fit_to_print, pictures, stacks, visible_texts
+from helpers.figure_checks import assert_fit_to_print, pictures, stacks, visible_texts
 
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_overview import assert_fit_to_print, candidates, stacks, visible_texts
+from helpers.figure_checks import assert_fit_to_print, candidates, stacks, visible_texts
 
 from connectome.core.errors import DataError
 from connectome.figures.summary import OUTSIDE_GREY, THUMBNAIL_PX, figure7, figure8

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.locations import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from locations import ROOT
 from scipy import ndimage
 
 from connectome import preprocess

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 pytest.importorskip("torch", reason="the U-Net needs PyTorch, which is not installed")
 

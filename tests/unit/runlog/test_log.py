@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from locations import ROOT
+from helpers.locations import ROOT
 
 from connectome import __version__, runlog
 from connectome.cli import arguments

@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.locations import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from locations import DATA
 from scipy import ndimage
 from skimage.measure import label
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.locations import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from locations import DATA
 from scipy import stats
 from scipy.cluster.hierarchy import DisjointSet
 

@@ -10,74 +10,21 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from locations import ROOT
+from helpers.bars import SHAPE, SOURCE, VOXEL_SIZE, bar, seeds, stack, volume, work, write_bars
+from helpers.locations import ROOT
 
 from connectome import runlog
 from connectome.core.errors import ConnectomeError, DataError, UsageError
-from connectome.core.volume import Volume
 from connectome.io import paths
 from connectome.io.draft import read_draft, read_proofread
 from connectome.proofread.editor import Proofreading
 from connectome.proofread.session.session import open_session, replay, unsaved
 
-SHAPE = (6, 64, 96)
-VOXEL_SIZE = (30.0, 8.0, 8.0)
-SOURCE = "phantom://neuropil?seed=3"
-
-
-def volume(data):
-    return Volume(data, VOXEL_SIZE, (1, 2, 3), SOURCE)
-
-
-def stack():
-    """Neurites 1 to 6 as bars across every section."""
-    return np.repeat(np.arange(1, 7, dtype=np.int32), 16)[None, None].repeat(64, 1).repeat(6, 0)
-
 
 @pytest.fixture
 def outdir(tmp_path):
     """What a run leaves, as far as proofreading reads it."""
-    probability = np.ones(SHAPE, np.float16)
-    probability[..., 4::16] = 0.1
-    grey = np.random.default_rng(0).uniform(0.3, 0.9, SHAPE).astype(np.float16)
-    paths.write_volume(tmp_path / paths.ALIGNED["float16"], volume(grey))
-    paths.write_volume(tmp_path / paths.PROBABILITY, volume(probability))
-    paths.write_volume(tmp_path / paths.LABELS, volume(stack()))
-    paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": []})
-    rows = {"z": [1, 4, 5], "y": [10, 20, 30], "x": [16, 48, 80]}
-    rows |= {"pre_id": [1, 3, 5], "post_id": [2, 4, 6], "score": [0.9, 0.5, 0.1]}
-    rows |= {"post_ids": ["2", "4", "6"], "n_partners": [1, 1, 1], "source": [SOURCE] * 3}
-    (tmp_path / "tables").mkdir(exist_ok=True)
-    pd.DataFrame(rows).to_csv(tmp_path / paths.SYNAPSES, index=False)
-    return tmp_path
-
-
-def bar(z, x):
-    """Return the voxels of a line down a section."""
-    return np.full(64, z), np.arange(64), np.full(64, x)
-
-
-def seeds(x, other):
-    marks = np.zeros(SHAPE, np.uint8)
-    marks[2, 30, [x, other]] = 1, 2
-    return marks
-
-
-def work(state):
-    """Use every tool once; end on an undo that can be done again."""
-    state.merge(1, 2, place=(0, 5, 16))
-    state.split(3, seeds(33, 46))
-    state.paint(bar(3, 60), state.new_id(), "new")
-    state.erase(bar(3, 61))
-    state.fill((0, 0, 95), 4)
-    state.review(0, "accepted")
-    state.review(2, "rejected")
-    state.swap(1)
-    state.mark(3)
-    state.mark(4)
-    state.undo()
-    state.redo()
-    state.undo()
+    return write_bars(tmp_path)
 
 
 def everything(state):
@@ -94,10 +41,11 @@ def worked(outdir, **told):
 def start(outdir, body):
     """Begin a session in another process that says when it is ready."""
     code = (
-        f"import sys, time\nsys.path[:0] = {sys.path!r}\n"
+        f"import signal, sys, time\nsys.path[:0] = {sys.path!r}\n"
         "from pathlib import Path\n"
+        "from connectome.core.errors import ConnectomeError\n"
         "from connectome.proofread.session.session import open_session\n"
-        "from test_session import *\n"
+        "from helpers.bars import *\n"
         f"outdir = Path(sys.argv[1])\nsession = open_session(outdir)\n{body}\n"
         "(outdir / 'ready').touch()\ntime.sleep(60)\n"
     )

@@ -1,0 +1,1 @@
+"""What several test modules share: paths, servers, a browser, small volumes and checks."""
