@@ -242,6 +242,12 @@ def read_shifts(outdir: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return shifts, None if matrices is None else np.asarray(matrices, float)
 
 
+def list_files(folder: Path) -> dict[str, Path]:
+    """Return all files under a folder by their path relative to it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path for path in files}
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""From neurites to a wiring diagram and its scores: the end of the road, whoever found them."""
+"""Detect synapses between neurites and build the connectivity graph."""
 
 from __future__ import annotations
 
@@ -10,71 +10,80 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from connectome import evaluate, graph, synapses
+from connectome import graph, synapses
 from connectome.cli.reporter import Reporter
 from connectome.core.params import GraphParams, SynapseParams
-from connectome.core.volume import GroundTruth, Volume
+from connectome.core.volume import Volume
 from connectome.graph import formats
 from connectome.io import paths
-from connectome.runlog.log import Run
 from connectome.synapses.scoring import SynapseClassifier
 from connectome.triage import uncertainty
 
 
 @dataclass(frozen=True, eq=False)
 class Connectivity:
-    """Synapse candidates, and the graph they sum up to.
+    """Synapse candidates and the graph they add up to.
 
     Parameters
     ----------
-    candidates : DataFrame
+    synapses : DataFrame
         One row per synapse candidate.
-    diagram : networkx.Graph
+    graph : networkx.Graph
         Neurites and connections.
     nodes, edges : DataFrame
         The same as tables.
     contacts : DataFrame
-        Who touches whom.
+        Pairs of neurites in contact, with the area of contact.
     """
 
-    candidates: pd.DataFrame
-    diagram: nx.Graph
+    synapses: pd.DataFrame
+    graph: nx.Graph
     nodes: pd.DataFrame
     edges: pd.DataFrame
     contacts: pd.DataFrame
 
     @property
     def directed(self) -> bool:
-        """Whether connections run from one neurite to the other."""
-        return self.diagram.is_directed()
+        """Whether connections have a direction."""
+        return self.graph.is_directed()
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables by the names of their files."""
         return {
-            paths.SYNAPSES: self.candidates,
+            paths.SYNAPSES: self.synapses,
             paths.NODES: self.nodes,
             paths.EDGES: self.edges,
             paths.CONTACTS: self.contacts,
         }
 
     def export(self, folder: Path, source: str) -> None:
-        """Write the graph for other programs, and as a matrix, into an output folder."""
-        formats.write_graph(folder, graph.annotate_graph(self.diagram, self.nodes), source)
+        """Write the graph as a matrix and in the formats of other programs.
+
+        Parameters
+        ----------
+        folder : Path
+            Output folder.
+        source : str
+            URI or path of the EM.
+        """
+        formats.write_graph(folder, graph.annotate_graph(self.graph, self.nodes), source)
 
 
 def detect_and_connect(
     aligned: Volume,
     labels: np.ndarray,
-    damaged: Sequence[int],
+    *,
+    damaged_sections: Sequence[int],
     reporter: Reporter,
-    log: Run,
+    segments: pd.DataFrame | None = None,
+    synapse_params: SynapseParams | None = None,
+    graph_params: GraphParams | None = None,
+    classifier: SynapseClassifier | None = None,
+    review: Callable[[pd.DataFrame], pd.DataFrame] = lambda candidates: candidates,
     threads: int = 1,
-    params: tuple[SynapseParams, GraphParams] = (SynapseParams(), GraphParams()),
-    amend: Callable[[pd.DataFrame], pd.DataFrame] = lambda candidates: candidates,
-    judge: SynapseClassifier | None = None,
 ) -> Connectivity:
-    """Find synapse candidates and sum them into the wiring graph.
+    """Detect synapse candidates and sum them into the connectivity graph.
 
     Parameters
     ----------
@@ -82,89 +91,65 @@ def detect_and_connect(
         Preprocessed and aligned EM.
     labels : ndarray of int, shape (Z, Y, X)
         Neurite ids; 0 outside the tissue.
-    damaged : sequence of int
-        Sections whose darkness means nothing.
+    damaged_sections : sequence of int
+        Sections in which no density is detected.
     reporter : Reporter
-        Whom to tell.
-    log : Run
-        Told of the stages "synapses" and "graph".
+        Receives the stages "synapses" and "graph".
+    segments : DataFrame, optional
+        Table of the neurites, as `connectome.triage.uncertainty.segment_table` returns it;
+        measured here if it is not given.
+    synapse_params : SynapseParams, optional
+        Parameters of detection.
+    graph_params : GraphParams, optional
+        Parameters of the graph.
+    classifier : SynapseClassifier, optional
+        Scores the candidates; the one that ships with the package by default.
+    review : callable
+        Takes the table of candidates and returns it with a person's verdicts applied.
     threads : int
-        Sections worked on at a time.
-    params : tuple of SynapseParams and GraphParams
-        Of the two stages.
-    amend : callable
-        Takes the candidates and returns those that count: where a person has a say.
-    judge : Judge, optional
-        Who says how likely a candidate is a synapse, where a person has taught one.
+        Number of sections processed in parallel.
 
     Returns
     -------
-    Wiring
+    Connectivity
     """
-    # Where labels leave membranes out, neurites meet across them.
-    closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, params[1])
-    with log.stage("synapses") as counts, reporter.progress_bar("synapses", len(labels)) as tell:
+    synapse_params = synapse_params or SynapseParams()
+    graph_params = graph_params or GraphParams()
+    # Labels may leave membranes out, and neurites are in contact across a membrane.
+    closed = graph.close_gaps(labels, aligned.data > 0, aligned.voxel_size, graph_params)
+    with reporter.stage("synapses", len(labels)) as stage:
         candidates = synapses.detect_synapses(
             aligned.data,
             closed,
             aligned.voxel_size,
-            damaged_sections=damaged,
-            params=params[0],
+            damaged_sections=damaged_sections,
+            params=synapse_params,
             threads=threads,
-            progress=tell,
-            classifier=judge,
+            progress=stage.progress,
+            classifier=classifier,
         )
-        candidates = amend(candidates)
-        counts["candidates"] = len(candidates)
-    direction = "direction is a heuristic" if params[1].directed else "without direction"
-    reporter.message(f"synapses    {len(candidates)} candidates ({direction})")
-    with log.stage("graph") as counts:
+        candidates = review(candidates)
+        stage.counts["candidates"] = len(candidates)
+    direction = "direction is a heuristic" if graph_params.directed else "without direction"
+    reporter.message(f"synapses    {len(candidates):,} candidates ({direction})")
+    with reporter.stage("graph") as stage:
         contacts = graph.contact_table(closed, aligned.voxel_size)
-        diagram = graph.build_graph(candidates, params[1], contacts)
-        nodes = graph.node_table(diagram, _neurites(labels, aligned.voxel_size), contacts)
-        edges = graph.edge_table(candidates, params[1], contacts)
-        counts |= {"nodes": len(nodes), "edges": len(edges), "contacts": len(contacts)}
+        connections = graph.build_graph(candidates, graph_params, contacts)
+        if segments is None:
+            segments = _measure_neurites(labels, aligned.voxel_size)
+        nodes = graph.node_table(connections, segments, contacts)
+        edges = graph.edge_table(candidates, graph_params, contacts)
+        stage.counts.update(nodes=len(nodes), edges=len(edges), contacts=len(contacts))
     reporter.message(
-        f"graph       {len(nodes)} neurites, {len(edges)} connections; {len(contacts)} pairs touch"
+        f"graph       {len(nodes):,} neurites, {len(edges):,} connections;"
+        f" {len(contacts):,} pairs of neurites in contact"
     )
-    return Connectivity(candidates, diagram, nodes, edges, contacts)
+    return Connectivity(candidates, connections, nodes, edges, contacts)
 
 
-def _neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
-    """Measure every neurite; labels from elsewhere may leave numbers out, or use huge ones."""
+def _measure_neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
+    """Return the table of the neurites, whose ids may have gaps of any size."""
     ids = np.union1d(0, pd.unique(labels.ravel()))
     compact = labels if ids[-1] < len(ids) else np.searchsorted(ids, labels).astype(np.int32)
     table = uncertainty.segment_table(compact, voxel_size)
     return table.assign(id=ids[table["id"]])
-
-
-def evaluate_results(
-    labels: np.ndarray,
-    candidates: pd.DataFrame,
-    truth: GroundTruth,
-    voxel_size: tuple[float, float, float],
-) -> dict:
-    """Score neurites and synapses, as far as the truth is known.
-
-    Returns
-    -------
-    dict
-        ``segmentation`` and ``synapses``, as in ``tables/evaluation.json``; empty without truth.
-    """
-    evaluation = {}
-    if truth.labels is not None:
-        evaluation["segmentation"] = evaluate.score_segmentation(labels, truth.labels)
-    if truth.synapses is not None:
-        evaluation["synapses"] = evaluate.score_synapses(
-            candidates, truth.synapses, voxel_size, labels=labels, true_labels=truth.labels
-        )
-    return evaluation
-
-
-def flatten_scores(evaluation: dict, prefix: str = ""):
-    """Yield (path, number) for every score, such as ("synapses/200/f1", 0.5)."""
-    for key, value in evaluation.items():
-        if isinstance(value, dict):
-            yield from flatten_scores(value, f"{prefix}{key}/")
-        elif not isinstance(value, str):
-            yield prefix + key, value

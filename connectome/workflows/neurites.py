@@ -1,158 +1,225 @@
-"""The one road to neurites: EM, a probability map, whoever makes it, pieces, and their joins."""
+"""Segment neurites from a probability map: supervoxels, then agglomeration.
+
+The untrained default, the random forest and the U-Net differ in the probability map alone; all
+three go through `segment_neurites`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from connectome import align, segment, stitch
+from connectome.cli.reporter import Reporter
 from connectome.core.params import SegmentParams, StitchParams
 from connectome.core.progress import Progress, ignore_progress
-from connectome.core.volume import has_thin_sections
-from connectome.io.draft import ProofreadSections
+from connectome.core.volume import Volume, has_thin_sections
+from connectome.io import paths
+from connectome.io.draft import Draft, ProofreadSections, read_probability, require_shape
 from connectome.membranes import predict
 from connectome.stitch import constraints
 
-SECOND_MAP_WEIGHT = 1 / 3  # of a second map, in where pieces of thick sections end
-
-Stage = Callable[[str], AbstractContextManager[dict]]
-
-
-def unlogged(_name: str) -> AbstractContextManager[dict]:
-    """Stand in for the log where nobody keeps one."""
-    return nullcontext({})
+SECOND_MAP_WEIGHT = 1 / 3  # share of a second map in the supervoxels of thick sections
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Neurites, and how they came to be.
+    """A segmentation and the agglomeration that produced it.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (Z, Y, X)
-        Neurite ids; those that a person gave in proofread sections hold throughout the stack.
-    pieces : ndarray of int32, shape (Z, Y, X)
-        What they were joined from.
-    stitched : Agglomeration
-        What spoke for and against every join; with ids of its own where sections are proofread.
+        Neurite ids; ids given by a person in proofread sections hold throughout the stack.
+    supervoxels : ndarray of int32, shape (Z, Y, X)
+        Supervoxel ids.
+    agglomeration : Stitched
+        Contacts between supervoxels and the joins that were made; it numbers neurites by itself
+        where sections are proofread.
     """
 
     labels: np.ndarray
     supervoxels: np.ndarray
-    stitched: stitch.Agglomeration
+    agglomeration: stitch.Stitched
 
 
 def predict_aligned_probability(
     preprocessed: np.ndarray,
     aligned: np.ndarray,
+    *,
     tissue: np.ndarray,
     voxel_size: tuple[float, float, float],
-    moves: tuple[np.ndarray, np.ndarray | None],
-    damaged: Sequence[int] = (),
+    shifts: np.ndarray,
+    matrices: np.ndarray | None = None,
+    damaged_sections: Sequence[int] = (),
     threads: int = 1,
     progress: Progress = ignore_progress,
 ) -> np.ndarray:
-    """Make a probability map from the image alone: thin sections in register, thick ones before.
+    """Predict neurite probability in the aligned frame, without any training data.
 
-    The splines of alignment blur a section that they move by parts of a pixel. Thin sections are
-    judged together, and there is no help for it. Thick ones are judged one by one, so they are
-    judged as they were imaged, and the map is moved, pixel by pixel, as truth is.
+    Thin sections (at most 20 nm) are predicted in 3D after alignment. Thick sections are predicted
+    in 2D before it, because sub-pixel interpolation blurs membranes; the map is then moved to the
+    nearest pixel, as ground truth is.
 
     Parameters
     ----------
     preprocessed, aligned : ndarray of float, shape (Z, Y, X)
         EM before and after alignment, in [0, 1]; 0 outside the tissue.
     tissue : ndarray of bool, shape (Z, Y, X)
-        Where ``aligned`` shows tissue.
+        Mask of the tissue in ``aligned``.
     voxel_size : tuple of float
         (z, y, x) in nm.
-    moves : tuple of ndarray
-        Shifts and matrices that lead from one to the other, as `connectome.align.apply_transforms`
-        takes them.
-    damaged, threads, progress
-        As `connectome.membranes.predict.predict_neurite_probability` takes them.
+    shifts, matrices : ndarray
+        Transforms between the two frames, as `connectome.align.apply_transforms` takes them.
+    damaged_sections : sequence of int
+        Sections whose content is not used.
+    threads : int
+        Number of sections processed in parallel.
+    progress : callable
+        Called with the number of sections just finished.
 
     Returns
     -------
     ndarray of float32, shape (Z, Y, X)
-        Neurite probability in the aligned frame.
+        Neurite probability in [0, 1].
     """
-    told = (voxel_size, damaged, threads, progress)
     if has_thin_sections(voxel_size):
-        return predict.predict_neurite_probability(aligned, tissue, *told)
-    probability = predict.predict_neurite_probability(preprocessed, preprocessed > 0, *told)
-    shifts, matrices = moves
+        return predict.neurite_probability(
+            aligned, tissue, voxel_size, damaged_sections, threads, progress
+        )
+    probability = predict.neurite_probability(
+        preprocessed, preprocessed > 0, voxel_size, damaged_sections, threads, progress
+    )
     return align.apply_transforms(probability, shifts, order=0, matrices=matrices) * tissue
+
+
+def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
+    """Return the untrained neurite probability of a finished run.
+
+    Parameters
+    ----------
+    draft : Draft
+        The run; the map is computed again if the run did not save it.
+    threads : int
+        Number of sections processed in parallel.
+
+    Returns
+    -------
+    ndarray of float32, shape (Z, Y, X)
+        Where the run kept no preprocessed stack either, thick sections are predicted after
+        alignment.
+
+    Raises
+    ------
+    DataError
+        If the arrays are damaged, or belong to another cutout.
+    """
+    stored = read_probability(draft)
+    if stored is not None:
+        return stored
+    aligned, path = draft.aligned, draft.outdir / paths.PREPROCESSED
+    if path.exists():
+        shifts, matrices = paths.read_shifts(draft.outdir)
+        probability = predict_aligned_probability(
+            require_shape(paths.read_volume(path).data, aligned, path),
+            aligned.data,
+            tissue=draft.tissue,
+            voxel_size=aligned.voxel_size,
+            shifts=shifts,
+            matrices=matrices,
+            damaged_sections=draft.damaged,
+            threads=threads,
+        )
+    else:
+        probability = predict.neurite_probability(
+            aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, threads
+        )
+    return probability.astype(np.float16).astype(np.float32)
 
 
 def segment_neurites(
     probability: np.ndarray,
-    em: np.ndarray,
+    aligned: Volume,
+    *,
     tissue: np.ndarray,
-    voxel_size: tuple[float, float, float],
-    damaged: Sequence[int],
-    stage: Stage = unlogged,
+    damaged_sections: Sequence[int],
+    reporter: Reporter | None = None,
     proofread: ProofreadSections | None = None,
-    params: tuple[SegmentParams, StitchParams] = (SegmentParams(), StitchParams()),
     second_probability: np.ndarray | None = None,
+    segment_params: SegmentParams | None = None,
+    stitch_params: StitchParams | None = None,
 ) -> Segmentation:
-    """Divide the tissue up by a probability map and join the pieces.
+    """Divide the tissue into supervoxels and agglomerate them into neurites.
 
     Parameters
     ----------
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
-    em : ndarray of float, shape (Z, Y, X)
-        Preprocessed EM, aligned.
+    aligned : Volume of float
+        Preprocessed and aligned EM.
     tissue : ndarray of bool, shape (Z, Y, X)
-        What is to be divided up.
-    voxel_size : tuple of float
-        (z, y, x) in nm.
-    damaged : sequence of int
-        Sections whose own content means nothing, but for proofread ones.
-    stage : callable
-        Opens a stage in the log, as `connectome.runlog.Run.stage` does: "segment" and "stitch".
-    proofread : Proofread, optional
-        Sections that stay as a person left them. Ids that are the same there are one neurite in
-        the whole stack, and those that differ are never joined.
-    params : tuple of SegmentParams and StitchParams
-        Of the two stages.
-    other : ndarray of float, shape (Z, Y, X), optional
-        Neurite probability by another judge: it has a say in which pieces are joined and, in
-        thick sections, a smaller one in where they end.
+        Mask of the voxels to segment.
+    damaged_sections : sequence of int
+        Sections whose content is not used, except where they are proofread.
+    reporter : Reporter, optional
+        Receives the stages "segment" and "stitch".
+    proofread : ProofreadSections, optional
+        Sections kept as a person left them: equal ids there are one neurite in the whole stack,
+        and different ids are never joined.
+    second_probability : ndarray of float, shape (Z, Y, X), optional
+        Neurite probability from another predictor: it votes on joins and, in thick sections, has
+        a smaller share in the supervoxels.
+    segment_params : SegmentParams, optional
+        Parameters of the supervoxels.
+    stitch_params : StitchParams, optional
+        Parameters of the agglomeration.
 
     Returns
     -------
-    Neurites
+    Segmentation
     """
-    known = None
-    with stage("segment") as counts:
-        shown = _combine_maps(probability, second_probability, voxel_size)
-        pieces = segment.segment_supervoxels(shown, tissue, voxel_size, params[0])
-        if proofread:
-            said = (proofread.labels, proofread.sections)
-            pieces, known = constraints.constrain_supervoxels(pieces, *said, voxel_size)
-            damaged = [z for z in damaged if z not in proofread.sections]
-        counts["pieces"] = int(pieces.max())
-    with stage("stitch") as counts:
-        judged = (voxel_size, damaged, params[1], known, second_probability, em)
-        stitched = stitch.agglomerate(pieces, probability, *judged)
-        labels = (
-            constraints.restore_proofread_ids(stitched.labels, *said)
-            if proofread
-            else stitched.labels
+    reporter = reporter or Reporter(quiet=True)
+    voxel_size, known = aligned.voxel_size, None
+    with reporter.stage("segment") as stage:
+        supervoxels = segment.segment_stack(
+            _combine_maps(probability, second_probability, voxel_size),
+            tissue,
+            voxel_size,
+            segment_params or SegmentParams(),
         )
-        counts["neurites"] = int(stitched.labels.max())
-    return Segmentation(labels, pieces, stitched)
+        if proofread:
+            supervoxels, known = constraints.anchor_pieces(
+                supervoxels, proofread.labels, proofread.sections, voxel_size
+            )
+            damaged_sections = [z for z in damaged_sections if z not in proofread.sections]
+        stage.counts["supervoxels"] = int(supervoxels.max())
+    with reporter.stage("stitch") as stage:
+        agglomeration = stitch.stitch_pieces(
+            supervoxels,
+            probability,
+            voxel_size,
+            damaged_sections,
+            stitch_params or StitchParams(),
+            known,
+            second_probability,
+            aligned.data,
+        )
+        labels = agglomeration.labels
+        if proofread:
+            labels = constraints.named_as(labels, proofread.labels, proofread.sections)
+        stage.counts["neurites"] = int(agglomeration.labels.max())
+    return Segmentation(labels, supervoxels, agglomeration)
 
 
-def _combine_maps(probability, second_probability, voxel_size) -> np.ndarray:
-    """Return what pieces are divided by, where one map or two tell of them.
+def _combine_maps(
+    probability: np.ndarray,
+    second_probability: np.ndarray | None,
+    voxel_size: tuple[float, float, float],
+) -> np.ndarray:
+    """Return the map that supervoxels are made from.
 
-    Between thin sections a mean of two maps made worse pieces than the first alone.
+    In thin sections, supervoxels from the mean of two maps were worse than from the first alone.
     """
     if second_probability is None or has_thin_sections(voxel_size):
         return probability

@@ -1,4 +1,4 @@
-"""Build the graph and the figures again, from labels that were refined or corrected."""
+"""Rebuild the graph and the figures from corrected or refined labels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,39 +14,41 @@ import pandas as pd
 from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
-from connectome.core.params import GraphParams, SynapseParams
+from connectome.core.params import GraphParams
 from connectome.graph import diff
 from connectome.io import paths
 from connectome.io.draft import Draft, read_draft, read_labels
 from connectome.io.results import Results
 from connectome.report.build import write_report
 from connectome.synapses import scoring, verdicts
-from connectome.workflows.connectivity import (
-    Connectivity,
-    detect_and_connect,
+from connectome.workflows.connectivity import Connectivity, detect_and_connect
+from connectome.workflows.evaluation import (
+    aligned_ground_truth,
     evaluate_results,
     flatten_scores,
 )
 from connectome.workflows.figure_workers import FigureWorkers
-from connectome.workflows.known import aligned_ground_truth, labels_path, reviewed_synapses
+from connectome.workflows.known import labels_path, reviewed_synapses
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
 class RebuildConfig:
-    """What a rebuild is told.
+    """Options of a rebuild.
 
     Parameters
     ----------
     outdir : str
-        Output folder of the run to build upon.
+        Output folder of the run.
     labels : str
-        ``auto``, a name of `layout.LABELS_BY_NAME`, or the path of an array of labels.
+        ``auto``, a name of `connectome.io.paths.LABELS_BY_NAME`, or the path of a label array.
     ground_truth : str, optional
-        Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
+        Labels of the cutout as imaged, to score against; the ground truth of the run by default.
     threads : int
-        Sections worked on at a time.
+        Number of sections processed in parallel.
     directed : bool, optional
-        Whether connections have a direction; None leaves it as it is in the graph there is.
+        Whether connections have a direction; by default, as in the present graph.
     """
 
     outdir: str
@@ -56,26 +59,26 @@ class RebuildConfig:
 
 
 def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = ()) -> dict:
-    """Find synapses, sum up the graph, draw and score again; tell what changed.
+    """Detect synapses in other labels, rebuild graph, figures and scores, and report the changes.
 
     Parameters
     ----------
     config : RebuildConfig
-        What to do.
+        What to rebuild from what.
     reporter : Reporter
-        Whom to tell.
+        Receives progress and messages.
     command : sequence of str
-        The command line, for the log.
+        The command line, for the run log.
 
     Returns
     -------
     dict
-        The evaluation, as in ``tables/evaluation.json``; empty where no truth is known.
+        The scores, as in ``tables/evaluation.json``; empty without ground truth.
 
     Raises
     ------
     UsageError, DataError
-        If there is no run, or the labels are not there or do not fit it.
+        If there is no run, or the labels are missing or do not fit it.
     """
     outdir = Path(config.outdir)
     draft = read_draft(outdir)
@@ -83,210 +86,245 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
     labels = read_labels(path, draft.aligned)
     if not labels.any():
         raise DataError(f"{path} holds no neurite", "there would be no graph", "--labels baseline")
-    draft = replace(
-        draft, truth=replace(draft.truth, labels=aligned_ground_truth(draft, config.ground_truth))
-    )
+    true_labels = aligned_ground_truth(draft, config.ground_truth)
+    draft = replace(draft, truth=replace(draft.truth, labels=true_labels))
     before = _previous_snapshot(draft, reporter)
     if config.directed is None:
         config = replace(config, directed=before.directed)
-    reporter.message(f"labels      {path}, {_n_ids(labels)} ids")
-    place = (draft.aligned.source, draft.aligned.shape[::-1])
+    reporter.message(f"labels      {path}, {_count_ids(labels):,} neurites")
+    source, size = draft.aligned.source, draft.aligned.shape[::-1]
     settings = asdict(config) | {"labels_used": str(path)}
     with (
-        runlog.record_run(outdir, settings, *place, command) as log,
+        runlog.record_run(outdir, settings, source, size, command) as log,
         paths.staging_folder(outdir, log.run_id, owned=()) as folder,
-        FigureWorkers(folder, parallel=config.threads > 1) as press,
+        FigureWorkers(folder, parallel=config.threads > 1) as figures,
     ):
         reporter = reporter.for_run(log)
-        wiring = _connect(draft, labels, config, reporter, log)
-        _draw(press, draft, labels, wiring, reporter)
-        evaluation = _evaluate(draft, labels, wiring, log)
-        source = draft.aligned.source
-        counted = (wiring.nodes, wiring.edges, wiring.candidates)
-        press.draw(8, *counted, evaluation, source, wiring.directed)
-        after = _new_snapshot(labels, wiring, evaluation)
-        with log.stage("save"):
-            changed = diff.diff_graphs(before, after)
-            _save(folder, draft, path, wiring, evaluation, changed)
-        with log.stage("figures"):
-            press.finish()
-        with log.stage("report"):
+        connectivity = _connect(draft, labels, config, reporter)
+        _draw(figures, draft, labels, connectivity, reporter)
+        evaluation = _evaluate(draft, labels, connectivity, reporter)
+        figures.draw(
+            8,
+            connectivity.nodes,
+            connectivity.edges,
+            connectivity.synapses,
+            evaluation,
+            source,
+            connectivity.directed,
+        )
+        with reporter.stage("save"):
+            changes = diff.diff_graphs(before, _new_snapshot(labels, connectivity, evaluation))
+            _save(folder, draft, path, connectivity, evaluation, changes)
+        with reporter.stage("figures"):
+            figures.finish()
+        with reporter.stage("report"):
             write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
-        log.log_files({str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()})
-    _report(reporter, outdir, changed, evaluation, log)
+        log.log_files(paths.list_files(folder))
+    _report_changes(outdir, changes, evaluation, reporter)
+    reporter.message(f"results are in {outdir}/ (run {log.run_id})")
     return evaluation
 
 
-def _resolve_labels(outdir: Path, wanted: str) -> Path:
-    """Find the labels that are meant; ``auto`` takes what was made last."""
-    if wanted == "auto":
-        # The main job's labels are what all others were made from.
-        others = [paths.CORRECTED_LABELS, *paths.REFINED_LABELS.values()]
-        made = [outdir / name for name in others if (outdir / name).exists()]
-        return max(made, key=lambda path: path.stat().st_mtime_ns, default=outdir / paths.LABELS)
-    return labels_path(outdir, wanted)
+def _resolve_labels(outdir: Path, name: str) -> Path:
+    """Return the path of named labels; ``auto`` means the latest that derive from the draft."""
+    if name == "auto":
+        derived = [paths.CORRECTED_LABELS, *paths.REFINED_LABELS.values()]
+        present = [outdir / stored for stored in derived if (outdir / stored).exists()]
+        return max(present, key=lambda path: path.stat().st_mtime_ns, default=outdir / paths.LABELS)
+    return labels_path(outdir, name)
 
 
-def _connect(draft: Draft, labels, config: RebuildConfig, reporter: Reporter, log) -> Connectivity:
-    """Find synapses as a person's verdicts teach, and where one has looked take that word."""
+def _connect(
+    draft: Draft, labels: np.ndarray, config: RebuildConfig, reporter: Reporter
+) -> Connectivity:
+    """Detect synapses and build the graph; a person's verdicts train the classifier and stand."""
     reviewed = reviewed_synapses(draft, labels)
-    judge = _train_classifier(reviewed, reporter)
 
-    def amend(candidates: pd.DataFrame) -> pd.DataFrame:
+    def review(candidates: pd.DataFrame) -> pd.DataFrame:
         if reviewed is None:
             return candidates
-        told = verdicts.apply_verdicts(candidates, reviewed, draft.aligned.voxel_size)
         counts = reviewed["verdict"].value_counts()
         reporter.message(
             f"reviewed    {counts.get(verdicts.ACCEPTED, 0)} synapses accepted,"
             f" {counts.get(verdicts.REJECTED, 0)} rejected by a person"
         )
-        return told
+        return verdicts.apply_verdicts(candidates, reviewed, draft.aligned.voxel_size)
 
-    aligned, damaged = draft.aligned, draft.damaged
-    params = SynapseParams(), GraphParams(directed=config.directed)
-    place = aligned, labels, damaged, reporter, log, config.threads
-    return detect_and_connect(*place, params, amend=amend, judge=judge)
+    return detect_and_connect(
+        draft.aligned,
+        labels,
+        damaged_sections=draft.damaged,
+        graph_params=GraphParams(directed=bool(config.directed)),
+        classifier=_train_classifier(reviewed, reporter),
+        review=review,
+        threads=config.threads,
+        reporter=reporter,
+    )
 
 
 def _train_classifier(
     reviewed: pd.DataFrame | None, reporter: Reporter
 ) -> scoring.SynapseClassifier | None:
-    """Learn from a person's verdicts, if there are enough, which candidates are synapses."""
+    """Train the synapse classifier on a person's verdicts; None if there are too few."""
     if reviewed is None:
         return None
-    told = reviewed[reviewed["verdict"].isin([verdicts.ACCEPTED, verdicts.REJECTED])]
-    accepted = (told["verdict"] == verdicts.ACCEPTED).to_numpy()
-    judge = scoring.retrain_classifier(scoring.default_classifier(), told, accepted)
-    if judge is not None:
-        reporter.message(f"reviewed    {len(told)} verdicts taught which candidates are synapses")
-    return judge
+    examples = reviewed[reviewed["verdict"].isin([verdicts.ACCEPTED, verdicts.REJECTED])]
+    accepted = (examples["verdict"] == verdicts.ACCEPTED).to_numpy()
+    classifier = scoring.retrain_classifier(scoring.default_classifier(), examples, accepted)
+    if classifier is not None:
+        reporter.message(f"reviewed    synapse classifier trained on {len(examples)} verdicts")
+    return classifier
 
 
 def _previous_snapshot(draft: Draft, reporter: Reporter) -> diff.GraphSnapshot:
-    """Gather what the last graph was, as far as it is still there and can be read."""
+    """Describe the present graph, as far as its files can be read: only the changes need it."""
     results = Results(draft.outdir)
 
-    def former(name: str, read: Callable, otherwise=None):
-        """Read a file, if it can be: it is about to be made again, and only changes need it."""
+    def read(name: str, content: Callable[[], Content], default: Content) -> Content:
         if not results.has(name):
-            return otherwise
+            return default
         try:
-            return read()
+            return content()
         except DataError as error:
-            reporter.warn(f"{error.problem}; what changed against it cannot be told")
-            return otherwise
+            reporter.warn(f"{error.problem}; changes against it cannot be reported")
+            return default
 
     def labels() -> np.ndarray | None:
         intact = results.labels_path.exists() and not results.labels_changed
         return results.labels if intact else None
 
-    used = former(paths.GRAPH_LABELS, labels) if results.has(paths.GRAPH_LABELS) else draft.labels
-    edges = former(paths.EDGES, lambda: results.edges)
-    counted = (
-        former(paths.SYNAPSES, lambda: results.synapses),
-        former(paths.NODES, lambda: results.nodes),
+    used = draft.labels
+    if results.has(paths.GRAPH_LABELS):
+        used = read(paths.GRAPH_LABELS, labels, None)
+    edges = read(paths.EDGES, lambda: results.edges, None)
+    counts = _count(
+        used,
+        read(paths.SYNAPSES, lambda: results.synapses, None),
+        read(paths.NODES, lambda: results.nodes, None),
         edges,
     )
-    scores = dict(flatten_scores(former(paths.EVALUATION, lambda: results.evaluation, {})))
-    known = pd.DataFrame() if edges is None else edges
-    known = known.reindex(columns=["pre_id", "post_id", "weight"])
-    return diff.GraphSnapshot(
-        used, known, _counts(used, *counted), scores, _was_directed(results, reporter)
-    )
+    scores = dict(flatten_scores(read(paths.EVALUATION, lambda: results.evaluation, {})))
+    edges = pd.DataFrame() if edges is None else edges
+    edges = edges.reindex(columns=["pre_id", "post_id", "weight"])
+    return diff.GraphSnapshot(used, edges, counts, scores, _was_directed(results, reporter))
 
 
 def _was_directed(results: Results, reporter: Reporter) -> bool:
-    """Tell whether the last graph was directed, which the next one is, too, unless told."""
     try:
         return results.directed
     except DataError as error:
-        reporter.warn(f"{error.problem}; connections are taken to have been directed")
+        reporter.warn(f"{error.problem}; assuming that connections were directed")
         return True
 
 
-def _new_snapshot(labels: np.ndarray, wiring: Connectivity, evaluation: dict) -> diff.GraphSnapshot:
-    counts = _counts(labels, wiring.candidates, wiring.nodes, wiring.edges)
-    return diff.GraphSnapshot(
-        labels, wiring.edges, counts, dict(flatten_scores(evaluation)), wiring.directed
-    )
+def _new_snapshot(
+    labels: np.ndarray, connectivity: Connectivity, evaluation: dict
+) -> diff.GraphSnapshot:
+    counts = _count(labels, connectivity.synapses, connectivity.nodes, connectivity.edges)
+    scores = dict(flatten_scores(evaluation))
+    return diff.GraphSnapshot(labels, connectivity.edges, counts, scores, connectivity.directed)
 
 
-def _counts(labels: np.ndarray | None, candidates, nodes, edges) -> dict[str, int]:
-    counts = {} if labels is None else {"neurites": _n_ids(labels)}
+def _count(
+    labels: np.ndarray | None,
+    synapses: pd.DataFrame | None,
+    nodes: pd.DataFrame | None,
+    edges: pd.DataFrame | None,
+) -> dict[str, int]:
+    """Return the sizes of what is there, by the names that the report of changes uses."""
+    counts = {} if labels is None else {"neurites": _count_ids(labels)}
     tables = {
-        "synapse candidates": candidates,
+        "synapse candidates": synapses,
         "neurites in the graph": nodes,
         "connections": edges,
     }
     return counts | {name: len(table) for name, table in tables.items() if table is not None}
 
 
-def _n_ids(labels: np.ndarray) -> int:
+def _count_ids(labels: np.ndarray) -> int:
     return int(np.count_nonzero(pd.unique(labels.ravel())))
 
 
 def _draw(
-    press: FigureWorkers, draft: Draft, labels, wiring: Connectivity, reporter: Reporter
+    figures: FigureWorkers,
+    draft: Draft,
+    labels: np.ndarray,
+    connectivity: Connectivity,
+    reporter: Reporter,
 ) -> None:
-    """Draw what depends on neurites: all but Figures 4 and 8."""
+    """Draw the figures that depend on neurites."""
     aligned, source = draft.aligned, draft.aligned.source
+    synapses, directed = connectivity.synapses, connectivity.directed
     if (draft.outdir / paths.CUTOUT).exists() and (draft.outdir / paths.PREPROCESSED).exists():
         cutout = paths.read_volume(draft.outdir / paths.CUTOUT)
         preprocessed = paths.read_volume(draft.outdir / paths.PREPROCESSED).data
-        press.draw(1, cutout, preprocessed, aligned.data, labels)
+        figures.draw(1, cutout, preprocessed, aligned.data, labels)
     else:
-        reporter.warn("Figure 1 stays as it is: it needs the stacks that --save_minimal left out")
-    found = (labels, wiring.candidates)
-    press.draw(2, aligned.data, *found, aligned.voxel_size, source, wiring.directed)
-    press.draw(3, wiring.diagram, source)
-    press.draw(5, aligned, labels)
-    press.draw(6, labels, aligned.voxel_size, source)
-    press.draw(7, aligned, *found, wiring.directed)
+        reporter.warn(
+            "Figure 1 was not redrawn: it needs the arrays that --save_minimal leaves out"
+        )
+    figures.draw(2, aligned.data, labels, synapses, aligned.voxel_size, source, directed)
+    figures.draw(3, connectivity.graph, source)
+    figures.draw(5, aligned, labels)
+    figures.draw(6, labels, aligned.voxel_size, source)
+    figures.draw(7, aligned, labels, synapses, directed)
 
 
-def _evaluate(draft: Draft, labels, wiring: Connectivity, log) -> dict:
-    """Score the new labels; what is known of the alignment stays true."""
-    with log.stage("evaluate"):
+def _evaluate(
+    draft: Draft, labels: np.ndarray, connectivity: Connectivity, reporter: Reporter
+) -> dict:
+    """Score the labels and synapses; the score of the alignment stays as it was."""
+    with reporter.stage("evaluate"):
         evaluation = evaluate_results(
-            labels, wiring.candidates, draft.truth, draft.aligned.voxel_size
+            labels, connectivity.synapses, draft.truth, draft.aligned.voxel_size
         )
     for name, value in flatten_scores(evaluation):
-        log.log_metric(name, value)
-    with contextlib.suppress(DataError):  # a damaged one has been told of
-        if aligned := Results(draft.outdir).evaluation.get("alignment"):
-            evaluation["alignment"] = aligned
+        reporter.metric(name, value)
+    with contextlib.suppress(DataError):  # the user was warned when the snapshot was read
+        if alignment := Results(draft.outdir).evaluation.get("alignment"):
+            evaluation["alignment"] = alignment
     return evaluation and evaluation | {"source": draft.aligned.source}
 
 
 def _save(
-    folder: Path, draft: Draft, path: Path, wiring: Connectivity, evaluation, changed
+    folder: Path,
+    draft: Draft,
+    labels_file: Path,
+    connectivity: Connectivity,
+    evaluation: dict,
+    changes: pd.DataFrame,
 ) -> None:
-    for name, table in (wiring.tables | {paths.REBUILD_CHANGES: changed}).items():
+    """Write tables, graph and scores, and which labels they were made from."""
+    source = draft.aligned.source
+    for name, table in (connectivity.tables | {paths.REBUILD_CHANGES: changes}).items():
         with paths.atomic_path(folder / name) as temporary:
-            table.assign(source=draft.aligned.source).to_csv(temporary, index=False)
-    wiring.export(folder, draft.aligned.source)
+            table.assign(source=source).to_csv(temporary, index=False)
+    connectivity.export(folder, source)
     if evaluation:
         paths.write_json(folder / paths.EVALUATION, evaluation)
-    inside = path.resolve().is_relative_to(draft.outdir.resolve())
-    name = path.resolve().relative_to(draft.outdir.resolve()) if inside else path.resolve()
-    used = {"labels": str(name), "sha256": paths.sha256(path), "source": draft.aligned.source}
-    paths.write_json(folder / paths.GRAPH_LABELS, used)
+    used, outdir = labels_file.resolve(), draft.outdir.resolve()
+    name = used.relative_to(outdir) if used.is_relative_to(outdir) else used
+    content = {"labels": str(name), "sha256": paths.sha256(labels_file), "source": source}
+    paths.write_json(folder / paths.GRAPH_LABELS, content)
 
 
-def _report(reporter: Reporter, outdir: Path, changed: pd.DataFrame, evaluation: dict, log) -> None:
-    """Say what changed, and where to read more."""
+def _report_changes(
+    outdir: Path, changes: pd.DataFrame, evaluation: dict, reporter: Reporter
+) -> None:
+    """Report what changed against the previous graph."""
     reporter.report_timings()
-    kinds = changed["kind"]
-    reporter.message("what changed against the graph before:")
-    for row in changed[kinds == "count"].itertuples():
-        reporter.message(f"  {row.item:<22} {row.before or '?':>6} -> {row.after}")
-    told = kinds.value_counts().to_dict()
+    kinds = changes["kind"]
+    reporter.message("changes against the previous graph:")
+    for row in changes[kinds == "count"].itertuples():
+        change = f"{row.before} -> {row.after}"
+        if not str(row.before):
+            change = f"{row.after} (no previous result to compare with)"
+        reporter.message(f"  {row.item:<22} {change}")
+    counts = kinds.value_counts()
     reporter.message(
-        f"  {told.get('split', 0)} neurites split, {told.get('merged', 0)} joined from several;"
-        f" {told.get('gained', 0)} connections gained, {told.get('lost', 0)} lost"
-        f" ({paths.REBUILD_CHANGES})"
+        f"  {counts.get('split', 0)} neurites split, {counts.get('merged', 0)} merged;"
+        f" {counts.get('gained', 0)} connections gained, {counts.get('lost', 0)} lost"
+        f" ({outdir / paths.REBUILD_CHANGES})"
     )
     if evaluation:
         reporter.message(evaluate.format_scores(evaluation) + "\n")
-    reporter.message(f"results are in {outdir}/ (run {log.run_id})")

@@ -1,4 +1,4 @@
-"""Refine a draft: learn from what a person corrected, judge the whole stack anew."""
+"""Refine a draft: train on proofread sections, predict membranes anew, and segment again."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
-from connectome.refine.data import RefinedResult, TrainingStack
-from connectome.workflows.known import aligned_ground_truth, baseline_probability
-from connectome.workflows.neurites import segment_neurites, unlogged
+from connectome.refine.data import Learned, Material
+from connectome.workflows.evaluation import aligned_ground_truth
+from connectome.workflows.neurites import baseline_probability, segment_neurites
 
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """What a refiner is told.
+    """Options shared by the refiners.
 
     Parameters
     ----------
     kind : {"rf", "unet"}
-        Which refiner it is.
+        Random forest or U-Net.
     outdir : str
         Output folder of the run to refine.
     ground_truth : str, optional
-        Labels of the cutout as imaged, to score against; what the run knew to be true otherwise.
+        Labels of the cutout as imaged, to score against; the ground truth of the run by default.
     seed : int
-        Of every random choice.
+        Seed of all random numbers.
     threads : int
-        Cores to use.
+        Number of cores to use.
     params : object
-        The refiner's own parameters, a frozen dataclass.
+        Parameters of the refiner, a frozen dataclass.
     """
 
     kind: str
@@ -46,30 +46,31 @@ class RefineConfig:
     params: object
 
 
-Learner = Callable[[TrainingStack, RefineConfig, Reporter], RefinedResult]
+Refiner = Callable[[Material, RefineConfig, Reporter], Learned]
+Check = Callable[[Draft, ProofreadSections | None], None]
 
 
 def refine(
     config: RefineConfig,
-    learn: Learner,
+    refiner: Refiner,
     reporter: Reporter,
     command: Sequence[str],
-    check: Callable[[Draft, ProofreadSections | None], None] = lambda draft, proofread: None,
+    check: Check = lambda draft, proofread: None,
 ) -> dict:
-    """Learn, judge every voxel, and take the judgement to neurites.
+    """Train a refiner, predict the whole stack, and segment neurites from the prediction.
 
     Parameters
     ----------
     config : RefineConfig
-        What to do.
-    learn : callable
-        The refiner: takes the material, this configuration and the reporter.
+        What to refine and how.
+    refiner : callable
+        Takes the stack to train on, this configuration and the reporter; trains and predicts.
     reporter : Reporter
-        Whom to tell.
+        Receives progress and messages.
     command : sequence of str
-        The command line, for the log.
+        The command line, for the run log.
     check : callable
-        Refuses what cannot be learned from, before the slow part.
+        Raises an error for input that the refiner cannot use, before the slow part.
 
     Returns
     -------
@@ -81,26 +82,32 @@ def refine(
     proofread = read_proofread(draft)
     check(draft, proofread)
     truth = aligned_ground_truth(draft, config.ground_truth)
-    place = (draft.aligned.source, draft.aligned.shape[::-1])
-    settings = asdict(config) | {"proofread": list(proofread.sections) if proofread else []}
-    with runlog.record_run(outdir, settings, *place, command) as log:
+    sections = list(proofread.sections) if proofread else []
+    source, size = draft.aligned.source, draft.aligned.shape[::-1]
+    settings = asdict(config) | {"proofread": sections}
+    with runlog.record_run(outdir, settings, source, size, command) as log:
         reporter = reporter.for_run(log)
-        with log.stage("evidence"):
-            material = _training_stack(draft, proofread, config.threads)
-        with log.stage("learn"):
-            learned = learn(material, config, reporter)
-        maps = _order_maps(material.untrained_probability, learned.probability, learned.voted)
-        labels = _segment(draft, proofread, *maps, log.stage)
-        metrics = learned.metrics | {"proofread_sections": settings["proofread"]}
+        with reporter.stage("membranes"):
+            stack = _training_stack(draft, proofread, config.threads)
+        with reporter.stage("learn"):
+            refined = refiner(stack, config, reporter)
+        labels = _segment(
+            draft, proofread, stack.evidence, refined.probability, refined.voted, reporter
+        )
+        metrics = refined.metrics | {"proofread_sections": sections}
         if truth is not None:
-            with log.stage("evaluate"):
-                metrics["scores"] = _scores(draft, labels, truth, proofread, log)
+            with reporter.stage("evaluate"):
+                metrics["scores"] = _evaluate(draft, labels, truth, sections, reporter)
         with paths.staging_folder(outdir, log.run_id, owned=()) as folder:
-            with log.stage("save"):
-                _save(folder, config, draft, learned, labels, metrics, log.run_id)
-            files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
-            log.log_files(files)
-    _report(reporter, config, metrics, labels, log)
+            with reporter.stage("save"):
+                _save(folder, config, draft, refined, labels, metrics, log.run_id)
+            log.log_files(paths.list_files(folder))
+    _report_scores(metrics, reporter)
+    reporter.report_timings()
+    reporter.message(
+        f"results are in {outdir}/ (run {log.run_id}); next:"
+        f" rebuild_graph_and_figures.py --outdir {outdir} --labels {config.kind}"
+    )
     return metrics
 
 
@@ -111,10 +118,10 @@ def refine_with_forest(config: RefineConfig, reporter: Reporter, command: Sequen
     """
     from connectome.refine import forest
 
-    learn = forest.train_forest
+    learn = forest.train
     if config.params.apply is not None:
         model = model_files.read_model(Path(config.params.apply), forest.KIND)
-        learn = partial(forest.apply_forest, model)
+        learn = partial(forest.apply, model)
     return refine(config, learn, reporter, command)
 
 
@@ -150,8 +157,8 @@ def refine_with_unet(
     """
     from connectome.refine import selftrain, unet, unet_training
 
-    unet.choose_device(config.params.device)  # an absent one is reported before the slow part
-    unet.set_threads(config.threads)
+    unet.chosen_device(config.params.device)  # an absent one is reported before the slow part
+    unet.use_threads(config.threads)
     if model_path is not None:
         name = Path(model_path).name
         model = model_files.read_model(Path(model_path), unet.KIND)
@@ -159,16 +166,14 @@ def refine_with_unet(
         def check_model(draft: Draft, proofread: ProofreadSections | None) -> None:
             model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
 
-        def apply(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
-            return selftrain.apply_network(
-                stack, model, config.params.device, reporter.progress_bar
-            )
+        def apply(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
+            return selftrain.applied(stack, model, config.params.device, reporter.progress_bar)
 
         return refine(config, apply, reporter, command, check_model)
 
     checkpoint = Path(config.outdir) / paths.MODELS / unet_training.CHECKPOINT
 
-    def train(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
+    def train(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
         trains = stack.proofread is not None or train_without_proofreading
         return unet_training.train_unet(
             stack,
@@ -195,26 +200,22 @@ def refine_with_unet(
     return metrics
 
 
-def _training_stack(
-    draft: Draft, proofread: ProofreadSections | None, threads: int
-) -> TrainingStack:
-    """Gather what there is to learn from."""
-    voxel_size = draft.aligned.voxel_size
-    rated = baseline_probability(draft, threads)
+def _training_stack(draft: Draft, proofread: ProofreadSections | None, threads: int) -> Material:
+    """Return the stack to train on, with the present prediction and corrections."""
+    baseline = baseline_probability(draft, threads)
 
     def to_labels(
         probability: np.ndarray, held_back: Sequence[int] = (), voted: bool = False
     ) -> np.ndarray:
-        return _segment(
-            draft, _exclude_sections(proofread, held_back), *_order_maps(rated, probability, voted)
-        )
+        remaining = _exclude_sections(proofread, held_back)
+        return _segment(draft, remaining, baseline, probability, voted)
 
-    return TrainingStack(
+    return Material(
         draft.aligned.data,
         draft.tissue,
-        voxel_size,
+        draft.aligned.voxel_size,
         draft.damaged,
-        rated,
+        baseline,
         draft.labels,
         proofread,
         to_labels,
@@ -224,26 +225,40 @@ def _training_stack(
 def _exclude_sections(
     proofread: ProofreadSections | None, sections: Sequence[int]
 ) -> ProofreadSections | None:
-    """Leave some proofread sections out."""
+    """Return the proofread sections without some of them; None if none is left."""
     kept = tuple(z for z in proofread.sections if z not in set(sections)) if proofread else ()
-    return ProofreadSections(proofread.labels, kept) if kept else None
+    return ProofreadSections(proofread.labels, kept) if proofread and kept else None
 
 
-def _order_maps(evidence, probability, voted: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Say which map makes pieces, and which other, if any, has a say in joining them."""
-    return (evidence, probability) if voted else (probability, None)
+def _segment(
+    draft: Draft,
+    proofread: ProofreadSections | None,
+    baseline: np.ndarray,
+    predicted: np.ndarray,
+    voted: bool,
+    reporter: Reporter | None = None,
+) -> np.ndarray:
+    """Segment neurites from a prediction that may only vote on the joins of the baseline."""
+    return segment_neurites(
+        baseline if voted else predicted,
+        draft.aligned,
+        tissue=draft.tissue,
+        damaged_sections=draft.damaged,
+        proofread=proofread,
+        second_probability=predicted if voted else None,
+        reporter=reporter,
+    ).labels
 
 
-def _segment(draft: Draft, proofread, probability, other=None, stage=unlogged) -> np.ndarray:
-    """Take a probability map, and another that has a say in joins, the road to neurites."""
-    place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
-    return segment_neurites(probability, *place, stage, proofread, second_probability=other).labels
-
-
-def _scores(draft: Draft, labels, truth, proofread: ProofreadSections | None, log) -> dict:
-    """Score the sections nobody has proofread, before and after."""
-    known = set(proofread.sections) if proofread else set()
-    rest = [z for z in range(len(labels)) if z not in known]
+def _evaluate(
+    draft: Draft,
+    labels: np.ndarray,
+    truth: np.ndarray,
+    proofread_sections: Sequence[int],
+    reporter: Reporter,
+) -> dict:
+    """Score the sections that nobody has proofread, before and after refinement."""
+    rest = sorted(set(range(len(labels))) - set(proofread_sections))
     if not truth[rest].any():
         return {}
     scores = {
@@ -251,42 +266,43 @@ def _scores(draft: Draft, labels, truth, proofread: ProofreadSections | None, lo
         for name, found in (("before", draft.labels), ("after", labels))
     }
     for name in ("are", "voi"):
-        log.log_metric(f"segmentation/{name}", scores["after"][name])
+        reporter.metric(f"segmentation/{name}", scores["after"][name])
     return scores | {"sections": len(rest)}
 
 
 def _save(
-    folder: Path, config: RefineConfig, draft: Draft, learned: RefinedResult, labels, metrics, run
-):
-    """Write the map, the neurites, the metrics, the model and the figure."""
+    folder: Path,
+    config: RefineConfig,
+    draft: Draft,
+    refined: Learned,
+    labels: np.ndarray,
+    metrics: dict,
+    run_id: str,
+) -> None:
+    """Write the probability map, the labels, the metrics, the model and the figure."""
     from connectome.figures import refiners
 
-    kind, here = config.kind, draft.aligned
-    stacks = {
-        paths.REFINED_PROBABILITY[kind]: learned.probability.astype(np.float16),
+    kind, aligned = config.kind, draft.aligned
+    arrays = {
+        paths.REFINED_PROBABILITY[kind]: refined.probability.astype(np.float16),
         paths.REFINED_LABELS[kind]: labels,
     }
-    for name, stack in stacks.items():
-        paths.write_volume(folder / name, here.with_data(stack))
-    paths.write_json(folder / paths.REFINED_METRICS[kind], metrics | {"source": here.source})
-    if learned.arrays:
-        model_files.write_model(
-            folder / paths.MODELS / f"{kind}_{run}.npz", learned.meta, learned.arrays
-        )
-    figure = getattr(refiners, f"{kind}_figure")(metrics, here.source)
+    for name, data in arrays.items():
+        paths.write_volume(folder / name, aligned.with_data(data))
+    paths.write_json(folder / paths.REFINED_METRICS[kind], metrics | {"source": aligned.source})
+    if refined.arrays:
+        path = folder / paths.MODELS / f"{kind}_{run_id}.npz"
+        model_files.write_model(path, refined.meta, refined.arrays)
+    figure = getattr(refiners, f"{kind}_figure")(metrics, aligned.source)
     refiners.write_figure(figure, folder / paths.REFINED_FIGURE[kind])
 
 
-def _report(reporter: Reporter, config: RefineConfig, metrics: dict, labels, log) -> None:
-    """Say what came of it, and what to do next."""
+def _report_scores(metrics: dict, reporter: Reporter) -> None:
     scores = metrics.get("scores")
-    if scores:
-        reporter.message(f"on the {scores['sections']} sections that nobody has proofread:")
-        for name in ("before", "after"):
-            are, voi = scores[name]["are"], scores[name]["voi"]
-            reporter.message(f"  {name:<7} ARE {are:.3f}   VOI {voi:.2f} bits")
-    reporter.report_timings()
-    reporter.message(
-        f"results are in {config.outdir}/ (run {log.run_id}); next:"
-        f" rebuild_graph_and_figures.py --outdir {config.outdir} --labels {config.kind}"
-    )
+    if not scores:
+        return
+    reporter.message(f"on the {scores['sections']} sections that nobody has proofread:")
+    for name in ("before", "after"):
+        reporter.message(
+            f"  {name:<7} ARE {scores[name]['are']:.3f}   VOI {scores[name]['voi']:.2f} bits"
+        )
