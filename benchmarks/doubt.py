@@ -84,12 +84,17 @@ def reconstructed(raw, truth, voxel_size):
     aligned = align.apply_transforms(even, found.shifts)
     tissue = align.apply_transforms(tissue.astype(np.uint8), found.shifts, order=0) > 0
     truth = align.apply_transforms(truth, found.shifts, order=0)
-    moves = (found.shifts, found.matrices)
-    stacks = (even, aligned, tissue, voxel_size, moves)
-    probability = predict_aligned_probability(*stacks, found.damaged_sections, threads=2)
-    made = segment_neurites(probability, aligned, tissue, voxel_size, found.damaged_sections)
-    log = uncertainty.merge_log(made.stitched, made.supervoxels, voxel_size)
-    table = uncertainty.segment_table(made.labels, voxel_size, made.stitched, log)
+    shared = {
+        "tissue": tissue,
+        "voxel_size": voxel_size,
+        "damaged_sections": found.damaged_sections,
+    }
+    probability = predict_aligned_probability(
+        even, aligned, shifts=found.shifts, matrices=found.matrices, threads=2, **shared
+    )
+    made = segment_neurites(probability, aligned, **shared)
+    log = uncertainty.merge_log(made.agglomeration, made.supervoxels, voxel_size)
+    table = uncertainty.segment_table(made.labels, voxel_size, made.agglomeration, log)
     return log, table, (made.labels, made.supervoxels, truth)
 
 

@@ -185,9 +185,13 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
     np.save(outdir / paths.CORRECTED_LABELS, truth)
     paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": chosen})
-    place = (draft.aligned.data, draft.tissue, draft.aligned.voxel_size, draft.damaged)
     found = segment_neurites(
-        read_probability(draft), *place, proofread=read_proofread(draft)
+        read_probability(draft),
+        draft.aligned.data,
+        tissue=draft.tissue,
+        voxel_size=draft.aligned.voxel_size,
+        damaged_sections=draft.damaged,
+        proofread=read_proofread(draft),
     ).labels
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     scores = score_segmentation(found[rest], truth[rest])

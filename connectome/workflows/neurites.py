@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connectome import align, segment, stitch
+from connectome import align, membranes, segment, stitch
 from connectome.cli.reporter import Reporter
 from connectome.core.params import SegmentParams, StitchParams
 from connectome.core.progress import Progress, ignore_progress
-from connectome.core.volume import Volume, has_thin_sections
+from connectome.core.volume import has_thin_sections
 from connectome.io import paths
 from connectome.io.draft import Draft, ProofreadSections, read_probability, require_shape
-from connectome.membranes import predict
 from connectome.stitch import constraints
 
 SECOND_MAP_WEIGHT = 1 / 3  # share of a second map in the supervoxels of thick sections
@@ -34,14 +33,14 @@ class Segmentation:
         Neurite ids; ids given by a person in proofread sections hold throughout the stack.
     supervoxels : ndarray of int32, shape (Z, Y, X)
         Supervoxel ids.
-    agglomeration : Stitched
+    agglomeration : Agglomeration
         Contacts between supervoxels and the joins that were made; it numbers neurites by itself
         where sections are proofread.
     """
 
     labels: np.ndarray
     supervoxels: np.ndarray
-    agglomeration: stitch.Stitched
+    agglomeration: stitch.Agglomeration
 
 
 def predict_aligned_probability(
@@ -85,10 +84,10 @@ def predict_aligned_probability(
         Neurite probability in [0, 1].
     """
     if has_thin_sections(voxel_size):
-        return predict.neurite_probability(
+        return membranes.predict_neurite_probability(
             aligned, tissue, voxel_size, damaged_sections, threads, progress
         )
-    probability = predict.neurite_probability(
+    probability = membranes.predict_neurite_probability(
         preprocessed, preprocessed > 0, voxel_size, damaged_sections, threads, progress
     )
     return align.apply_transforms(probability, shifts, order=0, matrices=matrices) * tissue
@@ -132,7 +131,7 @@ def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
             threads=threads,
         )
     else:
-        probability = predict.neurite_probability(
+        probability = membranes.predict_neurite_probability(
             aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, threads
         )
     return probability.astype(np.float16).astype(np.float32)
@@ -140,10 +139,11 @@ def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
 
 def segment_neurites(
     probability: np.ndarray,
-    aligned: Volume,
+    em: np.ndarray,
     *,
     tissue: np.ndarray,
-    damaged_sections: Sequence[int],
+    voxel_size: tuple[float, float, float],
+    damaged_sections: Sequence[int] = (),
     reporter: Reporter | None = None,
     proofread: ProofreadSections | None = None,
     second_probability: np.ndarray | None = None,
@@ -156,10 +156,12 @@ def segment_neurites(
     ----------
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
-    aligned : Volume of float
+    em : ndarray of float, shape (Z, Y, X)
         Preprocessed and aligned EM.
     tissue : ndarray of bool, shape (Z, Y, X)
         Mask of the voxels to segment.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
     damaged_sections : sequence of int
         Sections whose content is not used, except where they are proofread.
     reporter : Reporter, optional
@@ -180,22 +182,22 @@ def segment_neurites(
     Segmentation
     """
     reporter = reporter or Reporter(quiet=True)
-    voxel_size, known = aligned.voxel_size, None
+    known = None
     with reporter.stage("segment") as stage:
-        supervoxels = segment.segment_stack(
+        supervoxels = segment.segment_supervoxels(
             _combine_maps(probability, second_probability, voxel_size),
             tissue,
             voxel_size,
             segment_params or SegmentParams(),
         )
         if proofread:
-            supervoxels, known = constraints.anchor_pieces(
+            supervoxels, known = constraints.constrain_supervoxels(
                 supervoxels, proofread.labels, proofread.sections, voxel_size
             )
             damaged_sections = [z for z in damaged_sections if z not in proofread.sections]
         stage.counts["supervoxels"] = int(supervoxels.max())
     with reporter.stage("stitch") as stage:
-        agglomeration = stitch.stitch_pieces(
+        agglomeration = stitch.agglomerate(
             supervoxels,
             probability,
             voxel_size,
@@ -203,11 +205,11 @@ def segment_neurites(
             stitch_params or StitchParams(),
             known,
             second_probability,
-            aligned.data,
+            em,
         )
         labels = agglomeration.labels
         if proofread:
-            labels = constraints.named_as(labels, proofread.labels, proofread.sections)
+            labels = constraints.restore_proofread_ids(labels, proofread.labels, proofread.sections)
         stage.counts["neurites"] = int(agglomeration.labels.max())
     return Segmentation(labels, supervoxels, agglomeration)
 

@@ -153,7 +153,7 @@ def _watershed(stack: AlignedStack, config: RunConfig, reporter: Reporter) -> Dr
     """Segment by the published baseline: a watershed per section, joined by overlap."""
     voxel_size = stack.cutout.voxel_size
     with reporter.stage("segment", len(stack.aligned)) as stage:
-        profiles = baseline.watershed_sections(
+        profiles = baseline.segment_profiles(
             stack.aligned,
             stack.tissue,
             voxel_size,
@@ -164,7 +164,7 @@ def _watershed(stack: AlignedStack, config: RunConfig, reporter: Reporter) -> Dr
         n_profiles = int(profiles.max(axis=(1, 2)).sum())
         stage.counts["profiles"] = n_profiles
     with reporter.stage("stitch") as stage:
-        labels = baseline.join_overlaps(profiles, voxel_size, config.watershed_params)
+        labels = baseline.link_profiles(profiles, voxel_size, config.watershed_params)
         stage.counts["neurites"] = int(labels.max())
     reporter.message(f"neurites    {labels.max():,} (watershed, from {n_profiles:,} profiles)")
     return DraftSegmentation(labels, uncertainty.segment_table(labels, voxel_size))
@@ -189,8 +189,9 @@ def _agglomerate(stack: AlignedStack, config: RunConfig, reporter: Reporter) -> 
         saved = probability.astype(np.float16)
     segmentation = segment_neurites(
         saved.astype(np.float32),
-        stack.volume,
+        stack.aligned,
         tissue=stack.tissue,
+        voxel_size=voxel_size,
         damaged_sections=damaged_sections,
         segment_params=config.segment_params,
         stitch_params=config.stitch_params,

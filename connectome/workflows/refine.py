@@ -13,7 +13,7 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
-from connectome.refine.data import Learned, Material
+from connectome.refine.data import RefinedResult, TrainingStack
 from connectome.workflows.evaluation import aligned_ground_truth
 from connectome.workflows.neurites import baseline_probability, segment_neurites
 
@@ -46,7 +46,7 @@ class RefineConfig:
     params: object
 
 
-Refiner = Callable[[Material, RefineConfig, Reporter], Learned]
+Refiner = Callable[[TrainingStack, RefineConfig, Reporter], RefinedResult]
 Check = Callable[[Draft, ProofreadSections | None], None]
 
 
@@ -92,7 +92,12 @@ def refine(
         with reporter.stage("learn"):
             refined = refiner(stack, config, reporter)
         labels = _segment(
-            draft, proofread, stack.evidence, refined.probability, refined.voted, reporter
+            draft,
+            proofread,
+            stack.untrained_probability,
+            refined.probability,
+            refined.voted,
+            reporter,
         )
         metrics = refined.metrics | {"proofread_sections": sections}
         if truth is not None:
@@ -118,10 +123,10 @@ def refine_with_forest(config: RefineConfig, reporter: Reporter, command: Sequen
     """
     from connectome.refine import forest
 
-    learn = forest.train
+    learn = forest.train_forest
     if config.params.apply is not None:
         model = model_files.read_model(Path(config.params.apply), forest.KIND)
-        learn = partial(forest.apply, model)
+        learn = partial(forest.apply_forest, model)
     return refine(config, learn, reporter, command)
 
 
@@ -157,8 +162,8 @@ def refine_with_unet(
     """
     from connectome.refine import selftrain, unet, unet_training
 
-    unet.chosen_device(config.params.device)  # an absent one is reported before the slow part
-    unet.use_threads(config.threads)
+    unet.choose_device(config.params.device)  # an absent one is reported before the slow part
+    unet.set_threads(config.threads)
     if model_path is not None:
         name = Path(model_path).name
         model = model_files.read_model(Path(model_path), unet.KIND)
@@ -166,14 +171,16 @@ def refine_with_unet(
         def check_model(draft: Draft, proofread: ProofreadSections | None) -> None:
             model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
 
-        def apply(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
-            return selftrain.applied(stack, model, config.params.device, reporter.progress_bar)
+        def apply(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
+            return selftrain.apply_network(
+                stack, model, config.params.device, reporter.progress_bar
+            )
 
         return refine(config, apply, reporter, command, check_model)
 
     checkpoint = Path(config.outdir) / paths.MODELS / unet_training.CHECKPOINT
 
-    def train(stack: Material, config: RefineConfig, reporter: Reporter) -> Learned:
+    def train(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
         trains = stack.proofread is not None or train_without_proofreading
         return unet_training.train_unet(
             stack,
@@ -200,7 +207,9 @@ def refine_with_unet(
     return metrics
 
 
-def _training_stack(draft: Draft, proofread: ProofreadSections | None, threads: int) -> Material:
+def _training_stack(
+    draft: Draft, proofread: ProofreadSections | None, threads: int
+) -> TrainingStack:
     """Return the stack to train on, with the present prediction and corrections."""
     baseline = baseline_probability(draft, threads)
 
@@ -210,7 +219,7 @@ def _training_stack(draft: Draft, proofread: ProofreadSections | None, threads: 
         remaining = _exclude_sections(proofread, held_back)
         return _segment(draft, remaining, baseline, probability, voted)
 
-    return Material(
+    return TrainingStack(
         draft.aligned.data,
         draft.tissue,
         draft.aligned.voxel_size,
@@ -241,8 +250,9 @@ def _segment(
     """Segment neurites from a prediction that may only vote on the joins of the baseline."""
     return segment_neurites(
         baseline if voted else predicted,
-        draft.aligned,
+        draft.aligned.data,
         tissue=draft.tissue,
+        voxel_size=draft.aligned.voxel_size,
         damaged_sections=draft.damaged,
         proofread=proofread,
         second_probability=predicted if voted else None,
@@ -274,7 +284,7 @@ def _save(
     folder: Path,
     config: RefineConfig,
     draft: Draft,
-    refined: Learned,
+    refined: RefinedResult,
     labels: np.ndarray,
     metrics: dict,
     run_id: str,

@@ -22,7 +22,7 @@ from connectome.core.params import AlignParams, RunConfig, Source
 from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
 from connectome.io import paths
 from connectome.phantom.neuropil import make_phantom
-from connectome.workflows import pipeline
+from connectome.workflows import pipeline, planning
 
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (10, 144, 160)
@@ -63,7 +63,7 @@ def outdir(tmp_path_factory):
 
 def test_a_run_leaves_exactly_the_files_it_announces(outdir):
     (past,) = runlog.read_history(outdir)
-    announced = {n.replace("<run_id>", past.run_id) for n in pipeline.files_written(CONFIG)}
+    announced = {n.replace("<run_id>", past.run_id) for n in planning.list_output_files(CONFIG)}
     assert set(files(outdir)) == announced
     assert announced == {
         *("data/em_cutout_u8_zyx.npy", "data/em_preprocessed_f32_zyx.npy"),
@@ -192,7 +192,7 @@ def test_segments_and_the_merge_log_tell_how_the_labels_came_about(outdir):
 
 def test_the_watershed_leaves_segments_without_doubt_and_no_merge_log(used):
     config = replace(CONFIG, segmentation="watershed")
-    assert paths.MERGE_LOG not in pipeline.files_written(config)
+    assert paths.MERGE_LOG not in planning.list_output_files(config)
     run(used, segmentation="watershed")
     assert not (used / paths.MERGE_LOG).exists()
     segments = pd.read_csv(used / paths.SEGMENTS)
@@ -393,7 +393,7 @@ def test_simulated_misalignment_is_undone_and_truth_from_a_file_scored(straight,
 
 def test_without_truth_there_is_no_evaluation(straight, tmp_path):
     config = replace(CONFIG, source=Source(str(straight / "em.npy"), (64, 64, 4), voxel_size=SIZE))
-    assert paths.EVALUATION not in pipeline.files_written(config)
+    assert paths.EVALUATION not in planning.list_output_files(config)
     assert run(tmp_path, source=config.source) == {}
     assert not (tmp_path / paths.EVALUATION).exists()
 
@@ -404,7 +404,7 @@ def test_without_truth_there_is_no_evaluation(straight, tmp_path):
 def test_what_cannot_fit_into_memory_is_refused_beforehand():
     config = replace(CONFIG, source=Source("phantom://neuropil", (20_000, 20_000, 2_000)))
     with pytest.raises(UsageError, match=r"needs about \d+ GB, and this machine has"):
-        pipeline.plan_run(config, Reporter(quiet=True))
+        planning.plan_run(config, Reporter(quiet=True))
 
 
 @pytest.mark.parametrize(("content", "n_segments"), [(0, 0), (128, 1)])

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_ba
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    pipeline.run(pipeline.replace(CONFIG, outdir=str(folder)), QUIET)
+    pipeline.run(replace(CONFIG, outdir=str(folder)), QUIET)
     return folder
 
 

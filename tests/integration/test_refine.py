@@ -15,7 +15,7 @@ from connectome.io import model_files, paths
 from connectome.io.draft import read_draft
 from connectome.refine.data import RefinedResult, mask_interiors, split_held_out
 from connectome.workflows import pipeline, refine
-from connectome.workflows.known import baseline_probability
+from connectome.workflows.neurites import baseline_probability
 
 QUIET = Reporter(quiet=True)
 SOURCE = Source(uri="phantom://neuropil?seed=7", cutout_xyz=(128, 128, 12), seed=7)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
@@ -26,7 +27,7 @@ ENDS = ["pre_id", "post_id"]
 
 def run(folder, directed):
     config = RunConfig(source=SOURCE, graph_params=GraphParams(directed=directed))
-    pipeline.run(pipeline.replace(config, outdir=str(folder)), Reporter())
+    pipeline.run(replace(config, outdir=str(folder)), Reporter())
 
 
 @pytest.fixture(scope="module")

@@ -48,13 +48,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome run") -> Non
     # Imported modules are never freed. Scanning them for garbage takes 5% of a short run.
     gc.disable()
     from connectome.cli.reporter import Reporter
-    from connectome.workflows import pipeline
+    from connectome.workflows import pipeline, planning
 
     gc.freeze()
     gc.enable()
     reporter = Reporter(quiet=args.quiet, prog=prog)
     if args.dry_run:
-        print(pipeline.describe_plan(*pipeline.plan_run(config, reporter)))
+        print(planning.describe_plan(*planning.plan_run(config, reporter)))
     else:
         pipeline.run(config, reporter, [*prog.split(), *(argv or [])])
 

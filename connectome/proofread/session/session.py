@@ -33,7 +33,8 @@ from connectome.io.tables import check_positions
 from connectome.proofread.editor import REVIEW, Proofreading
 from connectome.runlog.edit_record import EditRecord, timestamp
 from connectome.synapses import verdicts
-from connectome.workflows.known import baseline_probability, labels_path, reviewed_synapses
+from connectome.workflows.known import labels_path, reviewed_synapses
+from connectome.workflows.neurites import baseline_probability
 
 JOB = "proofreading"  # how the configuration of a run says what kind it is
 SETTLING = ("save", "discard")  # nothing before one of these is unsaved

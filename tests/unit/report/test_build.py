@@ -6,6 +6,7 @@ import json
 import re
 import time
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -30,7 +31,7 @@ NM = (30.0, 8.0, 8.0)
 @pytest.fixture(scope="module")
 def outdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    pipeline.run(pipeline.replace(CONFIG, outdir=str(folder)), Reporter(quiet=True))
+    pipeline.run(replace(CONFIG, outdir=str(folder)), Reporter(quiet=True))
     return folder
 
 

@@ -398,12 +398,15 @@ def reconstructed(sections, truth, voxel_size, threads=2):
     found = estimate_alignment(even, voxel_size, blank, threads=threads)
     aligned = apply_transforms(even, found.shifts)
     tissue = apply_transforms(tissue.astype(np.uint8), found.shifts, order=0) > 0
-    moves = (found.shifts, found.matrices)
-    stacks = (even, aligned, tissue, voxel_size, moves)
-    probability = predict_aligned_probability(*stacks, found.damaged_sections, threads)
-    labels = segment_neurites(
-        probability, aligned, tissue, voxel_size, found.damaged_sections
-    ).labels
+    shared = {
+        "tissue": tissue,
+        "voxel_size": voxel_size,
+        "damaged_sections": found.damaged_sections,
+    }
+    probability = predict_aligned_probability(
+        even, aligned, shifts=found.shifts, matrices=found.matrices, threads=threads, **shared
+    )
+    labels = segment_neurites(probability, aligned, **shared).labels
     return labels, tissue, apply_transforms(truth, found.shifts, order=0)
 
 
@@ -431,9 +434,10 @@ def test_moving_thick_sections_by_half_pixels_costs_no_border():
         shifts = np.full((len(even), 2), shift) * (-1) ** np.arange(len(even))[:, None]
         tissue = apply_transforms(np.ones(even.shape, np.uint8), shifts, order=0) > 0
         aligned = apply_transforms(even, shifts)
-        found = predict_aligned_probability(even, aligned, tissue, THICK, (shifts, None), damaged)
+        shared = {"tissue": tissue, "voxel_size": THICK, "damaged_sections": damaged}
+        found = predict_aligned_probability(even, aligned, shifts=shifts, **shared)
         truth = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
-        labels = segment_neurites(found, aligned, tissue, THICK, damaged).labels
+        labels = segment_neurites(found, aligned, **shared).labels
         return score_segmentation(labels, truth)["voi"]
 
     assert voi(0.45) < 1.1 * voi(0.0)

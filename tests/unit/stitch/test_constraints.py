@@ -31,12 +31,18 @@ def proofread(labels, *sections):
 def test_neurites_that_a_person_tells_apart_are_never_joined(voxel_size):
     truth, probability = two_neurites()
     everywhere = np.ones(truth.shape, bool)
-    alone = segment_neurites(probability, probability, everywhere, voxel_size, ()).labels
-    assert alone.max() == 1
-    told = segment_neurites(
-        probability, probability, everywhere, voxel_size, (), proofread=proofread(truth, 4)
+    alone = segment_neurites(
+        probability, probability, tissue=everywhere, voxel_size=voxel_size
     ).labels
-    assert np.array_equal(told[4], truth[4])
+    assert alone.max() == 1
+    labels = segment_neurites(
+        probability,
+        probability,
+        tissue=everywhere,
+        voxel_size=voxel_size,
+        proofread=proofread(truth, 4),
+    ).labels
+    assert np.array_equal(labels[4], truth[4])
 
 
 @BOTH
@@ -48,7 +54,11 @@ def test_proofread_sections_stay_as_they_are_and_ids_hold_throughout(voxel_size)
     probability += rng.uniform(-0.02, 0.02, truth.shape).astype(np.float32)
     everywhere = np.ones(truth.shape, bool)
     labels = segment_neurites(
-        probability, probability, everywhere, voxel_size, (), proofread=proofread(truth, 1, 5)
+        probability,
+        probability,
+        tissue=everywhere,
+        voxel_size=voxel_size,
+        proofread=proofread(truth, 1, 5),
     ).labels
     assert np.array_equal(labels[[1, 5]], truth[[1, 5]])
     assert score_segmentation(labels, truth)["are"] < 0.01
@@ -63,7 +73,11 @@ def test_pieces_of_one_neurite_are_joined_wherever_they_are(voxel_size):
     probability = np.where(corrected > 0, 0.9, 0.0).astype(np.float32)
     tissue = corrected > 0
     labels = segment_neurites(
-        probability, probability, tissue, voxel_size, (), proofread=proofread(corrected, 4)
+        probability,
+        probability,
+        tissue=tissue,
+        voxel_size=voxel_size,
+        proofread=proofread(corrected, 4),
     ).labels
     assert set(np.unique(labels)) == {0, 6}
 
@@ -73,7 +87,12 @@ def test_a_damaged_section_that_was_proofread_is_not_bridged():
     truth[4, :12] = 3
     everywhere = np.ones(truth.shape, bool)
     labels = segment_neurites(
-        probability, probability, everywhere, THICK, (4,), proofread=proofread(truth, 4)
+        probability,
+        probability,
+        tissue=everywhere,
+        voxel_size=THICK,
+        damaged_sections=(4,),
+        proofread=proofread(truth, 4),
     ).labels
     assert np.array_equal(labels[4], truth[4])
 
