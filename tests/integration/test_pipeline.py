@@ -102,11 +102,11 @@ def from_file(tmp_path, raw, **changes):
     return outdir
 
 
-def test_who_has_a_section_that_lies_askew_is_told_what_turns_it(tmp_path, capsys):
+def test_a_rotated_section_is_reported_with_the_option_that_corrects_it(tmp_path, capsys):
     raw = make_phantom((6, 128, 128), seed=3).volume.data.copy()
     raw[3] = ndimage.rotate(raw[3], 14, reshape=False, mode="reflect")
     from_file(tmp_path, raw)
-    assert "section 3: fits the sections around once it is turned" in capsys.readouterr().err
+    assert "section 3 is rotated against the neighbouring sections" in capsys.readouterr().err
     from_file(tmp_path, raw, align_params=AlignParams(model="auto"))
     assert "section 3" not in capsys.readouterr().err
 
@@ -125,7 +125,7 @@ def test_sections_that_fit_nothing_are_told_of_though_they_are_too_many_to_bridg
     raw = make_phantom((20, 192, 192), seed=3).volume.data.copy()
     raw[7:12] = np.random.default_rng(0).integers(1, 255, raw[7:12].shape)
     outdir = from_file(tmp_path, raw)
-    assert "section 7, 8, 9, 10, 11: unlike" in capsys.readouterr().err
+    assert "sections 7, 8, 9, 10, 11 are unlike" in capsys.readouterr().err
     assert paths.read_volume(outdir / paths.LABELS).shape == raw.shape
 
 

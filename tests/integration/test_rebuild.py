@@ -165,7 +165,7 @@ def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     judged = judged.assign(verdict=["rejected"] * n + ["accepted"] * n)
     judged.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
     rebuild.rebuild(rebuild.RebuildConfig(str(outdir)), Reporter())
-    assert f"{2 * n} verdicts taught" in capsys.readouterr().out
+    assert f"{2 * n} verdicts" in capsys.readouterr().out
     told = pd.read_csv(outdir / paths.SYNAPSES)
     assert (told["verdict"].head(n) == "accepted").all()
     both = told[told["verdict"].isna()].merge(everything, on=["z", "y", "x"])
@@ -215,7 +215,7 @@ def test_a_rebuild_mends_what_of_the_graph_is_damaged(outdir, capsys):
     for name in (paths.EDGES, paths.NODES, paths.SYNAPSES):
         assert (outdir / name).read_bytes() == sound[name]
     assert "segmentation" in json.loads((outdir / paths.EVALUATION).read_text())
-    assert "cannot be told" in capsys.readouterr().err
+    assert "cannot be reported" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_rebuild_can_take_directions_away_and_give_them_back(directed, finishe
 def test_a_rebuild_that_cannot_read_the_choice_says_what_it_takes(outdir, capsys):
     (outdir / paths.GRAPH_JSON).write_text("{")
     build(outdir)
-    assert "taken to have been directed" in " ".join(capsys.readouterr().err.split())
+    assert "assuming that connections were directed" in " ".join(capsys.readouterr().err.split())
     assert is_directed(outdir)
 
 
