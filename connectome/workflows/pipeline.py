@@ -16,6 +16,7 @@ import pandas as pd
 from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.params import DEFAULT_CUTOUT, RunConfig
+from connectome.evaluate.results import evaluate_results, flatten_scores
 from connectome.fetch import CutoutPlan
 from connectome.io import paths
 from connectome.io.results import Results
@@ -23,7 +24,6 @@ from connectome.report.build import write_report
 from connectome.segment import baseline
 from connectome.triage import uncertainty
 from connectome.workflows.connectivity import Connectivity, detect_and_connect
-from connectome.workflows.evaluation import evaluate_results, flatten_scores
 from connectome.workflows.figure_workers import FigureWorkers
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 from connectome.workflows.planning import plan_run

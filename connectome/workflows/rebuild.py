@@ -15,6 +15,11 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams
+from connectome.evaluate.results import (
+    aligned_ground_truth,
+    evaluate_results,
+    flatten_scores,
+)
 from connectome.graph import diff
 from connectome.io import paths
 from connectome.io.draft import Draft, read_draft, read_labels
@@ -22,11 +27,6 @@ from connectome.io.results import Results
 from connectome.report.build import write_report
 from connectome.synapses import scoring, verdicts
 from connectome.workflows.connectivity import Connectivity, detect_and_connect
-from connectome.workflows.evaluation import (
-    aligned_ground_truth,
-    evaluate_results,
-    flatten_scores,
-)
 from connectome.workflows.figure_workers import FigureWorkers
 from connectome.workflows.known import labels_path, reviewed_synapses
 

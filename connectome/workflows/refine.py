@@ -11,10 +11,10 @@ import numpy as np
 
 from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
+from connectome.evaluate.results import aligned_ground_truth
 from connectome.io import model_files, paths
 from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
 from connectome.refine.data import RefinedResult, TrainingStack
-from connectome.workflows.evaluation import aligned_ground_truth
 from connectome.workflows.neurites import baseline_probability, segment_neurites
 
 
