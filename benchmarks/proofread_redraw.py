@@ -52,12 +52,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = pd.read_csv(outdir / paths.SYNAPSES)
         table.assign(score=0.5).to_csv(outdir / paths.SYNAPSES, index=False)
         with open_session(outdir) as session:
-            guide = build_queue(session.draft, session.proofreading.synapses, [0])
+            guide = build_queue(session.draft, session.editor.synapses, [0])
             window = Window(session, guide)
             settle()
             # The first edit of a session also reads the probability, and napari compiles.
-            drawn(window, lambda: window.picture.show_section(1))
-            session.proofreading.probability  # noqa: B018
+            drawn(window, lambda: window.layers.show_section(1))
+            session.editor.probability  # noqa: B018
             rows = [measured(window, name, edit) for name, edit in edits(window)]
             window.close()
     print_table(TITLES, rows)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
     """Yield a name, and what prepares the n-th edit and returns what makes it."""
-    state, picture = window.session.proofreading, window.picture
+    state, picture = window.session.editor, window.layers
 
     def press(name: str) -> Callable[[], None]:
         action = window.action(name)
@@ -95,12 +95,12 @@ def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
 
     def painting(n: int) -> Callable[[], None]:
         picture.labels.selected_label = LARGE
-        return lambda: picture.labels.paint((picture.section, 40 + 40 * n, 250), LARGE)
+        return lambda: picture.labels.paint((picture.current_section, 40 + 40 * n, 250), LARGE)
 
     def filling(n: int) -> Callable[[], None]:
         window.pick_ids([LARGE])
-        z, y, x = picture.section, 40 + 40 * n, 100
-        window.hand = (z, y, x)
+        z, y, x = picture.current_section, 40 + 40 * n, 100
+        window.pointed_voxel = (z, y, x)
         return press("Fill")
 
     yield "go to the next section", lambda n: lambda: picture.show_section(n + 10)

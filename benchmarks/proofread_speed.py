@@ -23,8 +23,8 @@ from scipy import ndimage
 from connectome.cli import arguments
 from connectome.core.volume import Volume
 from connectome.io import paths
-from connectome.proofread.editor import Change, Proofreading
-from connectome.proofread.session.session import open_session, replay
+from connectome.proofread.editor import EditResult, LabelEditor
+from connectome.proofread.session.session import open_session, replay_saved_labels
 
 SHAPE = (64, 512, 512)
 N_NEURITES = 2000
@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_draft(outdir)
         session = timed("open", lambda: open_session(outdir))
         with session:
-            state = session.proofreading
+            state = session.editor
             timed("read the probability", lambda: state.probability)
             rows = [measured(name, edit, state.undo) for name, edit in edits(state)]
             timed("save", session.save)
-        timed("replay", lambda: replay(outdir))
+        timed("replay", lambda: replay_saved_labels(outdir))
     print_table(("with logging, ms", "median", "longest", "undo", "longest"), rows)
 
 
@@ -85,7 +85,7 @@ def neurites() -> np.ndarray:
     return labels
 
 
-def edits(state: Proofreading) -> Iterator[tuple[str, Callable[[int], Change]]]:
+def edits(state: LabelEditor) -> Iterator[tuple[str, Callable[[int], EditResult]]]:
     """Yield a name and what makes the n-th edit of its kind."""
     yield "merge two", lambda n: state.merge(2 * n + 1, 2 * n + 2)
     yield "merge the largest into another", lambda n: state.merge(n + 1, LARGE)
@@ -103,15 +103,15 @@ def edits(state: Proofreading) -> Iterator[tuple[str, Callable[[int], Change]]]:
 
 
 def splitting(
-    state: Proofreading, neurite: Callable[[int], int], sections: Callable[[int], tuple[int, int]]
-) -> Callable[[int], Change]:
+    state: LabelEditor, neurite: Callable[[int], int], sections: Callable[[int], tuple[int, int]]
+) -> Callable[[int], EditResult]:
     """Return what splits a neurite between two of its sections, or within one."""
     marks = [seeds(state, neurite(n), sections(n)) for n in range(N_EDITS)]
     one = [z if z == last else None for z, last in map(sections, range(N_EDITS))]
     return lambda n: state.split(neurite(n), marks[n], one[n])
 
 
-def seeds(state: Proofreading, neurite: int, sections: tuple[int, int]) -> np.ndarray:
+def seeds(state: LabelEditor, neurite: int, sections: tuple[int, int]) -> np.ndarray:
     """Mark the first and the last voxel of a neurite in two of its sections."""
     marks = np.zeros(SHAPE, np.int32)
     for mark, (z, which) in enumerate(zip(sections, (0, -1), strict=True), start=1):
@@ -127,7 +127,7 @@ def disk(z: int, y: int, x: int) -> tuple[np.ndarray, ...]:
     return np.full(inside.sum(), z), y + rows[inside], x + columns[inside]
 
 
-def measured(name: str, edit: Callable[[int], Change], undo: Callable[[], Change]) -> list:
+def measured(name: str, edit: Callable[[int], EditResult], undo: Callable[[], EditResult]) -> list:
     """Return a row of the table; each edit is taken back before the next is made."""
     taken: dict[Callable, list[float]] = {edit: [], undo: []}
     for n in range(N_EDITS):

@@ -39,9 +39,9 @@ def main(folder: Path) -> None:
         command = [sys.executable, str(DOCS.parent / "run_pipeline.py"), *ISBI, "--quiet"]
         subprocess.run([*command, "--outdir", scratch], cwd=folder, check=True)
         with open_session(Path(scratch), user="docs") as session:
-            window = Window(session, build_queue(session.draft, session.proofreading.synapses))
+            window = Window(session, build_queue(session.draft, session.editor.synapses))
             settle()
-            while window.place is None or window.place.kind != "join":
+            while window.location is None or window.location.kind != "join":
                 window.perform(window.action("Next"))
             settle()
             save(grabbed(window), DOCS / "proofread_window.png")
@@ -52,26 +52,26 @@ def main(folder: Path) -> None:
 
 def corrected(window: Window) -> dict[str, Image.Image]:
     """Split the neurite of the place that is seen; return the picture at each step."""
-    (neurite,) = window.place.ids
+    (neurite,) = window.location.ids
     truth = window.session.draft.truth.labels
-    inside = window.session.proofreading.labels == neurite
+    inside = window.session.editor.labels == neurite
     ids, n_voxels = np.unique(truth[inside & (truth > 0)], return_counts=True)
     parts = [inside & (truth == true) for true in ids[np.argsort(-n_voxels)][:2]]
     # A person seeds where both parts are large.
     sections = np.argsort(-np.min([part.sum(axis=(1, 2)) for part in parts], axis=0))[:SEEDED]
     seeds = {(z, n): innermost(part[z]) for n, part in enumerate(parts, 1) for z in sections}
     middle = np.mean([seeds[sections[0], 1], seeds[sections[0], 2]], axis=0)
-    window.picture.ring.visible = window.viewer.canvas.overlays.scale_bar.visible = False
-    window.picture.go_to((sections[0], *middle), ring=False)
+    window.layers.ring.visible = window.viewer.canvas.overlays.scale_bar.visible = False
+    window.layers.go_to((sections[0], *middle), ring=False)
     steps = {f"neurite {neurite}, as drafted": canvas(window, middle)}
     rows, columns = np.indices(inside.shape[1:])
     for (z, number), (y, x) in seeds.items():
         disk = (rows - y) ** 2 + (columns - x) ** 2 <= SEED_PX**2
-        window.picture.seeds.data[z][disk] = number
-    window.picture.seeds.refresh()
+        window.layers.seeds.data[z][disk] = number
+    window.layers.seeds.refresh()
     steps["a seed in each part (S)"] = canvas(window, middle)
     window.perform(window.action("Split"))
-    print(window.panel.said)
+    print(window.panel.message)
     steps["split (C)"] = canvas(window, middle)
     return steps
 

@@ -12,7 +12,7 @@ from helpers.locations import DATA
 from hypothesis import settings
 
 from connectome.core.errors import ConnectomeError
-from connectome.proofread.viewer.display_check import require_window
+from connectome.proofread.viewer.display_check import require_display
 
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("untimed", deadline=None)
@@ -65,6 +65,6 @@ def screen():
         # Not before: Qt ends a process whose screen is taken away.
         atexit.register(server.terminate)
     try:
-        require_window()
+        require_display()
     except ConnectomeError as missing:
         pytest.skip(f"no window can be opened: {missing.problem}")

@@ -12,7 +12,7 @@ from connectome.core.errors import DataError
 
 Box = tuple[slice, slice, slice]
 
-AT_ONCE = 2**14  # runs written at a time: what is needed on the way stays in the cache
+RUNS_PER_WRITE = 2**14  # runs written at a time: what is needed on the way stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class VoxelRuns:
 
     starts: np.ndarray
     lengths: np.ndarray
-    old: np.ndarray
-    new: np.ndarray
+    old_ids: np.ndarray
+    new_ids: np.ndarray
     shape: tuple[int, int, int]
 
     @property
@@ -55,25 +55,25 @@ class VoxelRuns:
     def write(self, labels: np.ndarray, ids: np.ndarray) -> None:
         """Give each run an id, in place; ``labels`` is C-contiguous."""
         flat = labels.reshape(-1)
-        for first in range(0, self.starts.size, AT_ONCE):
-            some = slice(first, first + AT_ONCE)
-            voxels = expanded(self.starts[some], self.lengths[some])
+        for first in range(0, self.starts.size, RUNS_PER_WRITE):
+            some = slice(first, first + RUNS_PER_WRITE)
+            voxels = expand_runs(self.starts[some], self.lengths[some])
             flat[voxels] = np.repeat(ids[some], self.lengths[some])
 
-    def packed(self) -> bytes:
+    def pack(self) -> bytes:
         """Return which voxels get which ids, compressed: all that is needed to do it again.
 
         zlib over little-endian int64 of shape (3, R): starts as differences from run to run,
         lengths, new ids.
         """
-        table = np.stack([np.diff(self.starts, prepend=0), self.lengths, self.new])
+        table = np.stack([np.diff(self.starts, prepend=0), self.lengths, self.new_ids])
         return zlib.compress(table.astype("<i8").tobytes(), level=1)
 
 
 def find_runs(
-    places: np.ndarray,
-    old: np.ndarray | int,
-    new: np.ndarray | int,
+    positions: np.ndarray,
+    old_ids: np.ndarray | int,
+    new_ids: np.ndarray | int,
     box: Box,
     shape: tuple[int, int, int],
 ) -> VoxelRuns:
@@ -91,20 +91,26 @@ def find_runs(
         Of the stack, (Z, Y, X).
     """
     extent = [side.stop - side.start for side in box]
-    first = places % extent[2] == 0
+    first = positions % extent[2] == 0
     first[:1] = True
-    first[1:] |= np.diff(places) != 1
-    for ids in (old, new):
+    first[1:] |= np.diff(positions) != 1
+    for ids in (old_ids, new_ids):
         if np.ndim(ids):
             first[1:] |= np.diff(ids) != 0
     at = np.flatnonzero(first)
-    starts = _in_stack(np.unravel_index(places[at], extent), box, shape)
-    ids = (np.broadcast_to(which, places.shape)[at].astype(np.int32) for which in (old, new))
-    return VoxelRuns(starts, np.diff(at, append=places.size), *ids, shape)
+    starts = _flat_positions(np.unravel_index(positions[at], extent), box, shape)
+    ids = (
+        np.broadcast_to(which, positions.shape)[at].astype(np.int32) for which in (old_ids, new_ids)
+    )
+    return VoxelRuns(starts, np.diff(at, append=positions.size), *ids, shape)
 
 
-def part_runs(
-    parts: Iterable[np.ndarray], old: int, new: Sequence[int], box: Box, shape: tuple[int, int, int]
+def find_part_runs(
+    parts: Iterable[np.ndarray],
+    old_id: int,
+    new_ids: Sequence[int],
+    box: Box,
+    shape: tuple[int, int, int],
 ) -> VoxelRuns:
     """Gather what becomes of the parts of one neurite into runs.
 
@@ -122,11 +128,11 @@ def part_runs(
     box, shape
         As in `find_runs`.
     """
-    kind = np.min_scalar_type(len(new))
-    ids = np.array([0, *new], np.int32)
+    kind = np.min_scalar_type(len(new_ids))
+    ids = np.array([0, *new_ids], np.int32)
     _, ny, nx = (along.stop - along.start for along in box)
     fenced = np.zeros((ny, nx + 2), kind)
-    corners = _in_stack(np.indices((box[0].stop - box[0].start, ny, 1))[..., 0], box, shape)
+    corners = _flat_positions(np.indices((box[0].stop - box[0].start, ny, 1))[..., 0], box, shape)
     pieces = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.int32))]
     for part, corner in zip(parts, corners, strict=True):
         if not part.any():
@@ -141,17 +147,19 @@ def part_runs(
         lengths = edges[begins + 1] - first
         pieces.append((corner[row] + first - row * (nx + 1), lengths, ids[which[begins]]))
     starts, lengths, after = map(np.concatenate, zip(*pieces, strict=True))
-    return VoxelRuns(starts, lengths, np.full(starts.size, old, np.int32), after, shape)
+    return VoxelRuns(starts, lengths, np.full(starts.size, old_id, np.int32), after, shape)
 
 
-def _in_stack(inside: Sequence[np.ndarray], box: Box, shape: tuple[int, int, int]) -> np.ndarray:
+def _flat_positions(
+    inside: Sequence[np.ndarray], box: Box, shape: tuple[int, int, int]
+) -> np.ndarray:
     """Return positions in the flattened stack from (z, y, x) in a box."""
     return np.ravel_multi_index(
         [along + side.start for along, side in zip(inside, box, strict=True)], shape
     )
 
 
-def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
+def unpack_runs(payload: bytes, labels: np.ndarray) -> VoxelRuns:
     """Read what `VoxelRuns.packed` wrote; the ids before are those of ``labels``.
 
     Raises
@@ -161,7 +169,7 @@ def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
     """
     try:
         steps, lengths, new = np.frombuffer(zlib.decompress(payload), "<i8").reshape(3, -1)
-        voxels, ids = expanded(np.cumsum(steps), lengths), np.repeat(new, lengths)
+        voxels, ids = expand_runs(np.cumsum(steps), lengths), np.repeat(new, lengths)
         old = labels.reshape(-1)[voxels]
         differ = old != ids
         everywhere = tuple(slice(0, n) for n in labels.shape)
@@ -172,14 +180,14 @@ def unpacked(payload: bytes, labels: np.ndarray) -> VoxelRuns:
         ) from error
 
 
-def marked(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def find_marked_voxels(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return where a stack is above 0, (z, y, x): at once if that is in a few sections only."""
     sections = np.flatnonzero(stack.reshape(len(stack), -1).max(axis=1) > 0)
     z, y, x = np.nonzero(stack[sections] > 0)
     return sections[z], y, x
 
 
-def expanded(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def expand_runs(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the position of every voxel of runs, in their order."""
     ends = np.cumsum(lengths)
     return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if ends.size else 0)

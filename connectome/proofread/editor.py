@@ -13,17 +13,28 @@ import pandas as pd
 from scipy import ndimage
 
 from connectome.core.errors import ConnectomeError, DataError
-from connectome.proofread.edit_runs import Box, VoxelRuns, find_runs, marked, unpacked
-from connectome.proofread.split import Divider, Task
+from connectome.proofread.edit_runs import (
+    Box,
+    VoxelRuns,
+    find_marked_voxels,
+    find_runs,
+    unpack_runs,
+)
+from connectome.proofread.split import SplitTask, SplitWorker
 from connectome.runlog.edit_record import EditRecord, timestamp
 
-PAINTING = ("paint", "fill", "erase", "new")
-VERDICTS = {"accept": "accepted", "reject": "rejected", "unreview": ""}
-REVIEW = {"verdict": "", "swapped": False, "reviewer": "", "time": ""}  # of a synapse nobody saw
-_TOOLS = {verdict: tool for tool, verdict in VERDICTS.items()}
+PAINT_TOOLS = ("paint", "fill", "erase", "new")
+VERDICT_OF_TOOL = {"accept": "accepted", "reject": "rejected", "unreview": ""}
+UNREVIEWED = {
+    "verdict": "",
+    "swapped": False,
+    "reviewer": "",
+    "time": "",
+}  # of a synapse nobody saw
+_TOOL_OF_VERDICT = {verdict: tool for tool, verdict in VERDICT_OF_TOOL.items()}
 
 
-class Change(NamedTuple):
+class EditResult(NamedTuple):
     """What an edit changed.
 
     Parameters
@@ -35,13 +46,13 @@ class Change(NamedTuple):
     """
 
     box: Box | None
-    correction: EditRecord | None
+    record: EditRecord | None
 
 
-NOTHING = Change(None, None)
+NO_EDIT = EditResult(None, None)
 
 
-class Proofreading:
+class LabelEditor:
     """Labels, synapses and sections under correction.
 
     Every edit takes time and memory in proportion to the box of the neurite it is about, is told
@@ -82,31 +93,35 @@ class Proofreading:
         synapses: pd.DataFrame | None = None,
         sections: Iterable[int] = (),
         user: str = "",
-        tell: Callable[[EditRecord], None] = lambda correction: None,
+        on_edit: Callable[[EditRecord], None] = lambda correction: None,
     ):
         self.labels = np.ascontiguousarray(labels, np.int32)
-        self.synapses = _reviewable(synapses)
+        self.synapses = _add_review_columns(synapses)
         self.sections = set(sections)
         self.user = user
-        self.tell = tell
-        self._evidence = probability
-        self._divider = Divider(self.labels, lambda: self.probability)
+        self.on_edit = on_edit
+        self._probability_source = probability
+        self._split_worker = SplitWorker(self.labels, lambda: self.probability)
         self._tissue = tissue
-        self._boxes = _boxes(self.labels)
+        self._boxes = _bounding_boxes(self.labels)
         self._highest = max(self._boxes, default=0)
-        self._done: list[tuple[_Edit, EditRecord]] = []
-        self._undone: list[tuple[_Edit, EditRecord]] = []
+        self._undo_stack: list[tuple[_Edit, EditRecord]] = []
+        self._redo_stack: list[tuple[_Edit, EditRecord]] = []
 
     @cached_property
     def probability(self) -> np.ndarray:
         """Neurite probability, computed when it is first asked for."""
-        return self._evidence() if callable(self._evidence) else self._evidence
+        return (
+            self._probability_source()
+            if callable(self._probability_source)
+            else self._probability_source
+        )
 
     def new_id(self) -> int:
         """Return an id that no neurite has had so far: the same one until it is used."""
         return self._highest + 1
 
-    def merge(self, keep: int, other: int, place: Sequence[int] | None = None) -> Change:
+    def merge(self, keep: int, other: int, place: Sequence[int] | None = None) -> EditResult:
         """Make all of one neurite a part of another.
 
         Parameters
@@ -122,8 +137,10 @@ class Proofreading:
             If they are the same, or one of them is no neurite.
         """
         self._check_neurite(keep)
-        edit = self._merging(keep, other)
-        return self._do(edit, self._made("merge", (keep, other), place, edit.n_voxels))
+        edit = self._merge_edit(keep, other)
+        return self._carry_out_new(
+            edit, self._new_record("merge", (keep, other), place, edit.n_voxels)
+        )
 
     def split(
         self,
@@ -131,7 +148,7 @@ class Proofreading:
         seeds: np.ndarray,
         section: int | None = None,
         place: Sequence[int] | None = None,
-    ) -> Change:
+    ) -> EditResult:
         """Divide a neurite between seeds, by watershed on the neurite probability.
 
         Parameters
@@ -152,40 +169,40 @@ class Proofreading:
         ConnectomeError
             If there are fewer than two groups in the neurite.
         """
-        task = self._division(neurite, seeds, section)
-        kept, leaving = self._divider.divided(task)
+        task = self._split_task(neurite, seeds, section)
+        kept, leaving = self._split_worker.result(task)
         first = self.new_id()
-        new = range(first, first + int(task.groups.max()) - 1)
+        new = range(first, first + int(task.seed_groups.max()) - 1)
         ids = np.array([0, *new[: kept - 1], neurite, *new[kept - 1 :]], np.int32)
-        runs = replace(leaving, new=ids[leaving.new])
-        made = self._made("split", (neurite, *new), place, runs.n_voxels, runs.packed())
-        return self._do(_Relabelling(runs), made)
+        runs = replace(leaving, new_ids=ids[leaving.new_ids])
+        made = self._new_record("split", (neurite, *new), place, runs.n_voxels, runs.pack())
+        return self._carry_out_new(_Relabelling(runs), made)
 
-    def foresee_split(self, neurite: int, seeds: np.ndarray, section: int | None = None) -> None:
+    def prepare_split(self, neurite: int, seeds: np.ndarray, section: int | None = None) -> None:
         """Begin to divide a neurite, and return at once; nothing is changed.
 
         A `split` of the same neurite between the same seeds finds it done, or begun. Takes what
         that takes; where it would be refused, nothing is begun.
         """
         try:
-            self._divider.begin(self._division(neurite, seeds, section))
+            self._split_worker.start(self._split_task(neurite, seeds, section))
         except ConnectomeError:
             return  # whoever asks for it is told
 
-    def _division(self, neurite: int, seeds: np.ndarray, section: int | None) -> Task:
+    def _split_task(self, neurite: int, seeds: np.ndarray, section: int | None) -> SplitTask:
         """Gather what a split is about."""
         box = self._box_of(neurite)
         if section is not None:
             self._check_section(section)
             box = (slice(section, section + 1), *box[1:])
-        places, groups = _groups(np.asarray(seeds)[box], self.labels[box], neurite)
+        places, groups = _group_seeds(np.asarray(seeds)[box], self.labels[box], neurite)
         if (n_groups := groups.max(initial=0)) < 2:
             raise ConnectomeError(
                 f"neurite {neurite} has {n_groups} of the two seeds a split needs",
                 "nothing was divided",
                 "paint one stroke into each of its parts",
             )
-        return Task(neurite, box, places, groups)
+        return SplitTask(neurite, box, places, groups)
 
     def paint(
         self,
@@ -193,7 +210,7 @@ class Proofreading:
         neurite: int,
         tool: str = "paint",
         before: np.ndarray | None = None,
-    ) -> Change:
+    ) -> EditResult:
         """Give voxels to a neurite; to nobody with id 0.
 
         Parameters
@@ -222,19 +239,19 @@ class Proofreading:
             raise ConnectomeError(
                 f"{neurite} is no neurite id", remedy="a whole number from 1 to 2147483647"
             )
-        runs = self._painting(voxels, neurite, before)
+        runs = self._painted_runs(voxels, neurite, before)
         if not runs.n_voxels:
-            return NOTHING
+            return NO_EDIT
         tool = tool if neurite else "erase"
         place = np.unravel_index(runs.starts[0], self.labels.shape)
-        correction = self._made(tool, (neurite,), place, runs.n_voxels, runs.packed())
-        return self._do(_Relabelling(runs), correction)
+        correction = self._new_record(tool, (neurite,), place, runs.n_voxels, runs.pack())
+        return self._carry_out_new(_Relabelling(runs), correction)
 
-    def erase(self, voxels: Sequence[np.ndarray], before: np.ndarray | None = None) -> Change:
+    def erase(self, voxels: Sequence[np.ndarray], before: np.ndarray | None = None) -> EditResult:
         """Give voxels to nobody; see `paint`."""
         return self.paint(voxels, 0, before=before)
 
-    def fill(self, place: Sequence[int], neurite: int) -> Change:
+    def fill(self, place: Sequence[int], neurite: int) -> EditResult:
         """Give the profile at a place to a neurite.
 
         Parameters
@@ -250,7 +267,7 @@ class Proofreading:
         ConnectomeError
             If the place is outside the stack, has that id, or belongs to nobody and is no tissue.
         """
-        z, y, x = place = self._checked_place(place)
+        z, y, x = place = self._check_voxel(place)
         old = self.labels[place]
         if old == neurite:
             raise ConnectomeError(
@@ -264,7 +281,7 @@ class Proofreading:
         rows, columns = np.nonzero(profiles == profiles[y, x])
         return self.paint((np.full_like(rows, z), rows, columns), neurite, "fill")
 
-    def review(self, row: int, verdict: str) -> Change:
+    def review(self, row: int, verdict: str) -> EditResult:
         """Judge a synapse.
 
         Parameters
@@ -274,40 +291,40 @@ class Proofreading:
         verdict : {"accepted", "rejected", ""}
             The last for a synapse that nobody has judged.
         """
-        synapse = self._checked_row(row)
+        synapse = self._check_row(row)
         if synapse["verdict"] == verdict:
-            return NOTHING
-        correction = self._made(_TOOLS[verdict], (row,), _place_of(synapse))
-        return self._do(self._reviewing(correction), correction)
+            return NO_EDIT
+        correction = self._new_record(_TOOL_OF_VERDICT[verdict], (row,), _synapse_position(synapse))
+        return self._carry_out_new(self._review_edit(correction), correction)
 
-    def swap(self, row: int) -> Change:
+    def swap(self, row: int) -> EditResult:
         """Swap pre- and postsynaptic neurite of a synapse, given by its row in ``synapses``.
 
         Of several postsynaptic neurites the first becomes the presynaptic one; the others stay.
         """
-        correction = self._made("swap", (row,), _place_of(self._checked_row(row)))
-        return self._do(self._reviewing(correction), correction)
+        correction = self._new_record("swap", (row,), _synapse_position(self._check_row(row)))
+        return self._carry_out_new(self._review_edit(correction), correction)
 
-    def mark(self, section: int, done: bool = True) -> Change:
+    def mark(self, section: int, done: bool = True) -> EditResult:
         """Say that a section is proofread from edge to edge, or that it is not."""
         self._check_section(section)
         if (section in self.sections) == done:
-            return NOTHING
-        correction = self._made("mark" if done else "unmark", (section,), None)
-        return self._do(_Marking(section, done), correction)
+            return NO_EDIT
+        correction = self._new_record("mark" if done else "unmark", (section,), None)
+        return self._carry_out_new(_Marking(section, done), correction)
 
-    def undo(self) -> Change | None:
+    def undo(self) -> EditResult | None:
         """Take back the last edit; None where there is none.
 
         The correction has ids and place of what was taken back, and its tool in the payload.
         """
-        return self._turn("undo", self._done, self._undone)
+        return self._undo_or_redo("undo", self._undo_stack, self._redo_stack)
 
-    def redo(self) -> Change | None:
+    def redo(self) -> EditResult | None:
         """Do again what was last taken back; None where there is nothing."""
-        return self._turn("redo", self._undone, self._done)
+        return self._undo_or_redo("redo", self._redo_stack, self._undo_stack)
 
-    def repeat(self, correction: EditRecord) -> None:
+    def replay(self, correction: EditRecord) -> None:
         """Do again what a log tells; without a word to the listener.
 
         Raises
@@ -316,39 +333,39 @@ class Proofreading:
             If it changes other voxels or synapses than it did: the labels are not those it was
             made on.
         """
-        tell, self.tell = self.tell, lambda again: None
+        tell, self.on_edit = self.on_edit, lambda again: None
         try:
             if correction.tool in ("undo", "redo"):
                 change = self.undo() if correction.tool == "undo" else self.redo()
-                changed = change.correction.voxel_delta if change else None
+                changed = change.record.voxel_delta if change else None
             else:
-                edit = self._edit_again(correction)
+                edit = self._edit_from_record(correction)
                 changed = edit.n_voxels
                 if changed == correction.voxel_delta:
-                    self._do(edit, correction)
+                    self._carry_out_new(edit, correction)
         except ConnectomeError as error:
-            raise _does_not_fit(correction, error.problem) from error
+            raise _replay_error(correction, error.problem) from error
         except (TypeError, IndexError) as error:
-            raise _does_not_fit(correction, f"its ids are {correction.ids}") from error
+            raise _replay_error(correction, f"its ids are {correction.ids}") from error
         finally:
-            self.tell = tell
+            self.on_edit = tell
         if changed != correction.voxel_delta:
-            raise _does_not_fit(correction, f"{changed} voxels would change")
+            raise _replay_error(correction, f"{changed} voxels would change")
 
-    def _edit_again(self, correction: EditRecord) -> _Edit:
+    def _edit_from_record(self, correction: EditRecord) -> _Edit:
         """Make the edit that a log tells of, of what is there now."""
         tool, ids = correction.tool, correction.ids
         if tool == "merge":
-            return self._merging(*ids)
-        if tool == "split" or tool in PAINTING:
-            return _Relabelling(unpacked(correction.payload, self.labels))
-        if tool in VERDICTS or tool == "swap":
-            if _place_of(self._checked_row(ids[0])) != correction.place:
+            return self._merge_edit(*ids)
+        if tool == "split" or tool in PAINT_TOOLS:
+            return _Relabelling(unpack_runs(correction.payload, self.labels))
+        if tool in VERDICT_OF_TOOL or tool == "swap":
+            if _synapse_position(self._check_row(ids[0])) != correction.place:
                 raise DataError("another synapse is in its row")
-            return self._reviewing(correction)
+            return self._review_edit(correction)
         return _Marking(ids[0], done=tool == "mark")
 
-    def _merging(self, keep: int, other: int) -> _Merging:
+    def _merge_edit(self, keep: int, other: int) -> _Merge:
         if keep == other:
             raise ConnectomeError(
                 f"both are neurite {keep}", "there is nothing to merge", "pick two neurites"
@@ -356,9 +373,9 @@ class Proofreading:
         box = self._box_of(other)
         profiles = [section == other for section in self.labels[box]]
         n_voxels = int(sum(map(np.count_nonzero, profiles)))
-        return _Merging(keep, other, box, n_voxels, [np.packbits(here) for here in profiles])
+        return _Merge(keep, other, box, n_voxels, [np.packbits(here) for here in profiles])
 
-    def _painting(self, voxels, neurite, before) -> VoxelRuns:
+    def _painted_runs(self, voxels, neurite, before) -> VoxelRuns:
         shape = self.labels.shape
         try:
             places, first = np.unique(np.ravel_multi_index(voxels, shape), return_index=True)
@@ -369,20 +386,20 @@ class Proofreading:
         everywhere = tuple(slice(0, n) for n in shape)
         return find_runs(places[differ], old[differ], neurite, everywhere, shape)
 
-    def _reviewing(self, correction: EditRecord) -> _Reviewing:
+    def _review_edit(self, correction: EditRecord) -> _Review:
         row = correction.ids[0]
         before = {str(column): self.synapses.at[row, column] for column in self.synapses}
         after = dict(before)
         if correction.tool == "swap":
-            after |= _swapped(before) | {"swapped": not before["swapped"]}
+            after |= _swap_partners(before) | {"swapped": not before["swapped"]}
         else:
-            after["verdict"] = VERDICTS[correction.tool]
+            after["verdict"] = VERDICT_OF_TOOL[correction.tool]
         seen = bool(after["verdict"] or after["swapped"])
         after["reviewer"] = correction.user if seen else ""
         after["time"] = correction.time if seen else ""
-        return _Reviewing(row, before, after)
+        return _Review(row, before, after)
 
-    def _made(
+    def _new_record(
         self,
         tool: str,
         ids: Iterable[int],
@@ -396,30 +413,30 @@ class Proofreading:
             tool, tuple(map(int, ids)), place, n_voxels, payload, timestamp(), self.user
         )
 
-    def _do(self, edit: _Edit, correction: EditRecord) -> Change:
+    def _carry_out_new(self, edit: _Edit, correction: EditRecord) -> EditResult:
         """Carry out a new edit: what was taken back before cannot be done again."""
         self._carry_out(edit.apply, edit.revert, correction)
-        self._done.append((edit, correction))
-        self._undone.clear()
-        return Change(edit.box, correction)
+        self._undo_stack.append((edit, correction))
+        self._redo_stack.clear()
+        return EditResult(edit.box, correction)
 
-    def _turn(self, tool: str, taken: list, given: list) -> Change | None:
+    def _undo_or_redo(self, tool: str, taken: list, given: list) -> EditResult | None:
         """Undo or redo: carry the last edit of one pile over to the other."""
         if not taken:
             return None
         edit, what = taken[-1]
         acts = (edit.revert, edit.apply) if tool == "undo" else (edit.apply, edit.revert)
         payload = json.dumps({"tool": what.tool}).encode()
-        correction = self._made(tool, what.ids, what.place, edit.n_voxels, payload)
+        correction = self._new_record(tool, what.ids, what.place, edit.n_voxels, payload)
         self._carry_out(*acts, correction)
         given.append(taken.pop())
-        return Change(edit.box, correction)
+        return EditResult(edit.box, correction)
 
     def _carry_out(self, act: Callable, back: Callable, correction: EditRecord) -> None:
         """Act and tell of it; neither, if telling fails."""
         act(self)
         try:
-            self.tell(correction)
+            self.on_edit(correction)
         except BaseException:
             back(self)
             raise
@@ -441,13 +458,13 @@ class Proofreading:
                 f"there is no section {section}", remedy=f"one from 0 to {len(self.labels) - 1}"
             )
 
-    def _checked_place(self, place: Sequence[int]) -> tuple[int, int, int]:
+    def _check_voxel(self, place: Sequence[int]) -> tuple[int, int, int]:
         place = tuple(map(int, place))
         if not all(0 <= p < n for p, n in zip(place, self.labels.shape, strict=True)):
             raise ConnectomeError(f"{place} lies outside the stack of {self.labels.shape}")
         return place
 
-    def _checked_row(self, row: int) -> pd.Series:
+    def _check_row(self, row: int) -> pd.Series:
         if not 0 <= row < len(self.synapses):
             raise ConnectomeError(
                 f"there is no synapse {row}", remedy=f"the table has {len(self.synapses)} rows"
@@ -486,21 +503,21 @@ class _Relabelling:
     def n_voxels(self) -> int:
         return self.runs.n_voxels
 
-    def apply(self, state: Proofreading) -> None:
-        self.runs.write(state.labels, self.runs.new)
-        given = pd.unique(self.runs.new[self.runs.new > 0]).tolist()
+    def apply(self, state: LabelEditor) -> None:
+        self.runs.write(state.labels, self.runs.new_ids)
+        given = pd.unique(self.runs.new_ids[self.runs.new_ids > 0]).tolist()
         self._boxes = {neurite: state._boxes.get(neurite) for neurite in given}
         for neurite in given:
             alone = given == [neurite]
-            state._grow(neurite, self.box if alone else self.runs.box(self.runs.new == neurite))
+            state._grow(neurite, self.box if alone else self.runs.box(self.runs.new_ids == neurite))
 
-    def revert(self, state: Proofreading) -> None:
-        self.runs.write(state.labels, self.runs.old)
+    def revert(self, state: LabelEditor) -> None:
+        self.runs.write(state.labels, self.runs.old_ids)
         state._shrink(self._boxes)
 
 
 @dataclass(eq=False)
-class _Merging:
+class _Merge:
     """All of one neurite that becomes part of another: too much, at times, for runs."""
 
     keep: int
@@ -509,13 +526,13 @@ class _Merging:
     n_voxels: int
     profiles: list[np.ndarray]  # of the other in each section of the box, eight voxels to a byte
 
-    def apply(self, state: Proofreading) -> None:
+    def apply(self, state: LabelEditor) -> None:
         for section in state.labels[self.box]:
             np.putmask(section, section == self.other, self.keep)
         self._boxes = {self.keep: state._boxes.get(self.keep)}
         state._grow(self.keep, self.box)
 
-    def revert(self, state: Proofreading) -> None:
+    def revert(self, state: LabelEditor) -> None:
         for section, packed in zip(state.labels[self.box], self.profiles, strict=True):
             profile = np.unpackbits(packed, count=section.size).reshape(section.shape)
             np.putmask(section, profile, self.other)
@@ -523,7 +540,7 @@ class _Merging:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reviewing:
+class _Review:
     """What is said of a synapse, by column."""
 
     row: int
@@ -533,13 +550,13 @@ class _Reviewing:
     box = None
     n_voxels = 0
 
-    def apply(self, state: Proofreading) -> None:
+    def apply(self, state: LabelEditor) -> None:
         self._put(state, self.after)
 
-    def revert(self, state: Proofreading) -> None:
+    def revert(self, state: LabelEditor) -> None:
         self._put(state, self.before)
 
-    def _put(self, state: Proofreading, values: dict) -> None:
+    def _put(self, state: LabelEditor, values: dict) -> None:
         for column, value in values.items():
             state.synapses.at[self.row, column] = value
 
@@ -554,26 +571,26 @@ class _Marking:
     box = None
     n_voxels = 0
 
-    def apply(self, state: Proofreading) -> None:
+    def apply(self, state: LabelEditor) -> None:
         (state.sections.add if self.done else state.sections.discard)(self.section)
 
-    def revert(self, state: Proofreading) -> None:
+    def revert(self, state: LabelEditor) -> None:
         (state.sections.discard if self.done else state.sections.add)(self.section)
 
 
-_Edit = _Relabelling | _Merging | _Reviewing | _Marking
+_Edit = _Relabelling | _Merge | _Review | _Marking
 
 
-def _reviewable(synapses: pd.DataFrame | None) -> pd.DataFrame:
+def _add_review_columns(synapses: pd.DataFrame | None) -> pd.DataFrame:
     """Copy the candidates, with columns for what a person says of them."""
     table = pd.DataFrame(columns=["z", "y", "x"]) if synapses is None else synapses
     table = table.reset_index(drop=True)
-    for column, unseen in REVIEW.items():
+    for column, unseen in UNREVIEWED.items():
         table[column] = table[column].fillna(unseen) if column in table else unseen
     return table.astype({"swapped": bool} | ({"post_ids": str} if "post_ids" in table else {}))
 
 
-def _swapped(row: dict) -> dict:
+def _swap_partners(row: dict) -> dict:
     """Return pre- and postsynaptic ids of a synapse in each other's places."""
     pre, post = row["pre_id"], row["post_id"]
     ids = {"pre_id": post, "post_id": pre}
@@ -583,23 +600,23 @@ def _swapped(row: dict) -> dict:
     return ids
 
 
-def _place_of(synapse: pd.Series) -> tuple[int, int, int]:
+def _synapse_position(synapse: pd.Series) -> tuple[int, int, int]:
     return tuple(int(synapse[axis]) for axis in "zyx")
 
 
-def _does_not_fit(correction: EditRecord, why: str) -> DataError:
+def _replay_error(correction: EditRecord, why: str) -> DataError:
     return DataError(
         f"a logged {correction.tool} of {correction.time} cannot be made again: {why}",
         "the labels it was made on are not these",
     )
 
 
-def _groups(seeds, labels, neurite: int) -> tuple[np.ndarray, np.ndarray]:
+def _group_seeds(seeds, labels, neurite: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where a neurite has seeds, (z, y, x), and their groups, counted from 1.
 
     Groups go by marks, or by strokes where all marks are alike.
     """
-    where = marked(seeds)
+    where = find_marked_voxels(seeds)
     places = np.column_stack(where)[labels[where] == neurite]
     marks = seeds[tuple(places.T)]
     values, which = np.unique(marks, return_inverse=True)
@@ -611,7 +628,7 @@ def _groups(seeds, labels, neurite: int) -> tuple[np.ndarray, np.ndarray]:
     return places, which + 1
 
 
-def _boxes(labels: np.ndarray) -> dict[int, Box]:
+def _bounding_boxes(labels: np.ndarray) -> dict[int, Box]:
     """Find the box around every neurite; ids may have gaps of any width."""
     ranks, ids = pd.factorize(labels.reshape(-1))
     boxes = ndimage.find_objects(ranks.reshape(labels.shape).astype(np.int32) + 1)

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from connectome.proofread.edit_runs import Box, VoxelRuns, part_runs
+from connectome.proofread.edit_runs import Box, VoxelRuns, find_part_runs
 
-FLOODED = 2**19  # voxels a watershed floods in about a sixth of a second
-WIDEST_PX = 8  # blocks larger than this lose thin membranes, and with them where to cut
-REFINED = 2**20  # voxels of the boxes around cuts that are flooded again
+MAX_WATERSHED_VOXELS = 2**19  # voxels a watershed floods in about a sixth of a second
+MAX_BLOCK_PX = 8  # blocks larger than this lose thin membranes, and with them where to cut
+MAX_REFINED_VOXELS = 2**20  # voxels of the boxes around cuts that are flooded again
 
 
-class Task(NamedTuple):
+class SplitTask(NamedTuple):
     """What is to be divided.
 
     Parameters
@@ -26,21 +26,21 @@ class Task(NamedTuple):
     box : tuple of slice
         The part of the stack, (z, y, x), in which it is.
     places, groups
-        Seeds within that part, as `divided` takes them.
+        Seeds within that part, as `split_neurite` takes them.
     """
 
     neurite: int
     box: Box
-    places: np.ndarray
-    groups: np.ndarray
+    seed_voxels: np.ndarray
+    seed_groups: np.ndarray
 
-    def same_as(self, other: Task) -> bool:
+    def equals(self, other: SplitTask) -> bool:
         """Tell whether another task has the same to divide between the same."""
         same_seeds = all(map(np.array_equal, self[2:], other[2:]))
         return self[:2] == other[:2] and same_seeds
 
 
-class Divider:
+class SplitWorker:
     """Divides on a thread of its own, so that it can begin before anybody asks for it.
 
     Whoever has painted the last seed needs a moment to press the key: the neurite is divided
@@ -58,21 +58,21 @@ class Divider:
         self._labels = labels
         self._evidence = evidence
         self._thread = ThreadPoolExecutor(1, "division")
-        self._begun: tuple[Task, np.ndarray, Future] | None = None
+        self._begun: tuple[SplitTask, np.ndarray, Future] | None = None
 
-    def begin(self, task: Task) -> Future:
+    def start(self, task: SplitTask) -> Future:
         """Begin with what will probably be asked for, and forget what was begun before it."""
         if self._begun:
             before, inside, future = self._begun
-            if before.same_as(task) and self._is_still(inside, task):
+            if before.equals(task) and self._is_unchanged(inside, task):
                 return future
             future.cancel()
         inside = self._labels[task.box] == task.neurite
-        future = self._thread.submit(self._divided, task, inside)
+        future = self._thread.submit(self._split, task, inside)
         self._begun = task, inside, future
         return future
 
-    def divided(self, task: Task) -> tuple[int, VoxelRuns]:
+    def result(self, task: SplitTask) -> tuple[int, VoxelRuns]:
         """Divide a neurite: without a delay if that was begun a moment ago.
 
         Returns
@@ -82,25 +82,25 @@ class Divider:
         leaving : VoxelRuns
             Voxels of the other parts; their new ids are the groups.
         """
-        future = self.begin(task)
+        future = self.start(task)
         self._begun = None  # should it have failed, it is not to fail for ever
         return future.result()
 
-    def _is_still(self, inside: np.ndarray, task: Task) -> bool:
+    def _is_unchanged(self, inside: np.ndarray, task: SplitTask) -> bool:
         """Tell whether a neurite is where it was."""
         # Section by section: what is needed on the way stays in the cache.
         pairs = zip(self._labels[task.box], inside, strict=True)
         return all(np.array_equal(now == task.neurite, was) for now, was in pairs)
 
-    def _divided(self, task: Task, inside: np.ndarray) -> tuple[int, VoxelRuns]:
+    def _split(self, task: SplitTask, inside: np.ndarray) -> tuple[int, VoxelRuns]:
         evidence = self._evidence()[task.box]
-        kept, leaving = divided(inside, task.places, task.groups, evidence)
-        groups = range(1, int(task.groups.max()) + 1)
-        return kept, part_runs(leaving, task.neurite, groups, task.box, self._labels.shape)
+        kept, leaving = split_neurite(inside, task.seed_voxels, task.seed_groups, evidence)
+        groups = range(1, int(task.seed_groups.max()) + 1)
+        return kept, find_part_runs(leaving, task.neurite, groups, task.box, self._labels.shape)
 
 
-def divided(
-    inside: np.ndarray, places: np.ndarray, groups: np.ndarray, probability: np.ndarray
+def split_neurite(
+    inside: np.ndarray, seed_voxels: np.ndarray, seed_groups: np.ndarray, probability: np.ndarray
 ) -> tuple[int, np.ndarray]:
     """Divide a neurite between seeds, by watershed on the neurite probability.
 
@@ -131,82 +131,82 @@ def divided(
         The group that each voxel of the other parts goes to; 0 in the largest, where no seed
         leads, and outside.
     """
-    side = _block_side(inside, places, groups)
-    fine = _put(places, groups, inside.shape)
+    side = _choose_block_size(inside, seed_voxels, seed_groups)
+    fine = _place_seeds(seed_voxels, seed_groups, inside.shape)
     if side == 1:
-        parts = _flooded(inside, fine, probability)
-        kept = _largest(parts)
+        parts = _watershed(inside, fine, probability)
+        kept = _largest_part(parts)
         return kept, np.where(parts == kept, 0, parts)
-    blocks = _any(inside, side)
-    seeds = _put(places // (1, side, side), groups, blocks.shape)
-    evidence = _sampled(probability, side)
+    blocks = _occupied_blocks(inside, side)
+    seeds = _place_seeds(seed_voxels // (1, side, side), seed_groups, blocks.shape)
+    evidence = _sample_blocks(probability, side)
     evidence[seeds > 0] = np.inf  # whoever put a seed did not mean the membrane beside it
-    coarse = _flooded(blocks, seeds, evidence)
-    kept = _largest(coarse)
-    leaving = _leaving(coarse, kept, inside, side)
-    left = REFINED
-    for again, box in _doubtful(coarse, seeds):
-        voxels = _in_voxels(box, side)
+    coarse = _watershed(blocks, seeds, evidence)
+    kept = _largest_part(coarse)
+    leaving = _leaving_voxels(coarse, kept, inside, side)
+    left = MAX_REFINED_VOXELS
+    for again, box in _blocks_to_refine(coarse, seeds):
+        voxels = _voxel_box(box, side)
         left -= inside[voxels].size
         if left < 0:
             break
-        here = _spread(again, side, inside[voxels].shape) & inside[voxels]
-        rest = _spread(coarse[box], side, here.shape) * inside[voxels]
+        here = _expand_blocks(again, side, inside[voxels].shape) & inside[voxels]
+        rest = _expand_blocks(coarse[box], side, here.shape) * inside[voxels]
         known = np.where(here, fine[voxels], rest)
-        within = inside[voxels] & _with_neighbours(here)  # what is farther off is settled
-        parts = _flooded(within, known, probability[voxels])
+        within = inside[voxels] & _dilate(here)  # what is farther off is settled
+        parts = _watershed(within, known, probability[voxels])
         leaving[voxels][here] = np.where(parts == kept, 0, parts)[here]
     return kept, leaving
 
 
-def _block_side(inside, places, groups) -> int:
+def _choose_block_size(inside, places, groups) -> int:
     """Return the side of blocks that are few enough, and no larger than keeps groups apart."""
     n_voxels, side = np.count_nonzero(inside), 1
-    while side < WIDEST_PX and n_voxels > FLOODED * side**2:
-        if not _apart(places // (1, 2 * side, 2 * side), groups):
+    while side < MAX_BLOCK_PX and n_voxels > MAX_WATERSHED_VOXELS * side**2:
+        if not _are_separated(places // (1, 2 * side, 2 * side), groups):
             break
         side *= 2
     return side
 
 
-def _largest(parts: np.ndarray) -> int:
+def _largest_part(parts: np.ndarray) -> int:
     """Return which of the parts, counted from 1, has most voxels; the first of those alike."""
     sizes = [np.count_nonzero(parts == part) for part in range(1, int(parts.max()) + 1)]
     return 1 + int(np.argmax(sizes))
 
 
-def _leaving(coarse: np.ndarray, kept: int, inside: np.ndarray, side: int) -> np.ndarray:
+def _leaving_voxels(coarse: np.ndarray, kept: int, inside: np.ndarray, side: int) -> np.ndarray:
     """Give the voxels of all parts but one what their blocks have."""
     leaving = np.zeros(inside.shape, coarse.dtype)
     others = np.where(coarse == kept, 0, coarse)
     for around in ndimage.find_objects(others):
         if around:
-            voxels = _in_voxels(around, side)
+            voxels = _voxel_box(around, side)
             here = inside[voxels]
-            leaving[voxels] = _spread(others[around], side, here.shape) * here
+            leaving[voxels] = _expand_blocks(others[around], side, here.shape) * here
     return leaving
 
 
-def _apart(places: np.ndarray, groups: np.ndarray) -> bool:
+def _are_separated(places: np.ndarray, groups: np.ndarray) -> bool:
     """Tell whether no place has seeds of two groups."""
     both = np.unique(np.column_stack([places, groups]), axis=0)
     return len(both) == len(np.unique(both[:, :3], axis=0))
 
 
-def _put(places: np.ndarray, groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _place_seeds(places: np.ndarray, groups: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     seeds = np.zeros(shape, np.min_scalar_type(int(groups.max())))
     seeds[tuple(places.T)] = groups
     return seeds
 
 
-def _flooded(inside, seeds, probability) -> np.ndarray:
+def _watershed(inside, seeds, probability) -> np.ndarray:
     from skimage.segmentation import watershed
 
     parts = watershed(-np.asarray(probability, np.float32), seeds.astype(np.int32), mask=inside)
     return parts.astype(seeds.dtype)
 
 
-def _any(inside: np.ndarray, side: int) -> np.ndarray:
+def _occupied_blocks(inside: np.ndarray, side: int) -> np.ndarray:
     """Tell which blocks have a voxel inside."""
     for axis in (1, 2):
         before = (slice(None),) * axis
@@ -218,32 +218,35 @@ def _any(inside: np.ndarray, side: int) -> np.ndarray:
     return inside
 
 
-def _sampled(probability: np.ndarray, side: int) -> np.ndarray:
+def _sample_blocks(probability: np.ndarray, side: int) -> np.ndarray:
     """Return the mean of four voxels of every block: a membrane half as wide shows in it."""
     quarters = (side // 4, side - 1 - side // 4)
     rows, columns = (
         # Steps are quicker than places, but only places stay within a last block that is cut.
-        [slice(at, None, side) if n % side == 0 else _places(n, side, at) for at in quarters]
+        [
+            slice(at, None, side) if n % side == 0 else _sample_positions(n, side, at)
+            for at in quarters
+        ]
         for n in probability.shape[1:]
     )
     samples = (probability[:, y][:, :, x].astype(np.float32) for y in rows for x in columns)
     return sum(samples) / 4
 
 
-def _places(n: int, side: int, at: int) -> np.ndarray:
+def _sample_positions(n: int, side: int, at: int) -> np.ndarray:
     return np.minimum(np.arange(0, n, side) + at, n - 1)
 
 
-def _spread(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
+def _expand_blocks(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
     """Give every voxel what its block has."""
     ny, nx = shape[-2:]
     wide = np.repeat(blocks, side, axis=-1)[..., :nx]
     return np.repeat(wide, side, axis=-2)[..., :ny, :]
 
 
-def _doubtful(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, Box]]:
+def _blocks_to_refine(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, Box]]:
     """Yield what is to be flooded again: blocks, and the box around them and their neighbours."""
-    which, n = ndimage.label(_with_neighbours(_at_cuts(parts) | (seeds > 0)))
+    which, n = ndimage.label(_dilate(_find_cuts(parts) | (seeds > 0)))
     boxes = [
         tuple(slice(max(along.start - 1, 0), along.stop + 1) for along in box)
         for box in ndimage.find_objects(which)
@@ -252,19 +255,19 @@ def _doubtful(parts: np.ndarray, seeds: np.ndarray) -> Iterator[tuple[np.ndarray
         yield which[boxes[number]] == number + 1, boxes[number]
 
 
-def _at_cuts(parts: np.ndarray) -> np.ndarray:
+def _find_cuts(parts: np.ndarray) -> np.ndarray:
     """Tell which blocks touch one of another part."""
     cut = np.zeros(parts.shape, bool)
-    for ahead, behind in _pairs(parts.ndim):
+    for ahead, behind in _neighbour_slices(parts.ndim):
         differ = (parts[ahead] != parts[behind]) & (parts[ahead] > 0) & (parts[behind] > 0)
         cut[ahead] |= differ
         cut[behind] |= differ
     return cut
 
 
-def _with_neighbours(blocks: np.ndarray) -> np.ndarray:
+def _dilate(blocks: np.ndarray) -> np.ndarray:
     """Add the 26 blocks around each."""
-    for ahead, behind in _pairs(blocks.ndim):
+    for ahead, behind in _neighbour_slices(blocks.ndim):
         wide = blocks.copy()
         wide[ahead] |= blocks[behind]
         wide[behind] |= blocks[ahead]
@@ -272,13 +275,13 @@ def _with_neighbours(blocks: np.ndarray) -> np.ndarray:
     return blocks
 
 
-def _pairs(ndim: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+def _neighbour_slices(ndim: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Yield what selects all but the first, and all but the last along each axis."""
     for axis in range(ndim):
         yield tuple((slice(None),) * axis + (side,) for side in (slice(1, None), slice(None, -1)))
 
 
-def _in_voxels(box: Box, side: int) -> Box:
+def _voxel_box(box: Box, side: int) -> Box:
     return tuple(
         slice(along.start * by, along.stop * by)
         for along, by in zip(box, (1, side, side), strict=True)

@@ -17,31 +17,31 @@ def headless(monkeypatch):
 def test_without_napari_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setattr(display_check, "find_spec", lambda name: None)
     with pytest.raises(ConnectomeError, match="napari is not installed") as told:
-        display_check.require_window()
+        display_check.require_display()
     assert told.value.remedy == "pip install -r requirements.txt"
 
 
 def test_without_a_screen_the_variables_are_named(headless):
     with pytest.raises(ConnectomeError, match="neither DISPLAY nor WAYLAND_DISPLAY"):
-        display_check.require_window()
+        display_check.require_display()
 
 
 def test_a_screen_that_does_not_answer_is_found_out_in_another_process(headless, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":6543")
     with pytest.raises(ConnectomeError, match=r"no window can be opened: .+"):
-        display_check.require_window()
+        display_check.require_display()
 
 
 def test_qt_that_hangs_is_given_up(headless, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":6543")
     monkeypatch.setattr(display_check, "PROBE", "import time; time.sleep(60)")
-    monkeypatch.setattr(display_check, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(display_check, "TIMEOUT_S", 0.5)
     with pytest.raises(ConnectomeError, match=r"no answer from the screen in 0\.5 s"):
-        display_check.require_window()
+        display_check.require_display()
 
 
 def test_what_qt_complains_of_is_passed_on(headless, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":6543")
     monkeypatch.setattr(display_check, "PROBE", "raise ImportError('libEGL.so.1 is missing')")
     with pytest.raises(ConnectomeError, match=r"ImportError: libEGL\.so\.1 is missing"):
-        display_check.require_window()
+        display_check.require_display()

@@ -15,7 +15,11 @@ from helpers.stripes import LEFT, MIDDLE, RIGHT, SHAPE, VOXEL, write_stripes
 from connectome import runlog
 from connectome.io import paths
 from connectome.proofread import split
-from connectome.proofread.session.session import open_session, replay, unsaved
+from connectome.proofread.session.session import (
+    find_unsaved_edits,
+    open_session,
+    replay_saved_labels,
+)
 from connectome.triage.queue import build_queue
 
 pytestmark = [
@@ -32,12 +36,12 @@ def outdir(tmp_path):
 
 
 def open_window(outdir, **options):
-    from connectome.proofread.viewer.window import LATER, Window
+    from connectome.proofread.viewer.window import CLOSE_UNSAVED, Window
 
     session = open_session(outdir, user="tester", **options)
-    guide = build_queue(session.draft, session.proofreading.synapses, [0, 3])
-    window = Window(session, guide, asking=lambda *_: LATER)
-    window.picture.show_section(0)
+    guide = build_queue(session.draft, session.editor.synapses, [0, 3])
+    window = Window(session, guide, asking=lambda *_: CLOSE_UNSAVED)
+    window.layers.show_section(0)
     settle()
     return window
 
@@ -71,22 +75,22 @@ def window(kept_window):
     window = kept_window
     window._before_test = 0
     window._before_test = len(logged(window))
-    tell = window.session.proofreading.tell
+    tell = window.session.editor.on_edit
     yield window
-    window.session.proofreading.tell = tell
+    window.session.editor.on_edit = tell
     window.viewer.dims.ndisplay, window.viewer.dims.order = 2, (0, 1, 2)
-    window._note_painting()
-    window.put_down()
-    while window.session.proofreading.undo():
+    window._log_painting()
+    window.put_tools_away()
+    while window.session.editor.undo():
         pass
-    window._keep_plane()
-    window._at, window._synapse, window._through = -1, None, True
+    window._watch_plane()
+    window._location_index, window._synapse_row, window._split_in_3d = -1, None, True
     window.pick_ids([])
-    window.picture.doubt.visible = False
-    window.picture.show_section(0)
-    window.picture.redraw(tuple(slice(0, n) for n in SHAPE))
+    window.layers.doubt.visible = False
+    window.layers.show_section(0)
+    window.layers.redraw(tuple(slice(0, n) for n in SHAPE))
     window.viewer.reset_view()
-    window._tell_all()
+    window._update_panel()
     settle()
 
 
@@ -159,7 +163,7 @@ def drag(window, *places, shift=False):
 
 
 def ids(window):
-    return set(np.unique(window.session.proofreading.labels).tolist())
+    return set(np.unique(window.session.editor.labels).tolist())
 
 
 def logged(window):
@@ -180,17 +184,17 @@ def test_the_picture_has_all_layers_at_the_true_scale(window):
     assert window.viewer.canvas.overlays.scale_bar.visible
     assert not layers["doubt"].visible
     assert layers["neurites"].opacity == 0.45
-    assert layers["neurites"].data is window.session.proofreading.labels
+    assert layers["neurites"].data is window.session.editor.labels
 
 
 def test_every_action_has_its_key_beside_its_button(window):
     from qtpy.QtWidgets import QLabel
 
-    from connectome.proofread.viewer.panel import spelled
+    from connectome.proofread.viewer.panel import format_key
 
     keys = [label.text() for label in window.panel.findChildren(QLabel, "key")]
     assert len(keys) == len(set(keys)) == len(window.panel.buttons)
-    assert keys == [spelled(window.action(name).key) for name in window.panel.buttons]
+    assert keys == [format_key(window.action(name).key) for name in window.panel.buttons]
 
 
 def test_the_panel_fits_a_small_screen(window):
@@ -204,19 +208,19 @@ def test_the_panel_fits_a_small_screen(window):
 
 
 def test_n_and_b_lead_to_the_places_in_doubt_and_pick_what_they_are_about(window):
-    assert "4 places" in window.panel.line("place")
+    assert "4 places" in window.panel.line_text("place")
     press(window, "N")
-    assert window.picture.section == 2
-    assert "place 1 of 4" in window.panel.line("place")
-    assert "2 may hold two neurites" in window.panel.line("place")
+    assert window.layers.current_section == 2
+    assert "place 1 of 4" in window.panel.line_text("place")
+    assert "2 may hold two neurites" in window.panel.line_text("place")
     press(window, "N")
-    assert window.picture.section == 4
-    assert "1 and 2 may be one neurite" in window.panel.line("place")
-    assert "1" in window.panel.line("picked")
+    assert window.layers.current_section == 4
+    assert "1 and 2 may be one neurite" in window.panel.line_text("place")
+    assert "1" in window.panel.line_text("picked")
     press(window, "B")
-    assert window.picture.section == 2
+    assert window.layers.current_section == 2
     press(window, "B")
-    assert window.panel.said == "there is no place before this one"
+    assert window.panel.message == "there is no place before this one"
 
 
 def test_m_merges_what_a_place_is_about_and_the_place_is_settled(window):
@@ -224,30 +228,30 @@ def test_m_merges_what_a_place_is_about_and_the_place_is_settled(window):
     press(window, "N")
     press(window, "M")
     assert ids(window) == {LEFT, RIGHT}
-    assert window.panel.said == "merged 2 into 1"
-    assert "✓" in window.panel.line("place")
+    assert window.panel.message == "merged 2 into 1"
+    assert "✓" in window.panel.line_text("place")
     assert logged(window) == ["merge"]
     press(window, "B")
     press(window, "N")
-    assert "synapse" in window.panel.line("place")  # the settled one is passed over
+    assert "synapse" in window.panel.line_text("place")  # the settled one is passed over
 
 
 def test_neurites_are_picked_by_key_by_shift_click_and_by_button_and_click(window):
     point(window, 60, 20)
     press(window, "A")
-    assert window.panel.said == "picked 1"
+    assert window.panel.message == "picked 1"
     drag(window, (60, 130), shift=True)
-    assert window.panel.said == "picked 3"
+    assert window.panel.message == "picked 3"
     window.panel.buttons["Pick"].click()
-    assert "click into the picture" in window.panel.said
+    assert "click into the picture" in window.panel.message
     drag(window, (60, 80))
-    assert window.panel.said == "picked 2"
+    assert window.panel.message == "picked 2"
     press(window, "M")
     assert ids(window) == {LEFT, RIGHT}
 
 
 def test_a_painted_stroke_is_one_correction_and_is_undone_by_our_history(window):
-    labels = window.session.proofreading.labels
+    labels = window.session.editor.labels
     before = labels.copy()
     point(window, 60, 20)
     press(window, "A")
@@ -266,7 +270,7 @@ def test_a_painted_stroke_is_one_correction_and_is_undone_by_our_history(window)
 def test_erasing_is_logged_with_what_was_there(window):
     press(window, "E")
     drag(window, (60, 20), (60, 25))
-    labels = window.session.proofreading.labels
+    labels = window.session.editor.labels
     assert labels[0, 60, 22] == 0
     press(window, "Escape")
     press(window, "Z", "ctrl")
@@ -276,19 +280,19 @@ def test_erasing_is_logged_with_what_was_there(window):
 
 def test_painting_needs_a_picked_id(window):
     press(window, "P")
-    assert "no neurite is picked" in window.panel.said
-    assert window.picture.labels.mode == "pan_zoom"
+    assert "no neurite is picked" in window.panel.message
+    assert window.layers.labels.mode == "pan_zoom"
 
 
 def test_with_nothing_picked_the_brush_of_napari_itself_harms_nobody(window):
-    new = window.session.proofreading.new_id()
-    window.picture.labels.mode = "paint"
+    new = window.session.editor.new_id()
+    window.layers.labels.mode = "paint"
     drag(window, (60, 20), (60, 25))
     assert ids(window) == {LEFT, MIDDLE, RIGHT, new}
 
 
 def test_a_new_id_is_one_nobody_had(window):
-    new = window.session.proofreading.new_id()
+    new = window.session.editor.new_id()
     press(window, "I")
     drag(window, (60, 20), (60, 25))
     assert ids(window) == {LEFT, MIDDLE, RIGHT, new}
@@ -300,14 +304,14 @@ def test_f_fills_the_profile_under_the_pointer_in_its_section(window):
     press(window, "A")
     point(window, 60, 80)
     press(window, "F")
-    labels = window.session.proofreading.labels
+    labels = window.session.editor.labels
     assert (labels[0, :, 50:110] == LEFT).all()
     assert (labels[1, :, 50:110] == MIDDLE).all()
 
 
 @pytest.mark.parametrize("through", [True, False])
 def test_seeds_split_a_neurite_through_all_sections_or_in_one(window, through):
-    new = window.session.proofreading.new_id()
+    new = window.session.editor.new_id()
     if not through:
         press(window, "T")
     press(window, "S")
@@ -315,18 +319,18 @@ def test_seeds_split_a_neurite_through_all_sections_or_in_one(window, through):
     press(window, "S")
     drag(window, (50, 100), (60, 100))
     press(window, "C")
-    labels = window.session.proofreading.labels
+    labels = window.session.editor.labels
     assert labels[0, 60, 60] == MIDDLE
     assert labels[0, 60, 100] == new
     assert (labels[3, 60, 100] == new) == through
-    assert not window.picture.seeds.data.any()
-    assert window.panel.said == f"split 2: now 2 and {new}"
+    assert not window.layers.seeds.data.any()
+    assert window.panel.message == f"split 2: now 2 and {new}"
 
 
 def test_a_split_is_under_way_before_it_is_asked_for(window, monkeypatch):
     asked = []
-    divide = split.divided
-    monkeypatch.setattr(split, "divided", lambda *what: asked.append(1) or divide(*what))
+    divide = split.split_neurite
+    monkeypatch.setattr(split, "split_neurite", lambda *what: asked.append(1) or divide(*what))
     press(window, "S")
     drag(window, (50, 60), (60, 60))
     assert not asked
@@ -346,90 +350,90 @@ def test_a_split_is_under_way_before_it_is_asked_for(window, monkeypatch):
 def test_while_seeds_are_painted_undo_takes_a_seed_back(window):
     press(window, "S")
     drag(window, (50, 60), (60, 60))
-    assert window.picture.seeds.data.any()
+    assert window.layers.seeds.data.any()
     press(window, "Z", "ctrl")
-    assert not window.picture.seeds.data.any()
+    assert not window.layers.seeds.data.any()
     assert logged(window) == []
 
 
 def test_a_synapse_is_accepted_rejected_and_swapped_where_the_user_is_led(window):
-    table = window.session.proofreading.synapses
+    table = window.session.editor.synapses
     for _ in range(3):
         press(window, "N")
-    assert window.picture.section == 1
-    assert "synapse 1 → 2" in window.panel.line("synapse")
-    start = window.picture.arrows.data[0, 1, 2]
+    assert window.layers.current_section == 1
+    assert "synapse 1 → 2" in window.panel.line_text("synapse")
+    start = window.layers.arrows.data[0, 1, 2]
     press(window, "W")
-    assert "synapse 2 → 1" in window.panel.said
-    assert window.picture.arrows.data[0, 1, 2] == -start
+    assert "synapse 2 → 1" in window.panel.message
+    assert window.layers.arrows.data[0, 1, 2] == -start
     press(window, "Y")
     assert table.verdict.tolist() == ["accepted", ""]
     press(window, "X")
     assert table.verdict.tolist() == ["rejected", ""]
-    assert str(window.picture.synapses.symbol[0]) == "x"
+    assert str(window.layers.synapses.symbol[0]) == "x"
     press(window, "U")
-    assert str(window.picture.synapses.symbol[0]) == "disc"
+    assert str(window.layers.synapses.symbol[0]) == "disc"
     press(window, "Z", "ctrl")
     assert table.verdict.tolist() == ["rejected", ""]
-    assert window.panel.said == "undo: unreview of synapse 2 → 1"
-    assert str(window.picture.synapses.symbol[0]) == "x"
+    assert window.panel.message == "undo: unreview of synapse 2 → 1"
+    assert str(window.layers.synapses.symbol[0]) == "x"
     for _ in range(3):
         press(window, "Z", "ctrl")
-    assert window.picture.arrows.data[0, 1, 2] == start, "the swap is taken back in the picture"
+    assert window.layers.arrows.data[0, 1, 2] == start, "the swap is taken back in the picture"
     press(window, "Z", "ctrl+shift")
-    assert window.picture.arrows.data[0, 1, 2] == -start
+    assert window.layers.arrows.data[0, 1, 2] == -start
 
 
 def test_a_synapse_under_the_pointer_is_meant_before_the_one_led_to(window):
-    window.picture.show_section(3)
+    window.layers.show_section(3)
     point(window, 91, 111)
     press(window, "Y")
-    assert window.session.proofreading.synapses.verdict.tolist() == ["", "accepted"]
+    assert window.session.editor.synapses.verdict.tolist() == ["", "accepted"]
 
 
 def test_without_a_synapse_in_question_the_user_is_told(window):
     window.panel.buttons["Accept"].click()
-    assert "no synapse is in question" in window.panel.said
+    assert "no synapse is in question" in window.panel.message
 
 
 def test_sections_are_marked_and_the_next_to_do_is_found(window):
     press(window, "K")
-    assert "section 0 of 6: proofread" in window.panel.line("section")
-    assert "0 ✓, 3" in window.panel.line("section")
+    assert "section 0 of 6: proofread" in window.panel.line_text("section")
+    assert "0 ✓, 3" in window.panel.line_text("section")
     press(window, "J")
-    assert window.picture.section == 3
+    assert window.layers.current_section == 3
     press(window, "K")
     press(window, "J")
-    assert "all sections to proofread are done" in window.panel.said
+    assert "all sections to proofread are done" in window.panel.message
     press(window, "K")
-    assert window.session.proofreading.sections == {0}
+    assert window.session.editor.sections == {0}
 
 
 def test_the_doubt_map_and_outlines_are_toggled(window):
     press(window, "D")
-    assert window.picture.doubt.visible
-    assert window.picture.labels.contour
+    assert window.layers.doubt.visible
+    assert window.layers.labels.contour
     press(window, "D")
-    assert not window.picture.doubt.visible
-    assert not window.picture.labels.contour
+    assert not window.layers.doubt.visible
+    assert not window.layers.labels.contour
     press(window, "O")
-    assert window.picture.labels.contour
+    assert window.layers.labels.contour
     press(window, "O")
-    assert not window.picture.labels.contour
+    assert not window.layers.labels.contour
 
 
 def test_keys_work_whatever_layer_is_active(window):
     for layer in window.viewer.layers:
         window.viewer.layers.selection.active = layer
         press(window, "K")
-    assert len(window.session.proofreading.sections) == len(window.viewer.layers) % 2
+    assert len(window.session.editor.sections) == len(window.viewer.layers) % 2
 
 
 def test_in_3d_nothing_can_be_painted(window):
     window.viewer.dims.ndisplay = 3
     settle()
     press(window, "E")
-    assert "painting is done in 2D" in window.panel.said
+    assert "painting is done in 2D" in window.panel.message
     window.viewer.dims.ndisplay = 2
     settle()
     press(window, "E")
@@ -440,13 +444,13 @@ def test_in_3d_nothing_can_be_painted(window):
 def test_what_is_painted_across_the_sections_is_noted_too(window):
     window.viewer.dims.order = (1, 0, 2)
     settle()
-    window._note_painting()
-    window.picture.labels.data_setitem((np.array([3]), np.array([60]), np.array([20])), 3)
+    window._log_painting()
+    window.layers.labels.data_setitem((np.array([3]), np.array([60]), np.array([20])), 3)
     window.viewer.dims.set_current_step(1, 60)
-    window.picture.labels.data_setitem((np.array([3]), np.array([60]), np.array([21])), 3)
-    window._note_painting()
+    window.layers.labels.data_setitem((np.array([3]), np.array([60]), np.array([21])), 3)
+    window._log_painting()
     window.undo()
-    assert window.session.proofreading.labels[3, 60, 21] == LEFT
+    assert window.session.editor.labels[3, 60, 21] == LEFT
 
 
 def test_ctrl_s_saves_what_the_refiners_read(opened, outdir):
@@ -455,28 +459,28 @@ def test_ctrl_s_saves_what_the_refiners_read(opened, outdir):
     press(window, "N")
     press(window, "M")
     press(window, "K")
-    assert "2 corrections not saved" in window.panel.line("work")
+    assert "2 corrections not saved" in window.panel.line_text("work")
     press(window, "S", "ctrl")
-    assert "all corrections are saved" in window.panel.line("work")
+    assert "all corrections are saved" in window.panel.line_text("work")
     saved = np.load(outdir / paths.CORRECTED_LABELS)
-    np.testing.assert_array_equal(saved, window.session.proofreading.labels)
+    np.testing.assert_array_equal(saved, window.session.editor.labels)
     assert json.loads((outdir / paths.PROOFREAD_SECTIONS).read_text())["slices"] == [4]
-    np.testing.assert_array_equal(replay(outdir), saved)
+    np.testing.assert_array_equal(replay_saved_labels(outdir), saved)
 
 
 def test_a_failure_to_log_takes_the_stroke_back_and_is_told(window):
     def full(correction):
         raise OSError(28, "No space left on device")
 
-    window.session.proofreading.tell = full
+    window.session.editor.on_edit = full
     press(window, "E")
     drag(window, (60, 20), (60, 25))
-    assert "No space left" in window.panel.said
+    assert "No space left" in window.panel.message
     assert ids(window) == {LEFT, MIDDLE, RIGHT}
 
 
 def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
-    from connectome.proofread.viewer.window import SAVE, STAY
+    from connectome.proofread.viewer.window import CONTINUE, SAVE
 
     window = opened()
     asked = []
@@ -486,11 +490,11 @@ def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
             asked.append(question)
             return answer
 
-        window._ask = asking
+        window._ask_question = asking
 
     qt_window = window.viewer.window._qt_window
     press(window, "K")
-    answering(STAY)
+    answering(CONTINUE)
     qt_window.close()
     assert not window.closed
     assert "Not saved yet: 1 correction." in asked[0]
@@ -503,18 +507,18 @@ def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
 
 def test_nothing_is_asked_when_all_is_saved(opened):
     window = opened()
-    window._ask = lambda *_: pytest.fail("asked")
+    window._ask_question = lambda *_: pytest.fail("asked")
     window.viewer.window._qt_window.close()
     assert window.closed
 
 
 def test_the_user_who_closes_the_window_is_asked_once_and_not_by_napari(opened):
-    from connectome.proofread.viewer.window import LATER
+    from connectome.proofread.viewer.window import CLOSE_UNSAVED
 
     window = opened()
     press(window, "K")
     asked = []
-    window._ask = lambda *_: asked.append(1) or LATER
+    window._ask_question = lambda *_: asked.append(1) or CLOSE_UNSAVED
     # As a window manager does; napari has a question of its own for that.
     window.viewer.window._qt_window.windowHandle().close()
     settle()
@@ -526,10 +530,10 @@ def test_a_question_that_the_end_of_the_program_closes_has_its_last_answer(windo
     from napari.qt import get_qapp
     from qtpy.QtCore import QTimer
 
-    from connectome.proofread.viewer.panel import ask
+    from connectome.proofread.viewer.panel import ask_question
 
     QTimer.singleShot(100, lambda: get_qapp().exit(0))
-    assert ask(None, "Proofreading", "Save?", ("Save", "Go on")) == "Go on"
+    assert ask_question(None, "Proofreading", "Save?", ("Save", "Go on")) == "Go on"
 
 
 @pytest.mark.parametrize(
@@ -539,9 +543,9 @@ def test_what_was_not_saved_is_offered_at_the_next_start(outdir, monkeypatch, an
     from connectome.proofread.viewer import window
 
     with open_session(outdir) as session:
-        session.proofreading.merge(LEFT, MIDDLE)
+        session.editor.merge(LEFT, MIDDLE)
     asked = []
-    monkeypatch.setattr(window, "ask", lambda *words: asked.append(words) or answer)
+    monkeypatch.setattr(window, "ask_question", lambda *words: asked.append(words) or answer)
     opened = []
     monkeypatch.setattr(window, "Window", lambda *given: opened.append(given))
     monkeypatch.setattr(window.napari, "run", settle)
@@ -555,8 +559,8 @@ def test_nothing_is_offered_to_who_has_decided(outdir, monkeypatch, recover):
     from connectome.proofread.viewer import window
 
     with open_session(outdir) as session:
-        session.proofreading.merge(LEFT, MIDDLE)
-    monkeypatch.setattr(window, "ask", lambda *_: pytest.fail("asked"))
+        session.editor.merge(LEFT, MIDDLE)
+    monkeypatch.setattr(window, "ask_question", lambda *_: pytest.fail("asked"))
     monkeypatch.setattr(window, "Window", lambda *given: None)
     monkeypatch.setattr(window.napari, "run", settle)
     assert window.proofread(outdir, recover=recover) == int(recover)
@@ -569,7 +573,7 @@ from connectome.triage.queue import make_guide
 from connectome.proofread.session.session import open_session
 from connectome.proofread.viewer.window import Window
 session = open_session(Path(sys.argv[1]), user="tester")
-window = Window(session, make_guide(session.draft, session.proofreading.synapses))
+window = Window(session, make_guide(session.draft, session.editor.synapses))
 for name in ("Next", "Next", "Merge", "Proofread"):
     window.perform(window.action(name))
 print("merged", flush=True)
@@ -589,11 +593,11 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert unsaved(outdir).n_edits == 2
+    assert find_unsaved_edits(outdir).n_edits == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
-    assert "2 corrections of an earlier session taken up" in window.panel.said
-    assert "2 corrections not saved" in window.panel.line("work")
+    assert "2 corrections of an earlier session taken up" in window.panel.message
+    assert "2 corrections not saved" in window.panel.line_text("work")
     press(window, "Z", "ctrl")
     press(window, "Z", "ctrl")
     assert ids(window) == {LEFT, MIDDLE, RIGHT}

@@ -15,7 +15,7 @@ from connectome import runlog
 from connectome.cli import arguments
 from connectome.cli.commands.proofread import main
 from connectome.io import paths
-from connectome.proofread.session.session import open_session, unsaved
+from connectome.proofread.session.session import find_unsaved_edits, open_session
 
 NO_SCREEN = {key: value for key, value in os.environ.items() if not key.endswith("DISPLAY")}
 
@@ -40,7 +40,7 @@ def corrected(tmp_path):
     """A folder in which somebody has merged two neurites, and saved."""
     write_stripes(tmp_path)
     with open_session(tmp_path) as session:
-        session.proofreading.merge(LEFT, MIDDLE)
+        session.editor.merge(LEFT, MIDDLE)
         session.save()
     return tmp_path
 
@@ -110,7 +110,7 @@ def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path
     write_stripes(tmp_path)
     with open_session(tmp_path) as session:
         if n_edits:
-            session.proofreading.merge(LEFT, MIDDLE)
+            session.editor.merge(LEFT, MIDDLE)
     command = [sys.executable, "-W", "ignore", str(ROOT / "napari_proofread.py")]
     process = subprocess.Popen(
         [*command, "--outdir", tmp_path, "--recover"],
@@ -133,4 +133,4 @@ def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path
         assert last == "interrupted; all corrections are saved"
     assert "Traceback" not in told and "Error calling" not in told
     assert runlog.read_history(tmp_path)[-1].status == "interrupted"
-    assert bool(unsaved(tmp_path)) == bool(n_edits)
+    assert bool(find_unsaved_edits(tmp_path)) == bool(n_edits)

@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome proofread") 
     sections = parse_sections(args.slices)
     outdir = Path(args.outdir)
     if args.replay:
-        from connectome.proofread.session.replay import audit
+        from connectome.proofread.session.replay import check_replay
 
-        print(audit(outdir))
+        print(check_replay(outdir))
     else:
         _open_window(outdir, args, sections, prog, [*prog.split(), *(argv or [])])
 
@@ -105,11 +105,11 @@ def _open_window(
 ) -> None:
     from connectome.cli.programs import name_programs
     from connectome.io.draft import read_draft
-    from connectome.proofread.viewer.display_check import require_window
+    from connectome.proofread.viewer.display_check import require_display
 
     # Both fail within a second; importing napari takes several.
     read_draft(outdir)
-    require_window()
+    require_display()
     print("opening the window, which takes a few seconds", flush=True)
     from connectome.proofread.viewer.window import proofread
 

@@ -10,10 +10,10 @@ from connectome import runlog
 from connectome.core.errors import DataError
 from connectome.io import paths
 from connectome.io.draft import read_draft, read_labels
-from connectome.proofread.session.session import replay
+from connectome.proofread.session.session import replay_saved_labels
 
 
-def audit(outdir: Path) -> str:
+def check_replay(outdir: Path) -> str:
     """Replay the log on the draft, and compare with the saved labels; write them if they are gone.
 
     Parameters
@@ -33,7 +33,7 @@ def audit(outdir: Path) -> str:
     DataError
         If the log cannot be replayed, or gives other labels than are there.
     """
-    labels = replay(outdir)
+    labels = replay_saved_labels(outdir)
     draft = read_draft(outdir)
     path = outdir / paths.CORRECTED_LABELS
     logged = sum(run.n_edits for run in runlog.read_history(outdir))

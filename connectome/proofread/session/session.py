@@ -30,17 +30,17 @@ from connectome.io import paths
 from connectome.io.draft import Draft, read_draft, read_labels, read_proofread
 from connectome.io.results import REMEDY, Results
 from connectome.io.tables import check_positions
-from connectome.proofread.editor import REVIEW, Proofreading
+from connectome.proofread.editor import UNREVIEWED, LabelEditor
 from connectome.runlog.edit_record import EditRecord, timestamp
 from connectome.synapses import verdicts
 from connectome.workflows.known import labels_path, reviewed_synapses
 from connectome.workflows.neurites import baseline_probability
 
 JOB = "proofreading"  # how the configuration of a run says what kind it is
-SETTLING = ("save", "discard")  # nothing before one of these is unsaved
+SETTLING_TOOLS = ("save", "discard")  # nothing before one of these is unsaved
 
 
-class Unsaved(NamedTuple):
+class UnsavedEdits(NamedTuple):
     """Corrections that a session left without saving them.
 
     Parameters
@@ -60,7 +60,7 @@ class Unsaved(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Start:
+class _SessionStart:
     """What a session starts from.
 
     Parameters
@@ -116,8 +116,8 @@ class Session:
     def __init__(
         self,
         draft: Draft,
-        start: _Start,
-        proofreading: Proofreading,
+        start: _SessionStart,
+        proofreading: LabelEditor,
         config: dict,
         command: Sequence[str],
         recovered: int,
@@ -125,18 +125,20 @@ class Session:
     ):
         self.outdir = draft.outdir
         self.draft = draft
-        self.proofreading = proofreading
-        self.started_from = start.name
-        self.recovered = self.n_unsaved = recovered
-        self.first_labels = start.labels
+        self.editor = proofreading
+        self.initial_labels_file = start.name
+        self.n_recovered = self.n_unsaved = recovered
+        self.initial_labels = start.labels
         # What another session saved after this work began is not in it, and so not seen.
-        self._seen = None if overtaken else _stamp(self.outdir / paths.CORRECTED_LABELS)
+        self._known_version = (
+            None if overtaken else _file_version(self.outdir / paths.CORRECTED_LABELS)
+        )
         self._stack = ExitStack()
         place = (draft.aligned.source, draft.aligned.shape[::-1])
         self._log = self._stack.enter_context(
             runlog.record_run(self.outdir, config, *place, command)
         )
-        proofreading.tell = self._write_down
+        proofreading.on_edit = self._log_edit
 
     def __enter__(self) -> Session:
         return self
@@ -150,7 +152,7 @@ class Session:
 
     def discard(self) -> None:
         """End the session. What was not saved is not wanted and will not be offered."""
-        self._settle("discard", {})
+        self._log_settlement("discard", {})
         self.close()
 
     def save(self) -> tuple[Path, ...]:
@@ -168,7 +170,7 @@ class Session:
             session began or last saved.
         """
         corrected = self.outdir / paths.CORRECTED_LABELS
-        if corrected.exists() and _stamp(corrected) != self._seen:
+        if corrected.exists() and _file_version(corrected) != self._known_version:
             raise ConnectomeError(
                 f"{corrected} was written by another program or session meanwhile",
                 "nothing was saved: that work would be lost",
@@ -182,49 +184,49 @@ class Session:
                 "none is lost: they are in the run log, and offered to the next session",
                 "make room on the disk and save again",
             ) from error
-        self._seen = _stamp(corrected)
-        self._settle("save", {"sha256": _content_sha256(self.proofreading.labels)})
+        self._known_version = _file_version(corrected)
+        self._log_settlement("save", {"sha256": _content_sha256(self.editor.labels)})
         return written
 
     def _write(self) -> tuple[Path, ...]:
         names = (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
-        labels = self.draft.aligned.with_data(self.proofreading.labels)
+        labels = self.draft.aligned.with_data(self.editor.labels)
         with paths.staging_folder(self.outdir, self._log.run_id, owned=()) as folder:
             paths.write_volume(folder / paths.CORRECTED_LABELS, labels)
             paths.write_json(folder / paths.PROOFREAD_SECTIONS, self._sections())
             with paths.atomic_path(folder / paths.REVIEWED_SYNAPSES) as path:
-                self.synapses_now().to_csv(path, index=False)
+                self.current_synapses().to_csv(path, index=False)
             self._log.log_files({name: folder / name for name in names})
         return tuple(self.outdir / name for name in names)
 
-    def synapses_now(self) -> pd.DataFrame:
+    def current_synapses(self) -> pd.DataFrame:
         """Return the synapses with the ids that their partners have now.
 
         Synapses whose partners have become one neurite, or have gone, are left out.
         """
-        state = self.proofreading
-        return _renamed(state.synapses, self.first_labels, state.labels, self.draft)
+        state = self.editor
+        return _relabel_partners(state.synapses, self.initial_labels, state.labels, self.draft)
 
     def _sections(self) -> dict:
         aligned = self.draft.aligned
         return {
-            "slices": sorted(self.proofreading.sections),
+            "slices": sorted(self.editor.sections),
             "source": aligned.source,
             "origin": list(aligned.origin),
             "voxel_size_nm": list(aligned.voxel_size),
-            "based_on": self.started_from,
+            "based_on": self.initial_labels_file,
         }
 
-    def _write_down(self, correction: EditRecord) -> None:
+    def _log_edit(self, correction: EditRecord) -> None:
         self._log.log_edit(correction)
         self.n_unsaved += 1
 
-    def _settle(self, tool: str, what: dict) -> None:
-        self._log.log_edit(_settling(tool, what, self.proofreading.user))
+    def _log_settlement(self, tool: str, what: dict) -> None:
+        self._log.log_edit(_settling_record(tool, what, self.editor.user))
         self.n_unsaved = 0
 
 
-def _settling(tool: str, what: dict, user: str) -> EditRecord:
+def _settling_record(tool: str, what: dict, user: str) -> EditRecord:
     return EditRecord(tool, (), None, 0, json.dumps(what).encode(), timestamp(), user)
 
 
@@ -247,7 +249,7 @@ def open_session(
     user : str, optional
         Who is at work; the name the system knows by default.
     recover : bool
-        Take up what a session left without saving it (see `unsaved`), whatever ``labels`` says;
+        Resume what a session left unsaved (see `find_unsaved_edits`), whatever ``labels`` is;
         False discards it.
     command : sequence of str
         The command line, for the log.
@@ -261,45 +263,45 @@ def open_session(
     draft = read_draft(Path(outdir))
     user = user or _user_name()
     log = _SessionLog(draft.outdir)
-    left = log.unsaved()
+    left = log.find_unsaved_edits()
     named = {"job": JOB, "user": user}
     if left and recover:
-        return _taken_up(log, left, draft, named, command)
-    start = _chosen(draft, labels)
+        return _resume(log, left, draft, named, command)
+    start = _choose_start(draft, labels)
     config = start.config()
-    log.keep(start, config["sha256"])
-    proofreading = _repeated(draft, start, [], user)
+    log.keep_labels(start, config["sha256"])
+    proofreading = _replay_records(draft, start, [], user)
     session = Session(draft, start, proofreading, config | named, command, 0)
     if left:
-        log.decline(left, user)
+        log.log_discard(left, user)
     return session
 
 
-def _taken_up(
-    log: _SessionLog, left: Unsaved, draft: Draft, named: dict, command: Sequence[str]
+def _resume(
+    log: _SessionLog, left: UnsavedEdits, draft: Draft, named: dict, command: Sequence[str]
 ) -> Session:
     """Begin with what was not saved."""
     root, made = log.lineage(left.run_id)
     try:
-        start = log.start_of(root, draft)
-        proofreading = _repeated(draft, start, made, named["user"])
+        start = log.find_start(root, draft)
+        proofreading = _replay_records(draft, start, made, named["user"])
     except DataError as error:
         remedy = error.remedy or "--no-recover, to begin without what was not saved"
         raise DataError(error.problem, error.consequence, remedy) from error
     config = {"continues": left.run_id} | named
-    told = (config, command, left.n_edits, log.overtaken(left.run_id))
+    told = (config, command, left.n_edits, log.saved_by_others(left.run_id))
     return Session(draft, start, proofreading, *told)
 
 
-def unsaved(outdir: Path) -> Unsaved | None:
+def find_unsaved_edits(outdir: Path) -> UnsavedEdits | None:
     """Tell what the newest of the sessions with unsaved work left; None where there is none.
 
     A session that still runs, was taken up by a later one or was discarded is none of them.
     """
-    return _SessionLog(Path(outdir)).unsaved()
+    return _SessionLog(Path(outdir)).find_unsaved_edits()
 
 
-def replay(outdir: Path) -> np.ndarray:
+def replay_saved_labels(outdir: Path) -> np.ndarray:
     """Make the labels that were saved last again: from the draft, correction by correction.
 
     Returns
@@ -322,7 +324,7 @@ def replay(outdir: Path) -> np.ndarray:
             "there is nothing to replay",
             f"napari_proofread.py --outdir {outdir}",
         )
-    return log.saved(log.saves[-1], draft)
+    return log.replay_save(log.saves[-1], draft)
 
 
 class _Save(NamedTuple):
@@ -345,29 +347,31 @@ class _SessionLog:
             self._runs = {run.run_id: run for run in runs if run.config.get("job") == JOB}
         self._rows = {run_id: runlog.read_edits(outdir, run_id) for run_id in self._runs}
         self.saves = [
-            _Save(run_id, n, _saved_sha256(row), row.time)
+            _Save(run_id, n, _sha256_of_save(row), row.time)
             for run_id, rows in self._rows.items()
             for n, row in enumerate(rows)
             if row.tool == "save"
         ]
 
-    def unsaved(self) -> Unsaved | None:
+    def find_unsaved_edits(self) -> UnsavedEdits | None:
         """Tell what the newest session that is still on offer left."""
         taken_up = {run.config.get("continues") for run in self._runs.values()}
         for run in reversed(self._runs.values()):
             if run.status == "running" or run.run_id in taken_up:
                 continue
             _, made = self.lineage(run.run_id)
-            settled = max((n for n, row in enumerate(made, 1) if row.tool in SETTLING), default=0)
+            settled = max(
+                (n for n, row in enumerate(made, 1) if row.tool in SETTLING_TOOLS), default=0
+            )
             if left := made[settled:]:
-                return Unsaved(run.run_id, len(left), left[-1].time, left[-1].user)
+                return UnsavedEdits(run.run_id, len(left), left[-1].time, left[-1].user)
         return None
 
-    def decline(self, left: Unsaved, user: str) -> None:
+    def log_discard(self, left: UnsavedEdits, user: str) -> None:
         """Write down that a person begins without what a session left."""
-        runlog.append_edit(self._outdir, left.run_id, _settling("discard", {}, user))
+        runlog.append_edit(self._outdir, left.run_id, _settling_record("discard", {}, user))
 
-    def overtaken(self, run_id: str) -> bool:
+    def saved_by_others(self, run_id: str) -> bool:
         """Tell whether others saved since the work that a session ended with last did, or began."""
         run = self._runs[run_id]
         line = [run]
@@ -385,12 +389,12 @@ class _SessionLog:
             run, rows = self._runs[earlier], self._rows[earlier] + rows
         return run, rows
 
-    def saved(self, save: _Save, draft: Draft) -> np.ndarray:
+    def replay_save(self, save: _Save, draft: Draft) -> np.ndarray:
         """Make labels that were saved again."""
         root, rows = self.lineage(save.run_id)
         n_later = len(self._rows[save.run_id]) - save.n_rows
-        start = self.start_of(root, draft, anew=True)
-        labels = _repeated(draft, start, rows[: len(rows) - n_later]).labels
+        start = self.find_start(root, draft, anew=True)
+        labels = _replay_records(draft, start, rows[: len(rows) - n_later]).labels
         if _content_sha256(labels) != save.sha256:
             raise DataError(
                 f"the log of session {save.run_id} gives other labels than it saved",
@@ -398,19 +402,19 @@ class _SessionLog:
             )
         return labels
 
-    def start_of(self, root: runlog.PastRun, draft: Draft, anew: bool = False) -> _Start:
+    def find_start(self, root: runlog.PastRun, draft: Draft, anew: bool = False) -> _SessionStart:
         """Find what a session started from; made anew from the draft where the log allows."""
         config = root.config
-        labels = self._labels_of(root, draft, anew)
-        return _Start(config["labels"], labels, config["sections"], config["reviewed"])
+        labels = self._find_labels(root, draft, anew)
+        return _SessionStart(config["labels"], labels, config["sections"], config["reviewed"])
 
-    def _labels_of(self, root: runlog.PastRun, draft: Draft, anew: bool) -> np.ndarray:
+    def _find_labels(self, root: runlog.PastRun, draft: Draft, anew: bool) -> np.ndarray:
         name, sha256 = root.config["labels"], root.config["sha256"]
         before = list(self._runs)[: list(self._runs).index(root.run_id)]
         saves = [each for each in self.saves if each.sha256 == sha256 and each.run_id in before]
         if saves and anew:
-            return self.saved(saves[-1], draft)
-        if (kept := self._kept(sha256)).exists():
+            return self.replay_save(saves[-1], draft)
+        if (kept := self._kept_path(sha256)).exists():
             with np.load(kept) as archive:
                 return archive["labels"]
         if (path := self._outdir / name).exists():
@@ -418,26 +422,26 @@ class _SessionLog:
             if _content_sha256(labels) == sha256:
                 return labels
         if saves:
-            return self.saved(saves[-1], draft)
+            return self.replay_save(saves[-1], draft)
         raise DataError(
             f"{path} is not what session {root.run_id} started from",
             "its corrections were made on other labels and cannot be made again on these",
             "run_pipeline.py as before, or --no-recover, to begin without what was not saved",
         )
 
-    def keep(self, start: _Start, sha256: str) -> None:
+    def keep_labels(self, start: _SessionStart, sha256: str) -> None:
         """Keep labels that neither the main job nor a session made: they may be overwritten."""
-        kept = self._kept(sha256)
+        kept = self._kept_path(sha256)
         logged = sha256 in {save.sha256 for save in self.saves}
         if start.name != paths.LABELS and not logged and not kept.exists():
             with paths.atomic_path(kept) as path:
                 np.savez_compressed(path, labels=start.labels)
 
-    def _kept(self, sha256: str) -> Path:
+    def _kept_path(self, sha256: str) -> Path:
         return self._outdir / "runs" / f"labels_{sha256[:16]}.npz"
 
 
-def _saved_sha256(row: EditRecord) -> str:
+def _sha256_of_save(row: EditRecord) -> str:
     """Read of what content a save was; "" if its row is damaged, which no content has."""
     try:
         return str(json.loads(row.payload)["sha256"])
@@ -445,7 +449,7 @@ def _saved_sha256(row: EditRecord) -> str:
         return ""
 
 
-def _chosen(draft: Draft, labels: str) -> _Start:
+def _choose_start(draft: Draft, labels: str) -> _SessionStart:
     """Find the labels that are meant, and what was said of them already."""
     corrected = draft.outdir / paths.CORRECTED_LABELS
     if labels == "auto":
@@ -461,24 +465,24 @@ def _chosen(draft: Draft, labels: str) -> _Start:
     ]
     inside = path.resolve().is_relative_to(draft.outdir.resolve())
     name = path.resolve().relative_to(draft.outdir.resolve()) if inside else path.resolve()
-    return _Start(name.as_posix(), ids, sections, _reviewed(draft, ids))
+    return _SessionStart(name.as_posix(), ids, sections, _read_reviewed_rows(draft, ids))
 
 
-def _reviewed(draft: Draft, labels: np.ndarray) -> list[dict]:
+def _read_reviewed_rows(draft: Draft, labels: np.ndarray) -> list[dict]:
     """Read the synapses that somebody has looked at, as plain rows for the log."""
     seen = reviewed_synapses(draft, labels)
     return [] if seen is None else json.loads(seen.to_json(orient="records"))
 
 
-def _synapses(draft: Draft, start: _Start) -> pd.DataFrame:
+def _read_synapses(draft: Draft, start: _SessionStart) -> pd.DataFrame:
     """Read the candidates and lay over them what somebody has said."""
     results = Results(draft.outdir)
     table = pd.DataFrame(columns=["z", "y", "x", "pre_id", "post_id"])
     if results.has(paths.SYNAPSES):
-        table = results.synapses.drop(columns=REVIEW, errors="ignore")
+        table = results.synapses.drop(columns=UNREVIEWED, errors="ignore")
         path = results.path(paths.SYNAPSES)
         check_positions(table, draft.labels.shape, path, "it cannot be shown", REMEDY)
-    candidates = _renamed(table, _labels_of_candidates(draft), start.labels, draft)
+    candidates = _relabel_partners(table, _labels_of_candidates(draft), start.labels, draft)
     rows: dict[tuple, dict] = {}
     for row in [*candidates.to_dict("records"), *start.reviewed]:
         place = tuple(round(row[axis]) for axis in "zyx")
@@ -492,30 +496,30 @@ def _labels_of_candidates(draft: Draft) -> np.ndarray:
     return read_labels(path, draft.aligned) if path.exists() else draft.labels
 
 
-def _renamed(table: pd.DataFrame, before, after, draft: Draft) -> pd.DataFrame:
+def _relabel_partners(table: pd.DataFrame, before, after, draft: Draft) -> pd.DataFrame:
     """Name partners of synapses as other labels do."""
     return verdicts.relabel_partners(table, before, after, draft.aligned.voxel_size)
 
 
-def _repeated(
-    draft: Draft, start: _Start, made: Iterable[EditRecord], user: str = ""
-) -> Proofreading:
+def _replay_records(
+    draft: Draft, start: _SessionStart, made: Iterable[EditRecord], user: str = ""
+) -> LabelEditor:
     """Do again what was done from a start."""
-    proofreading = Proofreading(
+    proofreading = LabelEditor(
         start.labels.copy(),
         partial(baseline_probability, draft),
         draft.tissue,
-        _synapses(draft, start),
+        _read_synapses(draft, start),
         start.sections,
         user,
     )
     for correction in made:
-        if correction.tool not in SETTLING:
-            proofreading.repeat(correction)
+        if correction.tool not in SETTLING_TOOLS:
+            proofreading.replay(correction)
     return proofreading
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _file_version(path: Path) -> tuple[int, int] | None:
     """Return what tells one version of a file from another; None where there is no file."""
     if not path.exists():
         return None

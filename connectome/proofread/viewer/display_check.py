@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from connectome.core.errors import ConnectomeError
 
 PROBE = "from qtpy.QtWidgets import QApplication; QApplication([])"
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
-def require_window() -> None:
+def require_display() -> None:
     """See whether napari, a Qt binding and a screen are there, without loading any of them.
 
     A window is tried in a process of its own: without a screen, or without a library it needs,
@@ -30,7 +30,7 @@ def require_window() -> None:
             "the window to proofread in cannot be opened",
             "pip install -r requirements.txt",
         )
-    if sys.platform == "linux" and not _names_a_screen():
+    if sys.platform == "linux" and not _display_is_set():
         raise ConnectomeError(
             "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set",
             "a window to proofread in needs one",
@@ -38,25 +38,25 @@ def require_window() -> None:
         )
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PATIENCE_S
+            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
-        raise _no_window(f"no answer from the screen in {PATIENCE_S} s") from None
+        raise _display_error(f"no answer from the screen in {TIMEOUT_S} s") from None
     if probe.returncode:
-        raise _no_window(_complaint(probe.stderr))
+        raise _display_error(_first_error_line(probe.stderr))
 
 
-def _names_a_screen() -> bool:
+def _display_is_set() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
 
 
-def _complaint(stderr: str) -> str:
+def _first_error_line(stderr: str) -> str:
     """Return the first line that says what was missed: a traceback says it last, Qt at once."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["it said nothing"]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
-def _no_window(why: str) -> ConnectomeError:
+def _display_error(why: str) -> ConnectomeError:
     return ConnectomeError(
         f"no window can be opened: {why}",
         "napari needs a screen and the libraries of the Qt platform",

@@ -10,23 +10,27 @@ import pandas as pd
 from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 
 from connectome.core.errors import ConnectomeError
-from connectome.proofread.edit_runs import marked
+from connectome.proofread.edit_runs import find_marked_voxels
 from connectome.proofread.session.session import Session
 
-VIEW_NM = 1500.0  # what is seen around a place, across the shorter side of the picture
-BRUSH_NM = 60.0
-GLARING = 0.4  # doubt that is drawn as bright as can be
-RING_NM = 300.0
-SYNAPSE_NM = 60.0
-ARROW_NM = 280.0
-POINTED_NM = 150.0  # a synapse this near to the pointer is meant
-SEEDS = {1: "red", 2: "cyan", 3: "yellow", 4: "magenta"}
-REJECTED = (0.55, 0.55, 0.55, 1.0)
-BORDERS = {"": (0.0, 0.0, 0.0, 1.0), "accepted": (1.0, 1.0, 1.0, 1.0), "rejected": REJECTED}
-SYMBOLS = {"": "disc", "accepted": "star", "rejected": "x"}
+VIEW_WIDTH_NM = 1500.0  # what is seen around a place, across the shorter side of the picture
+BRUSH_DIAMETER_NM = 60.0
+BRIGHTEST_UNCERTAINTY = 0.4  # doubt that is drawn as bright as can be
+RING_DIAMETER_NM = 300.0
+SYNAPSE_DIAMETER_NM = 60.0
+ARROW_LENGTH_NM = 280.0
+POINTER_REACH_NM = 150.0  # a synapse this near to the pointer is meant
+SEED_COLOURS = {1: "red", 2: "cyan", 3: "yellow", 4: "magenta"}
+REJECTED_COLOUR = (0.55, 0.55, 0.55, 1.0)
+BORDER_COLOUR_OF_VERDICT = {
+    "": (0.0, 0.0, 0.0, 1.0),
+    "accepted": (1.0, 1.0, 1.0, 1.0),
+    "rejected": REJECTED_COLOUR,
+}
+SYMBOL_OF_VERDICT = {"": "disc", "accepted": "star", "rejected": "x"}
 
 
-class Picture:
+class StackLayers:
     """The layers of a proofreading window.
 
     Parameters
@@ -40,9 +44,9 @@ class Picture:
     """
 
     def __init__(self, viewer: napari.Viewer, session: Session, doubt: np.ndarray):
-        em, labels = session.draft.aligned, session.proofreading.labels
+        em, labels = session.draft.aligned, session.editor.labels
         self.viewer = viewer
-        self._first_labels = session.first_labels
+        self._first_labels = session.initial_labels
         self._voxel_size = np.array(em.voxel_size)
         place = {"scale": em.voxel_size, "units": ("nm",) * 3}
         pixel = em.voxel_size[2]
@@ -50,11 +54,11 @@ class Picture:
             em.data, name="EM", contrast_limits=(0, 1), interpolation2d="linear", **place
         )
         self.labels = viewer.add_labels(labels, name="neurites", opacity=0.45, **place)
-        self.labels.brush_size = max(1, round(BRUSH_NM / pixel))
+        self.labels.brush_size = max(1, round(BRUSH_DIAMETER_NM / pixel))
         self.doubt = viewer.add_image(
             doubt,
             name="doubt",
-            contrast_limits=(0, GLARING),
+            contrast_limits=(0, BRIGHTEST_UNCERTAINTY),
             colormap="inferno",
             opacity=0.7,
             blending="additive",
@@ -65,26 +69,30 @@ class Picture:
             np.zeros(labels.shape, np.uint8),
             name="seeds",
             opacity=0.9,
-            colormap=DirectLabelColormap(color_dict={None: "transparent", **SEEDS}),
+            colormap=DirectLabelColormap(color_dict={None: "transparent", **SEED_COLOURS}),
             **place,
         )
-        self.seeds.brush_size = max(1, round(BRUSH_NM / 2 / pixel))
+        self.seeds.brush_size = max(1, round(BRUSH_DIAMETER_NM / 2 / pixel))
         self.arrows = viewer.add_vectors(
             np.zeros((0, 2, 3)),
             name="direction (heuristic)",
             vector_style="arrow",
-            edge_width=SYNAPSE_NM / 4 / pixel,
+            edge_width=SYNAPSE_DIAMETER_NM / 4 / pixel,
             edge_color="white",
             opacity=0.9,
             **place,
         )
         self.synapses = viewer.add_points(
-            np.zeros((0, 3)), name="synapses", size=SYNAPSE_NM / pixel, border_width=0.12, **place
+            np.zeros((0, 3)),
+            name="synapses",
+            size=SYNAPSE_DIAMETER_NM / pixel,
+            border_width=0.12,
+            **place,
         )
         self.ring = viewer.add_points(
             np.zeros((0, 3)),
             name="place",
-            size=RING_NM / pixel,
+            size=RING_DIAMETER_NM / pixel,
             symbol="disc",
             face_color="transparent",
             border_color="yellow",
@@ -97,20 +105,20 @@ class Picture:
             layer.events.n_edit_dimensions.connect(
                 lambda event: setattr(event.source, "n_edit_dimensions", 2)
             )
-        self.show_synapses(session.proofreading.synapses)
+        self.show_synapses(session.editor.synapses)
         viewer.layers.selection.active = self.labels
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.dims.axis_labels = ("z", "y", "x")
         viewer.dims.events.ndisplay.connect(self._lock_in_3d)
 
     @property
-    def layers(self) -> tuple:
+    def all_layers(self) -> tuple:
         """All layers, from the lowest."""
         lower = (self.em, self.labels, self.doubt, self.seeds)
         return (*lower, self.arrows, self.synapses, self.ring)
 
     @property
-    def section(self) -> int:
+    def current_section(self) -> int:
         """The section that is seen."""
         return int(self.viewer.dims.current_step[0])
 
@@ -137,7 +145,7 @@ class Picture:
         self.viewer.dims.set_point(range(3), place_nm)
         if ring and not len(self.ring.data):
             self.viewer.scene.camera.zoom = max(
-                self.viewer.scene.camera.zoom, min(self._canvas()) / VIEW_NM
+                self.viewer.scene.camera.zoom, min(self._canvas()) / VIEW_WIDTH_NM
             )
         self.viewer.scene.camera.center = self._centred(place_nm)
         if ring:
@@ -156,10 +164,10 @@ class Picture:
 
     def clear_seeds(self) -> None:
         """Take all seeds away."""
-        self.seeds.data[marked(self.seeds.data)] = 0
+        self.seeds.data[find_marked_voxels(self.seeds.data)] = 0
         self._refresh(self.seeds)
 
-    def colour(self, neurite: int) -> np.ndarray | None:
+    def neurite_colour(self, neurite: int) -> np.ndarray | None:
         """Return the colour a neurite is drawn in; None for none."""
         return self.labels.get_color(neurite)
 
@@ -178,23 +186,25 @@ class Picture:
         score = table["score"].to_numpy(float)
         faces = ensure_colormap("plasma").map(score / max(score.max(), 1e-9))
         verdicts = table["verdict"].tolist()
-        faces[table["verdict"] == "rejected"] = REJECTED
+        faces[table["verdict"] == "rejected"] = REJECTED_COLOUR
         if len(self.synapses.data) != len(points):
             self.synapses.data = points
         self.synapses.face_color = faces
-        self.synapses.border_color = np.array([BORDERS[verdict] for verdict in verdicts])
-        self.synapses.symbol = [SYMBOLS[verdict] for verdict in verdicts]
+        self.synapses.border_color = np.array(
+            [BORDER_COLOUR_OF_VERDICT[verdict] for verdict in verdicts]
+        )
+        self.synapses.symbol = [SYMBOL_OF_VERDICT[verdict] for verdict in verdicts]
         self.synapses.selected_data = set()
         self.arrows.data = np.array([self._arrow(row) for row in table.itertuples()])
 
-    def synapse_near(self, voxel: Sequence[int]) -> int | None:
+    def find_synapse_near(self, voxel: Sequence[int]) -> int | None:
         """Return the row of the synapse in the section and under the pointer, if there is one."""
         points = self.synapses.data
         here = np.flatnonzero(points[:, 0] == voxel[0])
         if not len(here):
             return None
         away = np.linalg.norm((points[here] - voxel) * self._voxel_size, axis=1)
-        return int(here[away.argmin()]) if away.min() <= POINTED_NM else None
+        return int(here[away.argmin()]) if away.min() <= POINTER_REACH_NM else None
 
     def _refresh(self, layer) -> None:
         """Draw a layer whose array was changed in place."""
@@ -227,7 +237,7 @@ class Picture:
     def _arrow(self, synapse) -> np.ndarray:
         """Return start and direction from pre to post, as it lies in its section."""
         z, y, x = synapse.z, synapse.y, synapse.x
-        reach = np.ceil(ARROW_NM / self._voxel_size[1:]).astype(int)
+        reach = np.ceil(ARROW_LENGTH_NM / self._voxel_size[1:]).astype(int)
         low = np.maximum((y, x) - reach, 0)
         around = self._first_labels[z, low[0] : y + reach[0] + 1, low[1] : x + reach[1] + 1]
         pixel = self._voxel_size[1:]
@@ -236,5 +246,5 @@ class Picture:
             return np.array([[z, y, x], [0, 0, 0]], float)
         pre, post = (side.mean(axis=0) for side in sides)
         along = (post - pre) * pixel
-        along *= ARROW_NM / max(np.linalg.norm(along), 1e-9) / pixel
+        along *= ARROW_LENGTH_NM / max(np.linalg.norm(along), 1e-9) / pixel
         return np.array([[z, *((y, x) - along / 2)], [0, *along]])

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-WIDTH = 330
+MIN_WIDTH_PX = 330
 STYLE = """
 QLabel#heading { font-weight: bold; margin-top: 5px; }
 QLabel#key { border: 1px solid #7b8594; border-radius: 3px; padding: 0 4px; color: #c9d1dc; }
@@ -54,10 +54,10 @@ class Action:
     group: str
     name: str
     key: str
-    tip: str
-    do: Callable[[], str | None]
+    tooltip: str
+    callback: Callable[[], str | None]
     tool: str = ""
-    points: bool = False
+    needs_pointer: bool = False
 
 
 class Panel(QWidget):
@@ -81,7 +81,7 @@ class Panel(QWidget):
     ):
         super().__init__()
         self.setStyleSheet(STYLE)
-        self.setMinimumWidth(WIDTH)
+        self.setMinimumWidth(MIN_WIDTH_PX)
         self.buttons: dict[str, QPushButton] = {}
         self._tools = {action.name: action.tool for action in actions if action.tool}
         self._lines: dict[str, QLabel] = {}
@@ -101,26 +101,26 @@ class Panel(QWidget):
         self._said.setAlignment(Qt.AlignmentFlag.AlignTop)
         column.addWidget(self._said)
 
-    def show_line(self, name: str, text: str) -> None:
+    def set_line(self, name: str, text: str) -> None:
         """Change one of the lines; rich text is understood."""
         self._lines[name].setText(text)
 
-    def line(self, name: str) -> str:
+    def line_text(self, name: str) -> str:
         """Return what a line says."""
         return self._lines[name].text()
 
-    def say(self, text: str, failed: bool = False) -> None:
+    def show_message(self, text: str, failed: bool = False) -> None:
         """Tell what was done, or why it was not."""
         self._said.setText(text)
         self._said.setProperty("failed", failed)
         self._said.style().polish(self._said)
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """What was told last."""
         return self._said.text()
 
-    def light(self, tool: str) -> None:
+    def highlight_tool(self, tool: str) -> None:
         """Show which tool is in hand."""
         for name, of_button in self._tools.items():
             self.buttons[name].setChecked(of_button == tool)
@@ -132,7 +132,7 @@ class Panel(QWidget):
         grid.setVerticalSpacing(3)
         for i, action in enumerate(actions):
             button = QPushButton(action.name)
-            button.setToolTip(f"{action.tip}  [{spelled(action.key)}]")
+            button.setToolTip(f"{action.tooltip}  [{format_key(action.key)}]")
             button.setCheckable(bool(action.tool))
             # The picture keeps the keyboard: a key works right after a click on a button.
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -141,18 +141,18 @@ class Panel(QWidget):
             self.buttons[action.name] = button
             row, side = divmod(i, 2)
             grid.addWidget(button, row, 2 * side)
-            grid.addWidget(_label(spelled(action.key), "key"), row, 2 * side + 1)
+            grid.addWidget(_label(format_key(action.key), "key"), row, 2 * side + 1)
         grid.setColumnStretch(0, 1)
         grid.setColumnStretch(2, 1)
         return grid
 
 
-def spelled(key: str) -> str:
+def format_key(key: str) -> str:
     """Write a key as it stands on a keyboard."""
     return key.replace("Control", "Ctrl").replace("Escape", "Esc").replace("-", "+")
 
 
-def swatch(colour: Sequence[float] | None, text: str) -> str:
+def colour_swatch(colour: Sequence[float] | None, text: str) -> str:
     """Return rich text after a square of a colour, given as red, green, blue from 0 to 1."""
     if colour is None:
         return text
@@ -160,7 +160,7 @@ def swatch(colour: Sequence[float] | None, text: str) -> str:
     return f'<span style="color: rgb({red},{green},{blue})">■</span>&nbsp;{text}'
 
 
-def ask(parent: QWidget | None, title: str, question: str, answers: Sequence[str]) -> str:
+def ask_question(parent: QWidget | None, title: str, question: str, answers: Sequence[str]) -> str:
     """Ask a question that must be answered; closing the box is the last answer."""
     box = QMessageBox(QMessageBox.Icon.Question, title, question, parent=parent)
     buttons = [box.addButton(text, QMessageBox.ButtonRole.ActionRole) for text in answers]

@@ -25,7 +25,7 @@ class Stroke(NamedTuple):
     before: np.ndarray
 
 
-class PlaneWatch:
+class StrokeWatcher:
     """Compares a plane of a stack with how it was, whoever changes it and by what means.
 
     A viewer's own record of its brush is private and changes from version to version; a copy of
@@ -40,9 +40,9 @@ class PlaneWatch:
     def __init__(self, labels: np.ndarray):
         self._labels = labels
         self._axis, self._at = 0, 0
-        self._was: np.ndarray | None = None
+        self._last_seen: np.ndarray | None = None
 
-    def look(self, axis: int | None, at: int = 0) -> None:
+    def watch_plane(self, axis: int | None, at: int = 0) -> None:
         """Remember a plane as it is now.
 
         Parameters
@@ -53,15 +53,15 @@ class PlaneWatch:
             Index along that axis.
         """
         self._axis, self._at = axis, at
-        self._was = None if axis is None else self._labels.take(at, axis)
+        self._last_seen = None if axis is None else self._labels.take(at, axis)
 
-    def strokes(self) -> list[Stroke]:
+    def take_strokes(self) -> list[Stroke]:
         """Return what has changed since the last look, by new id, and look again."""
-        if self._was is None:
+        if self._last_seen is None:
             return []
-        was, now = self._was, self._labels.take(self._at, self._axis)
+        was, now = self._last_seen, self._labels.take(self._at, self._axis)
         changed = np.nonzero(now != was)
-        self._was = now
+        self._last_seen = now
         voxels = list(changed)
         voxels.insert(self._axis, np.full_like(changed[0], self._at))
         after, before = now[changed], was[changed]

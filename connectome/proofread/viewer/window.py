@@ -15,21 +15,21 @@ from napari.qt import get_qapp
 from qtpy.QtCore import QEvent, QObject, QTimer
 
 from connectome.core.errors import ConnectomeError
-from connectome.proofread.edit_runs import marked
-from connectome.proofread.editor import Change, Proofreading
-from connectome.proofread.session.session import Session, open_session, unsaved
-from connectome.proofread.viewer.layers import SEEDS, Picture
-from connectome.proofread.viewer.panel import Action, Panel, ask, swatch
-from connectome.proofread.viewer.stroke_watch import PlaneWatch
+from connectome.proofread.edit_runs import find_marked_voxels
+from connectome.proofread.editor import EditResult, LabelEditor
+from connectome.proofread.session.session import Session, find_unsaved_edits, open_session
+from connectome.proofread.viewer.layers import SEED_COLOURS, StackLayers
+from connectome.proofread.viewer.panel import Action, Panel, ask_question, colour_swatch
+from connectome.proofread.viewer.stroke_watch import StrokeWatcher
 from connectome.triage import focused_proofreading
 from connectome.triage.queue import N_SECTIONS, ProofreadingQueue, build_queue
 
-SAVE, LATER, STAY = "Save", "Close without saving", "Go on proofreading"
-BACK, WITHOUT, NOT_NOW = "Bring them back", "Begin without them", "Not now"
+SAVE, CLOSE_UNSAVED, CONTINUE = "Save", "Close without saving", "Go on proofreading"
+RECOVER, DISCARD, CANCEL = "Bring them back", "Begin without them", "Not now"
 SCREEN_SHARE = 0.94
 OUTLINE_PX = 2
-INTERRUPTS_MS = 200  # how often is looked for Ctrl-C
-OF_SYNAPSES = ("accept", "reject", "unreview", "swap")
+SIGNAL_CHECK_MS = 200  # how often is looked for Ctrl-C
+SYNAPSE_TOOLS = ("accept", "reject", "unreview", "swap")
 LINES = {  # under which heading which line stands
     "Places in doubt": "place",
     "Neurites": "picked",
@@ -72,37 +72,37 @@ def proofread(
     KeyboardInterrupt
         On Ctrl-C or SIGTERM, once the window is closed; it says what is in the log.
     """
-    left = unsaved(outdir)
+    left = find_unsaved_edits(outdir)
     if left and recover is None:
         get_qapp()  # a question needs it before there is a window
-        answer = ask(
+        answer = ask_question(
             None,
             "Proofreading",
-            f"A session ended with {_corrections(left.n_edits)} not saved"
+            f"A session ended with {_count_edits(left.n_edits)} not saved"
             f" ({left.user}, {left.time[:16].replace('T', ' ')} UTC).\n"
             "Without them the new session begins from what was saved, and they are not offered"
             " again.",
-            (BACK, WITHOUT, NOT_NOW),
+            (RECOVER, DISCARD, CANCEL),
         )
-        if answer == NOT_NOW:
+        if answer == CANCEL:
             return None
-        recover = answer == BACK
+        recover = answer == RECOVER
     with open_session(outdir, labels, user, bool(recover), command) as session:
-        synapses = session.proofreading.synapses
+        synapses = session.editor.synapses
         guide = build_queue(session.draft, synapses, sections, n_sections)
-        with _interrupts_held() as held:
+        with _defer_interrupts() as held:
             window = Window(session, guide)
-            _run_until(held)
+            _run_until_closed(held)
             if held:
                 window.close()  # a stroke that is under way gets into the log
         del window  # it was kept alive for Qt
         if held:
-            raise KeyboardInterrupt(_left_words(session.n_unsaved))
+            raise KeyboardInterrupt(_interrupt_message(session.n_unsaved))
         return session.n_unsaved
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[list]:
+def _defer_interrupts() -> Iterator[list]:
     """Gather Ctrl-C and SIGTERM: raised in the midst of what Qt calls, they would end nothing."""
     held: list[int] = []
     handlers = {
@@ -116,22 +116,22 @@ def _interrupts_held() -> Iterator[list]:
             signal.signal(number, handler)
 
 
-def _run_until(held: list) -> None:
+def _run_until_closed(held: list) -> None:
     """Let Qt run until the window is closed, or a signal is held."""
     timer = QTimer()
     # Also lets Python notice a signal while nobody moves the mouse.
     timer.timeout.connect(lambda: held and get_qapp().exit(0))
-    timer.start(INTERRUPTS_MS)
+    timer.start(SIGNAL_CHECK_MS)
     if not held:
         napari.run()
     timer.stop()
 
 
-def _left_words(n_unsaved: int) -> str:
+def _interrupt_message(n_unsaved: int) -> str:
     if not n_unsaved:
         return "all corrections are saved"
     verbs = ("is", "it") if n_unsaved == 1 else ("are", "them")
-    return "{} {} in the log; the next start offers {} back".format(_corrections(n_unsaved), *verbs)
+    return "{} {} in the log; the next start offers {} back".format(_count_edits(n_unsaved), *verbs)
 
 
 class Window:
@@ -161,47 +161,47 @@ class Window:
     def __init__(
         self,
         session: Session,
-        guide: ProofreadingQueue,
-        asking: Callable[..., str] = ask,
+        queue: ProofreadingQueue,
+        asking: Callable[..., str] = ask_question,
         show: bool = True,
     ):
         self.session = session
-        self.guide = guide
-        self._ask = asking
-        self._work: Proofreading = session.proofreading
+        self.queue = queue
+        self._ask_question = asking
+        self._editor: LabelEditor = session.editor
         self._voxel_size = session.draft.aligned.voxel_size
-        self._at = -1  # which of the places
-        self._synapse: int | None = None  # row of the one in question
-        self._picked: list[int] = []
-        self._through = True  # split through all sections
-        self.hand: tuple[int, int, int] | None = None  # voxel pointed at, if by hand
-        self._waiting: Action | None = None  # for a click
-        self._seed = 1
+        self._location_index = -1  # which of the places
+        self._synapse_row: int | None = None  # row of the one in question
+        self._picked_ids: list[int] = []
+        self._split_in_3d = True  # split through all sections
+        self.pointed_voxel: tuple[int, int, int] | None = None  # voxel pointed at, if by hand
+        self._action_awaiting_click: Action | None = None  # for a click
+        self._seed_number = 1
         self.closed = False
-        self._watch = PlaneWatch(self._work.labels)
+        self._stroke_watcher = StrokeWatcher(self._editor.labels)
 
         self.viewer = napari.Viewer(title=f"Proofreading {session.outdir}", show=show)
-        self.picture = Picture(self.viewer, session, guide.uncertainty)
-        self._actions = self._listed()
+        self.layers = StackLayers(self.viewer, session, queue.uncertainty)
+        self._actions = self._list_actions()
         self.panel = Panel(self._actions, LINES, self._press)
         self.viewer.window.add_dock_widget(
             self.panel, name="Proofreading", area="right", allowed_areas=["left", "right"]
         )
-        self._listen()
+        self._connect_events()
         self._fit_screen()
-        self._keep_plane()
+        self._watch_plane()
         self.pick_ids([])
-        self._tell_all()
-        self.panel.say(self._greeting())
+        self._update_panel()
+        self.panel.show_message(self._opening_message())
 
     # --- what can be done ---------------------------------------------------------------------
 
-    def _listed(self) -> list[Action]:
+    def _list_actions(self) -> list[Action]:
         """List all actions, in the order in which the panel shows them."""
         places, neurites, split, synapses, sections, work = LINES
         return [
-            Action(places, "Next", "N", "Go to the next place in doubt", self.next_place),
-            Action(places, "Back", "B", "Go to the place before", self.previous_place),
+            Action(places, "Next", "N", "Go to the next place in doubt", self.next_location),
+            Action(places, "Back", "B", "Go to the place before", self.previous_location),
             Action(
                 *(neurites, "Pick", "A", "Pick the neurite under the pointer (or Shift-click)"),
                 *(self.pick, "", True),
@@ -219,115 +219,128 @@ class Window:
                 *(self.seed, "seeds"),
             ),
             Action(split, "Split", "C", "Cut the seeded neurite apart", self.split),
-            Action(split, "2D / 3D", "T", "Split in this section, or through all", self.turn_2d),
-            Action(split, "Put down", "Escape", "Put seeds and tools away", self.put_down),
+            Action(
+                split,
+                "2D / 3D",
+                "T",
+                "Split in this section, or through all",
+                self.toggle_split_depth,
+            ),
+            Action(split, "Put down", "Escape", "Put seeds and tools away", self.put_tools_away),
             Action(synapses, "Accept", "Y", "This is a synapse", self.accept),
             Action(synapses, "Reject", "X", "This is none", self.reject),
             Action(synapses, "Swap", "W", "It runs the other way", self.swap),
-            Action(synapses, "Clear", "U", "Take the verdict back", self.unreview),
+            Action(synapses, "Clear", "U", "Take the verdict back", self.clear_verdict),
             Action(sections, "Proofread", "K", "Done from edge to edge, or not", self.mark),
-            Action(sections, "Next to do", "J", "Go to the next section to proofread", self.go_on),
-            Action(sections, "Doubt map", "D", "Show or hide it", self.show_doubt),
-            Action(sections, "Outlines", "O", "Show outlines or areas", self.outline),
+            Action(
+                sections,
+                "Next to do",
+                "J",
+                "Go to the next section to proofread",
+                self.next_section,
+            ),
+            Action(sections, "Doubt map", "D", "Show or hide it", self.toggle_uncertainty),
+            Action(sections, "Outlines", "O", "Show outlines or areas", self.toggle_outlines),
             Action(work, "Undo", "Control-Z", "Take the last edit back", self.undo),
             Action(work, "Redo", "Control-Shift-Z", "Do it again", self.redo),
             Action(work, "Save", "Control-S", "Write labels, sections and synapses", self.save),
         ]
 
     @property
-    def place(self) -> focused_proofreading.Location | None:
+    def location(self) -> focused_proofreading.Location | None:
         """The place in doubt that the user was led to."""
-        return self.guide.locations[self._at] if self._at >= 0 else None
+        return self.queue.locations[self._location_index] if self._location_index >= 0 else None
 
-    def next_place(self) -> str:
+    def next_location(self) -> str:
         """Go to the next place in doubt that nobody has settled."""
-        return self._go(+1)
+        return self._go_to_location(+1)
 
-    def previous_place(self) -> str:
+    def previous_location(self) -> str:
         """Go to the place in doubt before this one."""
-        return self._go(-1)
+        return self._go_to_location(-1)
 
     def pick(self) -> str:
         """Pick the neurite pointed at; the last two count."""
-        neurite = int(self._work.labels[self._pointed()])
+        neurite = int(self._editor.labels[self._voxel_under_pointer()])
         if not neurite:
             raise ConnectomeError("this belongs to nobody", remedy="pick a coloured neurite")
-        self.pick_ids([*(i for i in self._picked if i != neurite), neurite][-2:])
+        self.pick_ids([*(i for i in self._picked_ids if i != neurite), neurite][-2:])
         return f"picked {neurite}"
 
     def merge(self) -> str:
         """Make the two picked neurites one."""
-        if len(self._picked) < 2:
+        if len(self._picked_ids) < 2:
             raise ConnectomeError(
                 "two neurites are to be picked first", remedy="point at each and press A"
             )
-        keep, other = self._picked
-        self._changed(self._work.merge(keep, other, self._here()))
+        keep, other = self._picked_ids
+        self._show_result(self._editor.merge(keep, other, self._edit_position()))
         self.pick_ids([keep])
         return f"merged {other} into {keep}"
 
     def paint(self) -> str:
         """Take the brush, with the id picked last."""
-        neurite = self._last_picked()
-        self._take(self.picture.labels, "paint")
+        neurite = self._last_picked_id()
+        self._take_tool(self.layers.labels, "paint")
         return f"drag to paint {neurite}; [ and ] change the brush, Esc puts it down"
 
     def erase(self) -> str:
         """Take the eraser."""
-        self._take(self.picture.labels, "erase")
+        self._take_tool(self.layers.labels, "erase")
         return "drag to erase; [ and ] change the brush, Esc puts it down"
 
     def fill(self) -> str:
         """Give the profile pointed at to the id picked last."""
-        neurite = self._last_picked()
-        self._changed(self._work.fill(self._pointed(), neurite))
+        neurite = self._last_picked_id()
+        self._show_result(self._editor.fill(self._voxel_under_pointer(), neurite))
         return f"filled with {neurite}"
 
     def new_id(self) -> str:
         """Take the brush, with an id that no neurite has."""
-        self.pick_ids([self._work.new_id()])
+        self.pick_ids([self._editor.new_id()])
         return self.paint()
 
     def seed(self) -> str:
         """Take the brush for seeds; again, its next colour."""
-        in_hand = self.picture.seeds.mode == "paint"
-        self._seed = self._seed % len(SEEDS) + 1 if in_hand else 1
-        self.picture.seeds.selected_label = self._seed
-        self._take(self.picture.seeds, "paint")
-        return f"paint a {SEEDS[self._seed]} stroke into one part; S for the next, C to split"
+        in_hand = self.layers.seeds.mode == "paint"
+        self._seed_number = self._seed_number % len(SEED_COLOURS) + 1 if in_hand else 1
+        self.layers.seeds.selected_label = self._seed_number
+        self._take_tool(self.layers.seeds, "paint")
+        colour = SEED_COLOURS[self._seed_number]
+        return f"paint a {colour} stroke into one part; S for the next, C to split"
 
     def split(self) -> str:
         """Cut the neurite that was seeded apart."""
-        neurite = self._seeded()
+        neurite = self._seeded_neurite()
         if neurite is None:
             raise ConnectomeError(
                 "there is no seed on a neurite", remedy="S, then a stroke into each of its parts"
             )
-        change = self._work.split(*self._splitting(neurite), self._here())
-        self._changed(change)
-        self.picture.clear_seeds()
-        self.put_down()
-        parts = change.correction.ids
+        change = self._editor.split(*self._split_arguments(neurite), self._edit_position())
+        self._show_result(change)
+        self.layers.clear_seeds()
+        self.put_tools_away()
+        parts = change.record.ids
         self.pick_ids(list(parts[:2]))
         return f"split {neurite}: now {' and '.join(map(str, parts))}"
 
-    def turn_2d(self) -> str:
+    def toggle_split_depth(self) -> str:
         """Let splits go through all sections, or only this one."""
-        self._through = not self._through
-        self._foresee_split()
-        self._tell_seeds()
+        self._split_in_3d = not self._split_in_3d
+        self._prepare_split()
+        self._update_seeds()
         return "a split goes " + (
-            "through all sections" if self._through else "through this section"
+            "through all sections" if self._split_in_3d else "through this section"
         )
 
-    def put_down(self) -> str:
+    def put_tools_away(self) -> str:
         """Put away the tool in hand and the seeds."""
-        self._waiting = None
-        if self.picture.seeds.data.any():
-            self.picture.clear_seeds()
-        for layer in (self.picture.labels, self.picture.seeds):
+        self._action_awaiting_click = None
+        if self.layers.seeds.data.any():
+            self.layers.clear_seeds()
+        for layer in (self.layers.labels, self.layers.seeds):
             layer.mode = "pan_zoom"
-        self.viewer.layers.selection.active = self.picture.labels
+        self.viewer.layers.selection.active = self.layers.labels
         return "drag moves the picture"
 
     def accept(self) -> str:
@@ -338,61 +351,61 @@ class Window:
         """Reject the synapse in question."""
         return self._review("rejected")
 
-    def unreview(self) -> str:
+    def clear_verdict(self) -> str:
         """Take back what was said of the synapse in question."""
         return self._review("")
 
     def swap(self) -> str:
         """Let the synapse in question run the other way."""
-        row = self._questioned()
-        self._changed(self._work.swap(row))
-        return f"swapped: {self._named(row)}"
+        row = self._current_synapse_row()
+        self._show_result(self._editor.swap(row))
+        return f"swapped: {self._describe_synapse(row)}"
 
     def mark(self) -> str:
         """Say that this section is proofread, or that it is not."""
-        section = self.picture.section
-        done = section not in self._work.sections
-        self._changed(self._work.mark(section, done))
+        section = self.layers.current_section
+        done = section not in self._editor.sections
+        self._show_result(self._editor.mark(section, done))
         return f"section {section} is {'proofread' if done else 'not proofread any more'}"
 
-    def go_on(self) -> str:
+    def next_section(self) -> str:
         """Go to the next section that is to be proofread."""
-        left = [z for z in self.guide.sections if z not in self._work.sections]
+        left = [z for z in self.queue.sections if z not in self._editor.sections]
         if not left:
             raise ConnectomeError(
                 "all sections to proofread are done", remedy="save, then train_refine_rf.py"
             )
-        here = self.picture.section
+        here = self.layers.current_section
         section = next((z for z in left if z > here), left[0])
-        self.picture.show_section(section)
+        self.layers.show_section(section)
         return f"section {section}: press K when it is right from edge to edge"
 
-    def show_doubt(self) -> str:
+    def toggle_uncertainty(self) -> str:
         """Show the doubt map and outlines of neurites, or neurites alone."""
-        shown = self.picture.doubt.visible = not self.picture.doubt.visible
-        self.picture.labels.contour = OUTLINE_PX if shown else 0
+        shown = self.layers.doubt.visible = not self.layers.doubt.visible
+        self.layers.labels.contour = OUTLINE_PX if shown else 0
         return "the brighter, the more in doubt" if shown else "doubt hidden"
 
-    def outline(self) -> str:
+    def toggle_outlines(self) -> str:
         """Show neurites as outlines or as areas."""
-        self.picture.labels.contour = 0 if self.picture.labels.contour else OUTLINE_PX
-        return "neurites as " + ("outlines" if self.picture.labels.contour else "areas")
+        self.layers.labels.contour = 0 if self.layers.labels.contour else OUTLINE_PX
+        return "neurites as " + ("outlines" if self.layers.labels.contour else "areas")
 
     def undo(self) -> str:
         """Take the last edit back; while seeds are painted, the last stroke of them."""
-        if self._seeding():
-            self.picture.seeds.undo()
-            self._foresee_split()
+        if self._is_seeding():
+            self.layers.seeds.undo()
+            self._prepare_split()
             return "took back a seed"
-        return self._turned(self._work.undo(), "nothing to undo")
+        return self._show_undo(self._editor.undo(), "nothing to undo")
 
     def redo(self) -> str:
         """Do again what was taken back."""
-        if self._seeding():
-            self.picture.seeds.redo()
-            self._foresee_split()
+        if self._is_seeding():
+            self.layers.seeds.redo()
+            self._prepare_split()
             return "painted a seed again"
-        return self._turned(self._work.redo(), "nothing to redo")
+        return self._show_undo(self._editor.redo(), "nothing to redo")
 
     def save(self) -> str:
         """Write what there is."""
@@ -401,91 +414,91 @@ class Window:
 
     def perform(self, action: Action) -> None:
         """Do something and say what came of it; failures are said, too."""
-        self._note_painting()
+        self._log_painting()
         try:
-            self.panel.say(action.do() or "")
+            self.panel.show_message(action.callback() or "")
         except (ConnectomeError, OSError, sqlite3.Error) as error:
-            self.panel.say(str(error), failed=True)
-        self.hand = None
-        self._tell_all()
+            self.panel.show_message(str(error), failed=True)
+        self.pointed_voxel = None
+        self._update_panel()
 
     def close(self) -> None:
         """Close the window without a question; what is not saved stays in the log."""
-        self._ask = lambda *_: LATER
+        self._ask_question = lambda *_: CLOSE_UNSAVED
         self.viewer.close()
 
     # --- keys, buttons, pointer ---------------------------------------------------------------
 
-    def _listen(self) -> None:
+    def _connect_events(self) -> None:
         for action in self._actions:
-            for keeper in (self.viewer, *self.picture.layers):
+            for keeper in (self.viewer, *self.layers.all_layers):
                 # Bound to the layers, too: napari asks the active one first.
                 keeper.bind_key(action.key, self._on_key(action), overwrite=True)
         # Should napari find another way to its own history, it gets to this one.
-        self.picture.labels.undo = lambda: self.perform(self.action("Undo"))
-        self.picture.labels.redo = lambda: self.perform(self.action("Redo"))
-        self.picture.labels.events.paint.connect(lambda event: self._note_painting())
+        self.layers.labels.undo = lambda: self.perform(self.action("Undo"))
+        self.layers.labels.redo = lambda: self.perform(self.action("Redo"))
+        self.layers.labels.events.paint.connect(lambda event: self._log_painting())
         # Not at once: napari tells of some strokes before it writes them.
-        self._seeds_at_rest = QTimer(singleShot=True, interval=0)
-        self._seeds_at_rest.timeout.connect(self._foresee_split)
-        self.picture.seeds.events.paint.connect(lambda event: self._seeds_at_rest.start())
-        for layer in (self.picture.labels, self.picture.seeds):
-            layer.events.mode.connect(lambda event: self._tell_tool())
+        self._seed_timer = QTimer(singleShot=True, interval=0)
+        self._seed_timer.timeout.connect(self._prepare_split)
+        self.layers.seeds.events.paint.connect(lambda event: self._seed_timer.start())
+        for layer in (self.layers.labels, self.layers.seeds):
+            layer.events.mode.connect(lambda event: self._update_tool())
         self.viewer.dims.events.current_step.connect(lambda event: self._on_step())
-        self.viewer.dims.events.order.connect(lambda event: self._keep_plane())
-        self.viewer.dims.events.ndisplay.connect(lambda event: self._keep_plane())
+        self.viewer.dims.events.order.connect(lambda event: self._watch_plane())
+        self.viewer.dims.events.ndisplay.connect(lambda event: self._watch_plane())
         self.viewer.mouse_drag_callbacks.append(self._on_click)
         # Kept: Qt does not own its event filters.
-        self._keeper = _CloseFilter(self._may_close)
-        self.viewer.window._qt_window.installEventFilter(self._keeper)
+        self._close_filter = _CloseFilter(self._may_close)
+        self.viewer.window._qt_window.installEventFilter(self._close_filter)
 
     def _on_key(self, action: Action) -> Callable:
         def pressed(_layer_or_viewer):
-            self._waiting = None
-            self._point(self.viewer.cursor.position)
+            self._action_awaiting_click = None
+            self._set_pointed_voxel(self.viewer.cursor.position)
             self.perform(action)
 
         return pressed
 
     def _press(self, action: Action) -> None:
         """Follow a button: what is about a place in the picture waits for a click there."""
-        self.hand = None
-        if not action.points:
+        self.pointed_voxel = None
+        if not action.needs_pointer:
             self.perform(action)
             return
-        self.put_down()
-        self._waiting = action
-        self.panel.say(f"{action.name}: click into the picture")
+        self.put_tools_away()
+        self._action_awaiting_click = action
+        self.panel.show_message(f"{action.name}: click into the picture")
 
     def _on_click(self, _viewer, event) -> None:
         """Do what waits for a click; with Shift, pick."""
-        layers = (self.picture.labels, self.picture.seeds)
+        layers = (self.layers.labels, self.layers.seeds)
         idle = all(layer.mode == "pan_zoom" for layer in layers)
         shifted = "Shift" in event.modifiers and idle
-        action = self._waiting or (self.action("Pick") if shifted else None)
+        action = self._action_awaiting_click or (self.action("Pick") if shifted else None)
         if action:
-            self._waiting = None
-            self._point(event.position)
+            self._action_awaiting_click = None
+            self._set_pointed_voxel(event.position)
             self.perform(action)
 
-    def _point(self, position: Sequence[float]) -> None:
+    def _set_pointed_voxel(self, position: Sequence[float]) -> None:
         try:
-            self.hand = self.picture.voxel_at(position)
+            self.pointed_voxel = self.layers.voxel_at(position)
         except ConnectomeError:
-            self.hand = None
+            self.pointed_voxel = None
 
-    def _pointed(self) -> tuple[int, int, int]:
+    def _voxel_under_pointer(self) -> tuple[int, int, int]:
         """Return the voxel under the pointer, or say why there is none."""
-        return self.hand or self.picture.voxel_at(self.viewer.cursor.position)
+        return self.pointed_voxel or self.layers.voxel_at(self.viewer.cursor.position)
 
     def action(self, name: str) -> Action:
         """Return an action by what is on its button."""
         return next(action for action in self._actions if action.name == name)
 
-    def _take(self, layer, mode: str) -> None:
+    def _take_tool(self, layer, mode: str) -> None:
         if self.viewer.dims.ndisplay == 3:
             raise ConnectomeError("painting is done in 2D", remedy="Ctrl+Y, back to 2D")
-        for other in (self.picture.labels, self.picture.seeds):
+        for other in (self.layers.labels, self.layers.seeds):
             if other is not layer:
                 other.mode = "pan_zoom"
         self.viewer.layers.selection.active = layer
@@ -493,25 +506,25 @@ class Window:
 
     # --- places, neurites, synapses -----------------------------------------------------------
 
-    def _go(self, step: int) -> str:
-        if not self.guide.locations:
+    def _go_to_location(self, step: int) -> str:
+        if not self.queue.locations:
             raise ConnectomeError(
                 "no place is known to be in doubt",
                 "the run rated no boundary, as with --segmentation watershed",
                 "J, the sections to proofread",
             )
-        at = self._at + step
-        while 0 <= at < len(self.guide.locations) and self._settled(self.guide.locations[at]):
+        at = self._location_index + step
+        while 0 <= at < len(self.queue.locations) and self._is_settled(self.queue.locations[at]):
             at += step
-        if not 0 <= at < len(self.guide.locations):
+        if not 0 <= at < len(self.queue.locations):
             raise ConnectomeError(
                 "there is no further place" if step > 0 else "there is no place before this one"
             )
-        self._at = at
-        place = self.guide.locations[at]
-        self.picture.go_to((place.z, place.y, place.x))
-        self._synapse = place.synapse_row
-        self.pick_ids([i for i in dict.fromkeys(self._ids_now(place)) if i][:2])
+        self._location_index = at
+        place = self.queue.locations[at]
+        self.layers.go_to((place.z, place.y, place.x))
+        self._synapse_row = place.synapse_row
+        self.pick_ids([i for i in dict.fromkeys(self._current_ids(place)) if i][:2])
         return {
             "join": "Two neurites? S and a stroke into each, then C. One? N goes on.",
             "apart": "One neurite? M. Two? N goes on.",
@@ -519,221 +532,234 @@ class Window:
             "synapse": "A synapse? Y. None? X. The wrong way round? W. N goes on.",
         }[place.kind]
 
-    def _settled(self, place: focused_proofreading.Location) -> bool:
+    def _is_settled(self, place: focused_proofreading.Location) -> bool:
         """Tell whether there is nothing left to decide: merged since, or reviewed."""
         if place.synapse_row is not None:
-            return bool(self._work.synapses.at[place.synapse_row, "verdict"])
-        ids = self._ids_now(place)
+            return bool(self._editor.synapses.at[place.synapse_row, "verdict"])
+        ids = self._current_ids(place)
         return len(ids) == 2 and (ids[0] == ids[1] or 0 in ids)
 
-    def _ids_now(self, place: focused_proofreading.Location) -> tuple[int, ...]:
+    def _current_ids(self, place: focused_proofreading.Location) -> tuple[int, ...]:
         session = self.session
         # Tables of the run name neurites of the draft, synapses those the session began with.
-        before = session.draft.labels if place.synapse_row is None else session.first_labels
-        return focused_proofreading.current_ids(place, before, self._work.labels, self._voxel_size)
+        before = session.draft.labels if place.synapse_row is None else session.initial_labels
+        return focused_proofreading.current_ids(
+            place, before, self._editor.labels, self._voxel_size
+        )
 
-    def _here(self) -> tuple[int, int, int]:
+    def _edit_position(self) -> tuple[int, int, int]:
         """Return the place for the log: the one pointed at, or the middle of the picture."""
-        if self.hand:
-            return self.hand
+        if self.pointed_voxel:
+            return self.pointed_voxel
         middle = np.rint(np.array(self.viewer.scene.camera.center) / self._voxel_size).astype(int)
-        middle[0] = self.picture.section
-        return tuple(np.clip(middle, 0, np.array(self._work.labels.shape) - 1).tolist())
+        middle[0] = self.layers.current_section
+        return tuple(np.clip(middle, 0, np.array(self._editor.labels.shape) - 1).tolist())
 
     def pick_ids(self, ids: list[int]) -> None:
         """Take these neurites as picked, the last for painting."""
-        self._picked = ids
+        self._picked_ids = ids
         # napari has brushes of its own: with nothing picked they paint what was nobody's.
-        self.picture.labels.selected_label = ids[-1] if ids else self._work.new_id()
+        self.layers.labels.selected_label = ids[-1] if ids else self._editor.new_id()
 
-    def _last_picked(self) -> int:
-        if not self._picked:
+    def _last_picked_id(self) -> int:
+        if not self._picked_ids:
             raise ConnectomeError(
                 "no neurite is picked", remedy="point at one and press A, or take a new id with I"
             )
-        return self._picked[-1]
+        return self._picked_ids[-1]
 
-    def _questioned(self) -> int:
+    def _current_synapse_row(self) -> int:
         """Return the row of the synapse pointed at, or else of the place the user was led to."""
-        near = self.picture.synapse_near(self.hand) if self.hand else None
-        self._synapse = self._synapse if near is None else near
-        if self._synapse is None:
+        near = self.layers.find_synapse_near(self.pointed_voxel) if self.pointed_voxel else None
+        self._synapse_row = self._synapse_row if near is None else near
+        if self._synapse_row is None:
             raise ConnectomeError(
                 "no synapse is in question", remedy="point at one, or let N lead you to one"
             )
-        return self._synapse
+        return self._synapse_row
 
     def _review(self, verdict: str) -> str:
-        row = self._questioned()
-        self._changed(self._work.review(row, verdict))
-        return f"{self._named(row)} {verdict or 'is open again'}"
+        row = self._current_synapse_row()
+        self._show_result(self._editor.review(row, verdict))
+        return f"{self._describe_synapse(row)} {verdict or 'is open again'}"
 
-    def _named(self, row: int) -> str:
+    def _describe_synapse(self, row: int) -> str:
         """Name a synapse by the ids that its partners have now."""
-        synapse = self._work.synapses.iloc[row]
+        synapse = self._editor.synapses.iloc[row]
         ids = (int(synapse.pre_id), int(synapse.post_id))
         place = focused_proofreading.Location(
             *map(int, synapse[["z", "y", "x"]]), "synapse", ids, "", 0.0, row
         )
-        return place.describe(self._ids_now(place)).strip()
+        return place.describe(self._current_ids(place)).strip()
 
     # --- what has changed ---------------------------------------------------------------------
 
-    def _changed(self, change: Change) -> None:
-        if change.correction:
-            self._show(change.box, change.correction.tool)
+    def _show_result(self, change: EditResult) -> None:
+        if change.record:
+            self._redraw_edit(change.box, change.record.tool)
 
-    def _show(self, box: tuple[slice, ...] | None, tool: str) -> None:
+    def _redraw_edit(self, box: tuple[slice, ...] | None, tool: str) -> None:
         """Draw again what an edit changed, and only that."""
-        self.picture.redraw(box)
-        if tool in OF_SYNAPSES:
-            self.picture.show_synapses(self._work.synapses)
-        self._keep_plane()
+        self.layers.redraw(box)
+        if tool in SYNAPSE_TOOLS:
+            self.layers.show_synapses(self._editor.synapses)
+        self._watch_plane()
 
-    def _turned(self, change: Change | None, nothing: str) -> str:
+    def _show_undo(self, change: EditResult | None, nothing: str) -> str:
         """Show what was undone or done again, where it was."""
         if change is None:
             raise ConnectomeError(nothing)
-        correction = change.correction
+        correction = change.record
         tool = json.loads(correction.payload)["tool"]
-        if correction.place and correction.place[0] != self.picture.section:
-            self.picture.go_to(correction.place, ring=False)
-        self._show(change.box, tool)
-        if tool in OF_SYNAPSES:
-            return f"{correction.tool}: {tool} of {self._named(correction.ids[0])}"
+        if correction.place and correction.place[0] != self.layers.current_section:
+            self.layers.go_to(correction.place, ring=False)
+        self._redraw_edit(change.box, tool)
+        if tool in SYNAPSE_TOOLS:
+            return f"{correction.tool}: {tool} of {self._describe_synapse(correction.ids[0])}"
         return f"{correction.tool}: {tool} of {' and '.join(map(str, correction.ids))}"
 
-    def _keep_plane(self) -> None:
+    def _watch_plane(self) -> None:
         """Remember the ids in the plane that is seen: what a brush changes shows against them."""
         hidden = self.viewer.dims.not_displayed
         at = self.viewer.dims.current_step
-        self._watch.look(*((hidden[0], int(at[hidden[0]])) if hidden else (None,)))
+        self._stroke_watcher.watch_plane(*((hidden[0], int(at[hidden[0]])) if hidden else (None,)))
 
-    def _note_painting(self) -> None:
+    def _log_painting(self) -> None:
         """Tell the log what napari's brush has changed since the plane was last looked at."""
-        strokes = self._watch.strokes()
+        strokes = self._stroke_watcher.take_strokes()
         if not strokes:
             return
         try:
             for voxels, neurite, before in strokes:
-                tool = "new" if neurite >= self._work.new_id() else "paint"
-                self._work.paint(voxels, neurite, tool, before)
-            self.panel.say(f"painted {sum(len(stroke.before) for stroke in strokes)} voxels")
+                tool = "new" if neurite >= self._editor.new_id() else "paint"
+                self._editor.paint(voxels, neurite, tool, before)
+            self.panel.show_message(
+                f"painted {sum(len(stroke.before) for stroke in strokes)} voxels"
+            )
         except (ConnectomeError, OSError, sqlite3.Error) as error:
-            self.panel.say(str(error), failed=True)
-            self.picture.labels.refresh()
-        self._tell_all()
+            self.panel.show_message(str(error), failed=True)
+            self.layers.labels.refresh()
+        self._update_panel()
 
     def _on_step(self) -> None:
-        self._note_painting()
-        self._keep_plane()
-        self._tell_sections()
+        self._log_painting()
+        self._watch_plane()
+        self._update_sections()
 
-    def _seeded(self) -> int | None:
+    def _seeded_neurite(self) -> int | None:
         """Return the neurite that most of the seeds lie on, if any."""
-        ids = self._work.labels[marked(self.picture.seeds.data)]
+        ids = self._editor.labels[find_marked_voxels(self.layers.seeds.data)]
         neurites, sizes = np.unique(ids[ids > 0], return_counts=True)
         return int(neurites[sizes.argmax()]) if neurites.size else None
 
-    def _splitting(self, neurite: int) -> tuple[int, np.ndarray, int | None]:
+    def _split_arguments(self, neurite: int) -> tuple[int, np.ndarray, int | None]:
         """Return what a split of a neurite, as it is set now, takes."""
-        return neurite, self.picture.seeds.data, None if self._through else self.picture.section
+        return (
+            neurite,
+            self.layers.seeds.data,
+            None if self._split_in_3d else self.layers.current_section,
+        )
 
-    def _foresee_split(self) -> None:
+    def _prepare_split(self) -> None:
         """Begin with a split as soon as seeds are there: nobody has to wait for it then."""
-        if neurite := self._seeded():
-            self._work.foresee_split(*self._splitting(neurite))
+        if neurite := self._seeded_neurite():
+            self._editor.prepare_split(*self._split_arguments(neurite))
 
-    def _seeding(self) -> bool:
-        seeds = self.picture.seeds
+    def _is_seeding(self) -> bool:
+        seeds = self.layers.seeds
         return self.viewer.layers.selection.active is seeds and bool(seeds.data.any())
 
     # --- what the panel says ------------------------------------------------------------------
 
-    def _greeting(self) -> str:
-        recovered = self.session.recovered
+    def _opening_message(self) -> str:
+        recovered = self.session.n_recovered
         if recovered:
-            return f"{_corrections(recovered)} of an earlier session taken up. N goes to a place."
+            return f"{_count_edits(recovered)} of an earlier session taken up. N goes to a place."
         return "N goes to the place where most is in doubt; arrow keys go through the sections."
 
-    def _tell_all(self) -> None:
-        self._tell_place()
-        self._tell_picked()
-        self._tell_seeds()
-        self._tell_synapse()
-        self._tell_sections()
-        self._tell_tool()
+    def _update_panel(self) -> None:
+        self._update_location()
+        self._update_picked()
+        self._update_seeds()
+        self._update_synapse()
+        self._update_sections()
+        self._update_tool()
         n = self.session.n_unsaved
-        self.panel.show_line(
-            "work", f"{_corrections(n)} not saved yet" if n else "all corrections are saved"
+        self.panel.set_line(
+            "work", f"{_count_edits(n)} not saved yet" if n else "all corrections are saved"
         )
 
-    def _tell_place(self) -> None:
-        n = len(self.guide.locations)
-        place = self.place
+    def _update_location(self) -> None:
+        n = len(self.queue.locations)
+        place = self.location
         if place is None:
-            self.panel.show_line("place", f"{n} places to look at, the worst first")
+            self.panel.set_line("place", f"{n} places to look at, the worst first")
             return
-        ids = tuple(now or was for now, was in zip(self._ids_now(place), place.ids, strict=True))
+        ids = tuple(
+            now or was for now, was in zip(self._current_ids(place), place.ids, strict=True)
+        )
         words = place.describe(ids)
         if place.synapse_row is not None:  # its direction may have been swapped
-            words = f"{self._named(place.synapse_row)} {place.reason}"
-        done = " ✓" if self._settled(place) else ""
-        self.panel.show_line("place", f"<b>place {self._at + 1} of {n}{done}:</b> {words}")
-
-    def _tell_picked(self) -> None:
-        shown = [swatch(self.picture.colour(i), str(i)) for i in self._picked]
-        text = {0: "none picked", 1: "picked {}", 2: "picked {} and {}"}[len(shown)]
-        self.panel.show_line("picked", text.format(*shown))
-
-    def _tell_seeds(self) -> None:
-        self.panel.show_line("seeds", f"a split goes {self._reach()}")
-
-    def _reach(self) -> str:
-        return "through all sections (3D)" if self._through else "in this section only (2D)"
-
-    def _tell_synapse(self) -> None:
-        if self._synapse is None:
-            counts = self._work.synapses["verdict"].ne("").sum()
-            text = f"{len(self._work.synapses)} candidates, {counts} reviewed"
-        else:
-            row = self._work.synapses.iloc[self._synapse]
-            text = f"{self._named(self._synapse)}, score {row.score:.2f}, {row.verdict or 'open'}"
-        self.panel.show_line("synapse", text)
-
-    def _tell_sections(self) -> None:
-        done = self._work.sections
-        here = self.picture.section
-        state = "proofread" if here in done else "not proofread"
-        asked = ", ".join(f"{z}{' ✓' if z in done else ''}" for z in self.guide.sections)
-        self.panel.show_line(
-            "section",
-            f"section {here} of {len(self._work.labels)}: {state}<br>to proofread: {asked}",
+            words = f"{self._describe_synapse(place.synapse_row)} {place.reason}"
+        done = " ✓" if self._is_settled(place) else ""
+        self.panel.set_line(
+            "place", f"<b>place {self._location_index + 1} of {n}{done}:</b> {words}"
         )
 
-    def _tell_tool(self) -> None:
-        seeds, labels = self.picture.seeds.mode, self.picture.labels.mode
-        self.panel.light("seeds" if seeds == "paint" else str(labels))
+    def _update_picked(self) -> None:
+        shown = [colour_swatch(self.layers.neurite_colour(i), str(i)) for i in self._picked_ids]
+        text = {0: "none picked", 1: "picked {}", 2: "picked {} and {}"}[len(shown)]
+        self.panel.set_line("picked", text.format(*shown))
+
+    def _update_seeds(self) -> None:
+        self.panel.set_line("seeds", f"a split goes {self._split_depth()}")
+
+    def _split_depth(self) -> str:
+        return "through all sections (3D)" if self._split_in_3d else "in this section only (2D)"
+
+    def _update_synapse(self) -> None:
+        if self._synapse_row is None:
+            counts = self._editor.synapses["verdict"].ne("").sum()
+            text = f"{len(self._editor.synapses)} candidates, {counts} reviewed"
+        else:
+            row = self._editor.synapses.iloc[self._synapse_row]
+            name = self._describe_synapse(self._synapse_row)
+            text = f"{name}, score {row.score:.2f}, {row.verdict or 'open'}"
+        self.panel.set_line("synapse", text)
+
+    def _update_sections(self) -> None:
+        done = self._editor.sections
+        here = self.layers.current_section
+        state = "proofread" if here in done else "not proofread"
+        asked = ", ".join(f"{z}{' ✓' if z in done else ''}" for z in self.queue.sections)
+        self.panel.set_line(
+            "section",
+            f"section {here} of {len(self._editor.labels)}: {state}<br>to proofread: {asked}",
+        )
+
+    def _update_tool(self) -> None:
+        seeds, labels = self.layers.seeds.mode, self.layers.labels.mode
+        self.panel.highlight_tool("seeds" if seeds == "paint" else str(labels))
 
     # --- closing ------------------------------------------------------------------------------
 
     def _may_close(self) -> bool:
         """Ask about what is not saved, and tell whether the window may go."""
-        self._note_painting()
-        answer = LATER
+        self._log_painting()
+        answer = CLOSE_UNSAVED
         if self.session.n_unsaved:
-            answer = self._ask(
+            answer = self._ask_question(
                 self.viewer.window._qt_window,
                 "Proofreading",
-                f"Not saved yet: {_corrections(self.session.n_unsaved)}.\n"
+                f"Not saved yet: {_count_edits(self.session.n_unsaved)}.\n"
                 "What is in the log will be offered at the next start.",
-                (SAVE, LATER, STAY),
+                (SAVE, CLOSE_UNSAVED, CONTINUE),
             )
         if answer == SAVE:
             self.perform(self.action("Save"))
             self.closed = not self.session.n_unsaved
         else:
-            self.closed = answer == LATER
+            self.closed = answer == CLOSE_UNSAVED
         return self.closed
 
     def _fit_screen(self) -> None:
@@ -743,7 +769,7 @@ class Window:
         window.move(there.topLeft())
 
 
-def _corrections(n: int) -> str:
+def _count_edits(n: int) -> str:
     return f"{n} correction{'s' * (n != 1)}"
 
 

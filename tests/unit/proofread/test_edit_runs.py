@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from connectome.proofread.edit_runs import AT_ONCE, expanded, find_runs, part_runs, unpacked
+from connectome.proofread.edit_runs import (
+    RUNS_PER_WRITE,
+    expand_runs,
+    find_part_runs,
+    find_runs,
+    unpack_runs,
+)
 
 SHAPE = (3, 4, 6)
 EVERYWHERE = tuple(slice(0, n) for n in SHAPE)
@@ -24,9 +30,9 @@ def whole(mask, old, new):
 def test_runs_write_new_ids_and_old_ones_back(mask, old, new):
     runs = whole(mask, old, new)
     labels = old.copy()
-    runs.write(labels, runs.new)
+    runs.write(labels, runs.new_ids)
     np.testing.assert_array_equal(labels, np.where(mask, new, old))
-    runs.write(labels, runs.old)
+    runs.write(labels, runs.old_ids)
     np.testing.assert_array_equal(labels, old)
     assert runs.n_voxels == mask.sum()
 
@@ -34,9 +40,9 @@ def test_runs_write_new_ids_and_old_ones_back(mask, old, new):
 @settings(max_examples=80)
 @given(MASKS, IDS, IDS)
 def test_what_is_packed_tells_which_voxels_change_to_what(mask, old, new):
-    again = unpacked(whole(mask, old, new).packed(), old)
+    again = unpack_runs(whole(mask, old, new).pack(), old)
     labels = old.copy()
-    again.write(labels, again.new)
+    again.write(labels, again.new_ids)
     np.testing.assert_array_equal(labels, np.where(mask, new, old))
     assert again.n_voxels == (mask & (old != new)).sum()
 
@@ -47,21 +53,24 @@ def test_the_fast_way_finds_the_same_runs_within_a_box(parts):
     box = (slice(1, 3), slice(0, 3), slice(2, 6))
     places = np.flatnonzero(parts[box])
     new = parts[box].reshape(-1)[places] + 4
-    fast, slow = part_runs(parts[box], 3, (5, 6), box, SHAPE), find_runs(places, 3, new, box, SHAPE)
-    for name in ("starts", "lengths", "old", "new"):
+    fast, slow = (
+        find_part_runs(parts[box], 3, (5, 6), box, SHAPE),
+        find_runs(places, 3, new, box, SHAPE),
+    )
+    for name in ("starts", "lengths", "old_ids", "new_ids"):
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
     inside = np.zeros(SHAPE, bool)
     inside[box] = parts[box] > 0
-    np.testing.assert_array_equal(expanded(fast.starts, fast.lengths), np.flatnonzero(inside))
+    np.testing.assert_array_equal(expand_runs(fast.starts, fast.lengths), np.flatnonzero(inside))
 
 
 def test_more_runs_than_are_written_at_a_time_are_all_written():
-    labels = np.zeros((1, 300, 2 * AT_ONCE // 100), np.int32)
+    labels = np.zeros((1, 300, 2 * RUNS_PER_WRITE // 100), np.int32)
     everywhere = tuple(slice(0, n) for n in labels.shape)
     stripes = np.arange(labels.size) % 2 * np.ones(labels.size, bool)
-    runs = part_runs(stripes.reshape(labels.shape) > 0, 0, (7,), everywhere, labels.shape)
-    assert runs.starts.size > 2 * AT_ONCE
-    runs.write(labels, runs.new)
+    runs = find_part_runs(stripes.reshape(labels.shape) > 0, 0, (7,), everywhere, labels.shape)
+    assert runs.starts.size > 2 * RUNS_PER_WRITE
+    runs.write(labels, runs.new_ids)
     assert ((labels.reshape(-1) == 7) == (stripes > 0)).all()
 
 
@@ -84,4 +93,4 @@ def test_a_payload_is_small(of_voxels):
     labels = np.zeros((1, 1000, 1000), np.int32)
     box = tuple(slice(0, n) for n in labels.shape)
     runs = find_runs(np.arange(of_voxels), 0, 1, box, labels.shape)
-    assert len(runs.packed()) < 40
+    assert len(runs.pack()) < 40

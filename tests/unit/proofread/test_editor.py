@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectome.core.errors import ConnectomeError, DataError
 from connectome.proofread import split
-from connectome.proofread.editor import Proofreading
+from connectome.proofread.editor import LabelEditor
 from connectome.runlog.edit_record import EditRecord
 
 SHAPE = (4, 6, 8)
@@ -43,8 +43,8 @@ def proofread(labels=None, probability=None, tissue=None):
     labels = stack() if labels is None else labels
     probability = np.ones(labels.shape, np.float32) if probability is None else probability
     tissue = np.ones(labels.shape, bool) if tissue is None else tissue
-    state = Proofreading(
-        labels, probability, tissue, candidates(), sections=[0], user="ada", tell=told.append
+    state = LabelEditor(
+        labels, probability, tissue, candidates(), sections=[0], user="ada", on_edit=told.append
     )
     return state, told
 
@@ -173,12 +173,12 @@ def test_a_neurite_is_divided_once_when_foreseen_and_anew_when_asked_again(monke
     labels, probability = dumbbell()
     state, _ = proofread(labels, probability)
     calls = []
-    divide = split.divided
-    monkeypatch.setattr(split, "divided", lambda *what: calls.append(1) or divide(*what))
+    divide = split.split_neurite
+    monkeypatch.setattr(split, "split_neurite", lambda *what: calls.append(1) or divide(*what))
     seeds = np.zeros(labels.shape, np.uint8)
     seeds[1, 2, 0], seeds[1, 2, 20] = 1, 2
-    state.foresee_split(1, seeds)
-    state.foresee_split(1, seeds)
+    state.prepare_split(1, seeds)
+    state.prepare_split(1, seeds)
     assert (labels == 1).all()
     state.split(1, seeds)
     assert len(calls) == 1
@@ -200,10 +200,10 @@ def test_what_could_not_be_foreseen_fails_when_it_is_asked_for_and_may_work_late
     state, told = proofread(labels, read)
     seeds = np.zeros(labels.shape, np.uint8)
     seeds[1, 2, 0] = 1
-    state.foresee_split(1, seeds)
-    state.foresee_split(9, seeds)  # nothing that a split would not refuse
+    state.prepare_split(1, seeds)
+    state.prepare_split(9, seeds)  # nothing that a split would not refuse
     seeds[1, 2, 20] = 2
-    state.foresee_split(1, seeds)
+    state.prepare_split(1, seeds)
     with pytest.raises(DataError, match="not there"):
         state.split(1, seeds)
     assert not told
@@ -310,7 +310,7 @@ def test_a_verdict_names_who_gave_it_and_can_be_withdrawn():
     assert state.synapses.loc[1, ["verdict", "reviewer"]].tolist() == ["rejected", "ada"]
     assert state.synapses.loc[0, "verdict"] == ""
     assert (told[0].tool, told[0].ids, told[0].place) == ("reject", (1,), (2, 3, 4))
-    assert state.review(1, "rejected").correction is None
+    assert state.review(1, "rejected").record is None
     state.review(1, "")
     assert state.synapses.loc[1, ["verdict", "reviewer", "time"]].tolist() == ["", "", ""]
     assert told[-1].tool == "unreview"
@@ -382,7 +382,7 @@ def test_what_cannot_be_logged_is_not_done():
     def full(correction):
         raise ConnectomeError("the disk is full")
 
-    state.tell = full
+    state.on_edit = full
     state.labels[0, 0, 0] = 3  # as the window does before it tells
     for edit in (
         lambda: state.paint(voxels((0, 0, 0)), 3, before=np.array([1])),
@@ -396,7 +396,7 @@ def test_what_cannot_be_logged_is_not_done():
         np.testing.assert_array_equal(state.labels, after)
     assert state.sections == {0}
     assert (state.synapses["verdict"] == "").all()
-    state.tell = lambda correction: None
+    state.on_edit = lambda correction: None
     state.undo()
     np.testing.assert_array_equal(state.labels, stack())
 
@@ -406,7 +406,7 @@ def test_a_damaged_log_is_noticed(payload):
     state, _ = proofread()
     row = EditRecord("paint", (2,), (0, 0, 0), 1, payload, "2026-01-01T00:00:00+00:00", "ada")
     with pytest.raises(DataError, match="cannot be"):
-        state.repeat(row)
+        state.replay(row)
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_repeating_on_other_labels_is_noticed(edit):
     other.labels[other.labels == 2] = 4
     other.synapses["x"] += 1
     with pytest.raises(DataError, match="are not these"):
-        other.repeat(told[0])
+        other.replay(told[0])
 
 
 PLACES = st.tuples(*(st.integers(0, n - 1) for n in SHAPE))
@@ -501,7 +501,7 @@ def test_whatever_was_foreseen_a_split_is_what_it_would_have_been(edits):
         if tool == "foresee":
             seeds = np.zeros(SHAPE, int)
             seeds[1, 2, list(what[0])] = 1, 2
-            state.foresee_split(1, seeds)
+            state.prepare_split(1, seeds)
             continue
         if tool == "split":
             what = [1, [(1, 2, x) for x in what[0]]]
@@ -519,6 +519,6 @@ def test_the_log_of_any_edits_gives_the_same_again(edits):
     # Evidence is not needed again: the log has what came of it.
     again, silent = proofread(probability=np.zeros(SHAPE, np.float32))
     for row in told:
-        again.repeat(row)
+        again.replay(row)
     assert everything(again) == everything(state)
     assert not silent

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectome.proofread import split
-from connectome.proofread.split import divided
+from connectome.proofread.split import split_neurite
 
 SHAPE = (9, 83, 101)  # no multiple of a block
 
 
 def parted(inside, places, groups, probability):
     """Return the part of every voxel; one that stays where it was is in the largest."""
-    kept, leaving = divided(inside, places, groups, probability)
+    kept, leaving = split_neurite(inside, places, groups, probability)
     return np.where((leaving == 0) & inside, kept, leaving)
 
 
@@ -33,7 +33,7 @@ def seeded(*strokes):
 @pytest.fixture
 def coarse(monkeypatch):
     """Let everything be large."""
-    monkeypatch.setattr(split, "FLOODED", 1000)
+    monkeypatch.setattr(split, "MAX_WATERSHED_VOXELS", 1000)
 
 
 @pytest.mark.parametrize("lean", [0, 2, -3])
@@ -58,7 +58,7 @@ def test_what_no_seed_leads_to_is_nobodys_and_nothing_is_given_beyond_the_neurit
     inside[:2] = False
     reached = inside.copy()
     reached[:, :, 80:] = False
-    kept, leaving = divided(inside, *seeded((4, 5), (4, 60)), probability)
+    kept, leaving = split_neurite(inside, *seeded((4, 5), (4, 60)), probability)
     assert kept == 1
     assert not leaving[:, :, 80:].any()
     assert not leaving[:2].any()
@@ -67,11 +67,11 @@ def test_what_no_seed_leads_to_is_nobodys_and_nothing_is_given_beyond_the_neurit
 
 
 def test_cuts_beyond_what_can_be_looked_at_again_are_as_exact_as_a_block(coarse, monkeypatch):
-    monkeypatch.setattr(split, "REFINED", 0)
+    monkeypatch.setattr(split, "MAX_REFINED_VOXELS", 0)
     inside, probability, beyond = two_tubes(0)
     parts = parted(inside, *seeded((4, 5), (4, 95)), probability)
-    assert (parts[beyond < -split.WIDEST_PX] == 1).all()
-    assert (parts[beyond > split.WIDEST_PX] == 2).all()
+    assert (parts[beyond < -split.MAX_BLOCK_PX] == 1).all()
+    assert (parts[beyond > split.MAX_BLOCK_PX] == 2).all()
 
 
 def test_a_merge_of_many_thin_neurites_is_cut_between_two_of_them(coarse):
@@ -84,10 +84,10 @@ def test_a_merge_of_many_thin_neurites_is_cut_between_two_of_them(coarse):
     here, there = (10, 36, 42), (10, 36, 58)
     places = np.array([(10, row, x) for row in range(30, 44) for x in (42, 58)])
     groups = np.tile([1, 2], 14)
-    split.FLOODED = 60_000
+    split.MAX_WATERSHED_VOXELS = 60_000
     parts = parted(inside, places, groups, probability)
     assert parts[here] == 1 and parts[there] == 2
-    split.FLOODED = 10**9
+    split.MAX_WATERSHED_VOXELS = 10**9
     exact = parted(inside, places, groups, probability)
     assert (parts == exact).mean() > 0.97
 
@@ -101,7 +101,7 @@ def test_every_seed_stays_in_its_part_and_a_part_reaches_only_what_is_inside(see
     places = places[rng.choice(len(places), 4 * n_groups, replace=False)]
     groups = np.repeat(np.arange(1, n_groups + 1), 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "FLOODED", 1000)
+        patch.setattr(split, "MAX_WATERSHED_VOXELS", 1000)
         parts = parted(inside, places, groups, rng.random(SHAPE, np.float32))
     assert (parts[tuple(places.T)] == groups).all()
     assert not parts[~inside].any()

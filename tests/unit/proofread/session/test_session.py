@@ -17,8 +17,12 @@ from connectome import runlog
 from connectome.core.errors import ConnectomeError, DataError, UsageError
 from connectome.io import paths
 from connectome.io.draft import read_draft, read_proofread
-from connectome.proofread.editor import Proofreading
-from connectome.proofread.session.session import open_session, replay, unsaved
+from connectome.proofread.editor import LabelEditor
+from connectome.proofread.session.session import (
+    find_unsaved_edits,
+    open_session,
+    replay_saved_labels,
+)
 
 
 @pytest.fixture
@@ -34,8 +38,8 @@ def everything(state):
 def worked(outdir, **told):
     """Leave a session in which all was done and nothing saved; return what it came to."""
     with open_session(outdir, user="ada", **told) as session:
-        work(session.proofreading)
-        return everything(session.proofreading)
+        work(session.editor)
+        return everything(session.editor)
 
 
 def start(outdir, body):
@@ -66,22 +70,22 @@ def killed(outdir, body):
 
 def test_a_session_begins_with_the_draft_and_then_with_what_was_saved(outdir):
     with open_session(outdir) as session:
-        assert session.started_from == paths.LABELS
-        np.testing.assert_array_equal(session.proofreading.labels, stack())
-        session.proofreading.merge(1, 2)
+        assert session.initial_labels_file == paths.LABELS
+        np.testing.assert_array_equal(session.editor.labels, stack())
+        session.editor.merge(1, 2)
         session.save()
     with open_session(outdir) as session:
-        assert session.started_from == paths.CORRECTED_LABELS
-        assert not (session.proofreading.labels == 2).any()
-        assert session.proofreading.undo() is None
+        assert session.initial_labels_file == paths.CORRECTED_LABELS
+        assert not (session.editor.labels == 2).any()
+        assert session.editor.undo() is None
     with open_session(outdir, "baseline") as session:
-        np.testing.assert_array_equal(session.proofreading.labels, stack())
+        np.testing.assert_array_equal(session.editor.labels, stack())
 
 
 def test_the_draft_itself_is_never_changed(outdir):
     files = {name: (outdir / name).read_bytes() for name in (paths.LABELS, paths.SYNAPSES)}
     with open_session(outdir) as session:
-        work(session.proofreading)
+        work(session.editor)
         session.save()
         np.testing.assert_array_equal(session.draft.labels, stack())
     assert files == {name: (outdir / name).read_bytes() for name in files}
@@ -92,7 +96,7 @@ def test_every_correction_is_on_disk_before_the_next(outdir):
         for n, edit in enumerate(
             (lambda s: s.merge(1, 2), lambda s: s.mark(0), lambda s: s.undo()), start=1
         ):
-            edit(session.proofreading)
+            edit(session.editor)
             log = sqlite3.connect(outdir / paths.RUN_LOG)
             rows = log.execute("SELECT tool, user FROM corrections").fetchall()
             log.close()
@@ -102,11 +106,11 @@ def test_every_correction_is_on_disk_before_the_next(outdir):
 
 def test_saving_writes_three_files_that_the_refiners_read(outdir):
     with open_session(outdir, user="ada") as session:
-        session.proofreading.merge(1, 2)
-        session.proofreading.mark(3)
-        session.proofreading.mark(0)
+        session.editor.merge(1, 2)
+        session.editor.mark(3)
+        session.editor.mark(0)
         written = session.save()
-        labels = session.proofreading.labels.copy()
+        labels = session.editor.labels.copy()
         assert session.n_unsaved == 0
     assert written == tuple(
         outdir / name
@@ -129,7 +133,7 @@ def test_saving_writes_three_files_that_the_refiners_read(outdir):
 
 def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
     with open_session(outdir, user="ada") as session:
-        state = session.proofreading
+        state = session.editor
         state.swap(0)
         state.review(0, "accepted")
         state.merge(6, 1)
@@ -146,20 +150,20 @@ def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
 
 
 def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
-    killed(outdir, "work(session.proofreading)")
-    left = unsaved(outdir)
+    killed(outdir, "work(session.editor)")
+    left = find_unsaved_edits(outdir)
     assert left.n_edits == 13
     assert [run.status for run in runlog.read_history(outdir)] == ["died"]
     with open_session(outdir) as session:
-        state = session.proofreading
-        assert (session.recovered, session.n_unsaved) == (13, 13)
+        state = session.editor
+        assert (session.n_recovered, session.n_unsaved) == (13, 13)
         state.redo()  # what was undone last can still be done again
         state.undo()
         with_everything = everything(state)
         while state.undo():
             pass
         np.testing.assert_array_equal(state.labels, stack())
-    in_one_go = Proofreading(
+    in_one_go = LabelEditor(
         stack(),
         paths.read_volume(outdir / paths.PROBABILITY).data.astype(np.float32),
         np.ones(SHAPE, bool),
@@ -173,118 +177,124 @@ def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
 
 def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
     body = (
-        "session.proofreading.merge(1, 2)\nsession.save()\n"
-        "session.proofreading.mark(1)\nsession.proofreading.undo()\nsession.proofreading.undo()"
+        "session.editor.merge(1, 2)\nsession.save()\n"
+        "session.editor.mark(1)\nsession.editor.undo()\nsession.editor.undo()"
     )
     killed(outdir, body)
-    assert unsaved(outdir).n_edits == 3
+    assert find_unsaved_edits(outdir).n_edits == 3
     with open_session(outdir) as session:
-        np.testing.assert_array_equal(session.proofreading.labels, stack())
-        session.proofreading.redo()
-        assert not (session.proofreading.labels == 2).any()
+        np.testing.assert_array_equal(session.editor.labels, stack())
+        session.editor.redo()
+        assert not (session.editor.labels == 2).any()
 
 
 def test_a_session_that_was_killed_twice_still_has_everything(outdir):
-    killed(outdir, "session.proofreading.merge(1, 2)")
-    killed(outdir, "session.proofreading.merge(3, 4)")
-    assert unsaved(outdir).n_edits == 2
+    killed(outdir, "session.editor.merge(1, 2)")
+    killed(outdir, "session.editor.merge(3, 4)")
+    assert find_unsaved_edits(outdir).n_edits == 2
     with open_session(outdir) as session:
-        assert set(np.unique(session.proofreading.labels)) == {1, 3, 5, 6}
+        assert set(np.unique(session.editor.labels)) == {1, 3, 5, 6}
         session.save()
-    assert unsaved(outdir) is None
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
+    assert find_unsaved_edits(outdir) is None
+    np.testing.assert_array_equal(
+        replay_saved_labels(outdir), np.load(outdir / paths.CORRECTED_LABELS)
+    )
 
 
 def test_what_a_person_declines_or_discards_is_not_offered_again(outdir):
     worked(outdir)
     with open_session(outdir, recover=False) as session:
-        np.testing.assert_array_equal(session.proofreading.labels, stack())
-    assert unsaved(outdir) is None
+        np.testing.assert_array_equal(session.editor.labels, stack())
+    assert find_unsaved_edits(outdir) is None
     worked(outdir)
     open_session(outdir).discard()
-    assert unsaved(outdir) is None
+    assert find_unsaved_edits(outdir) is None
     with open_session(outdir) as session:
-        np.testing.assert_array_equal(session.proofreading.labels, stack())
+        np.testing.assert_array_equal(session.editor.labels, stack())
 
 
 def test_who_declines_has_it_in_the_log(outdir):
     worked(outdir)
-    declined = unsaved(outdir)
+    declined = find_unsaved_edits(outdir)
     with open_session(outdir, user="bob", recover=False):
         pass
     *made, last = runlog.read_edits(outdir, declined.run_id)
     assert len(made) == declined.n_edits
     assert (last.tool, last.user) == ("discard", "bob")
-    assert unsaved(outdir) is None
+    assert find_unsaved_edits(outdir) is None
 
 
 def test_a_session_that_cannot_begin_declines_nothing(outdir):
     worked(outdir)
     with pytest.raises(UsageError):
         open_session(outdir, "unet", recover=False)
-    assert unsaved(outdir).n_edits == 13
+    assert find_unsaved_edits(outdir).n_edits == 13
 
 
 def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
     with open_session(outdir, user="ada") as first:
-        first.proofreading.merge(1, 2)
+        first.editor.merge(1, 2)
         with open_session(outdir, user="bob") as second:
-            second.proofreading.merge(3, 4)
+            second.editor.merge(3, 4)
             second.save()
         with pytest.raises(ConnectomeError, match="meanwhile"):
             first.save()
-    left = unsaved(outdir)
+    left = find_unsaved_edits(outdir)
     assert (left.n_edits, left.user) == (1, "ada")
     saved = (outdir / paths.CORRECTED_LABELS).read_bytes()
     with open_session(outdir) as session:
-        assert set(np.unique(session.proofreading.labels)) == {1, 3, 4, 5, 6}
+        assert set(np.unique(session.editor.labels)) == {1, 3, 4, 5, 6}
         with pytest.raises(ConnectomeError, match="meanwhile"):  # it has not what was saved
             session.save()
         assert (outdir / paths.CORRECTED_LABELS).read_bytes() == saved
         (outdir / paths.CORRECTED_LABELS).rename(outdir / "second.npy")
         session.save()
-    assert unsaved(outdir) is None
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
+    assert find_unsaved_edits(outdir) is None
+    np.testing.assert_array_equal(
+        replay_saved_labels(outdir), np.load(outdir / paths.CORRECTED_LABELS)
+    )
 
 
 def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
     with open_session(outdir, user="ada") as first:
-        first.proofreading.merge(1, 2)
+        first.editor.merge(1, 2)
         with open_session(outdir, user="bob") as second:
-            second.proofreading.merge(3, 4)
-            second.proofreading.merge(5, 6)
-    assert unsaved(outdir).user == "bob"
+            second.editor.merge(3, 4)
+            second.editor.merge(5, 6)
+    assert find_unsaved_edits(outdir).user == "bob"
     with open_session(outdir) as session:
-        assert session.recovered == 2
+        assert session.n_recovered == 2
         session.save()
-        session.proofreading.mark(2)
-        assert unsaved(outdir).user == "ada"
-    assert unsaved(outdir).n_edits == 1  # after the save
+        session.editor.mark(2)
+        assert find_unsaved_edits(outdir).user == "ada"
+    assert find_unsaved_edits(outdir).n_edits == 1  # after the save
     open_session(outdir, recover=False).close()
-    assert unsaved(outdir).user == "ada"
+    assert find_unsaved_edits(outdir).user == "ada"
     open_session(outdir).discard()
-    assert unsaved(outdir) is None
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
+    assert find_unsaved_edits(outdir) is None
+    np.testing.assert_array_equal(
+        replay_saved_labels(outdir), np.load(outdir / paths.CORRECTED_LABELS)
+    )
 
 
 def test_what_goes_on_after_its_own_save_may_save_again(outdir):
-    killed(outdir, "session.proofreading.merge(1, 2)\nsession.save()\nsession.proofreading.mark(1)")
+    killed(outdir, "session.editor.merge(1, 2)\nsession.save()\nsession.editor.mark(1)")
     with open_session(outdir) as session:
         session.save()
     assert read_proofread(read_draft(outdir)).sections == (1,)
 
 
 def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
-    process = start(outdir, "session.proofreading.merge(1, 2)")
-    assert unsaved(outdir) is None
+    process = start(outdir, "session.editor.merge(1, 2)")
+    assert find_unsaved_edits(outdir) is None
     process.kill()
     process.wait(timeout=10)
-    assert unsaved(outdir).n_edits == 1
+    assert find_unsaved_edits(outdir).n_edits == 1
 
 
 def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     with open_session(outdir) as session:
-        session.proofreading.mark(2)
+        session.editor.mark(2)
         session.save()
     files = [
         outdir / n
@@ -293,7 +303,7 @@ def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     before = [path.read_bytes() for path in files]
     body = (
         "import resource\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "session.proofreading.merge(1, 2)\n"
+        "session.editor.merge(1, 2)\n"
         # No file may grow beyond this: as if the disk were full.
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try:\n    session.save()\n"
@@ -303,13 +313,13 @@ def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     killed(outdir, body)
     assert [path.read_bytes() for path in files] == before
     assert not [path for path in outdir.rglob("*.npy") if path.name.startswith(".")]
-    assert unsaved(outdir).n_edits == 1
+    assert find_unsaved_edits(outdir).n_edits == 1
 
 
 def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
     with open_session(outdir) as first, open_session(outdir) as second:
-        first.proofreading.merge(1, 2)
-        second.proofreading.merge(3, 4)
+        first.editor.merge(1, 2)
+        second.editor.merge(3, 4)
         first.save()
         first.save()
         with pytest.raises(ConnectomeError, match="meanwhile") as error:
@@ -325,37 +335,37 @@ def test_replay_makes_what_was_saved_from_the_draft(outdir):
     """Over three sessions: one with every tool, one taken up, one with edits after its save."""
     worked(outdir)
     with open_session(outdir) as session:
-        session.proofreading.merge(5, 6)
+        session.editor.merge(5, 6)
         session.save()
     with open_session(outdir) as session:
-        session.proofreading.paint(bar(0, 0), 77)
+        session.editor.paint(bar(0, 0), 77)
         session.save()
-        session.proofreading.paint(bar(0, 1), 78)
+        session.editor.paint(bar(0, 1), 78)
     (outdir / paths.PROBABILITY).unlink()  # what was split is in the log
     saved = np.load(outdir / paths.CORRECTED_LABELS)
-    again = replay(outdir)
+    again = replay_saved_labels(outdir)
     assert again.dtype == saved.dtype == np.int32
     assert again.tobytes() == saved.tobytes()
     (outdir / paths.CORRECTED_LABELS).unlink()
-    assert replay(outdir).tobytes() == saved.tobytes()
+    assert replay_saved_labels(outdir).tobytes() == saved.tobytes()
 
 
 def test_replay_on_another_draft_is_refused(outdir):
     with open_session(outdir) as session:
-        session.proofreading.merge(1, 2)
+        session.editor.merge(1, 2)
         session.save()
     other = stack()
     other[0, 0, 0] = 5
     paths.write_volume(outdir / paths.LABELS, volume(other))
     with pytest.raises(DataError, match="is not what session"):
-        replay(outdir)
+        replay_saved_labels(outdir)
 
 
 @pytest.mark.parametrize("n_later_sessions", [0, 1])
 def test_replay_of_a_log_that_was_tampered_with_is_noticed(outdir, n_later_sessions):
     with open_session(outdir) as session:
-        session.proofreading.paint(bar(0, 0), 6)
-        session.proofreading.paint(bar(0, 1), 6)
+        session.editor.paint(bar(0, 0), 6)
+        session.editor.paint(bar(0, 1), 6)
         session.save()
     for _ in range(n_later_sessions):  # what these begin with is still there to be read
         with open_session(outdir) as session:
@@ -365,12 +375,12 @@ def test_replay_of_a_log_that_was_tampered_with_is_noticed(outdir, n_later_sessi
     log.commit()
     log.close()
     with pytest.raises(DataError, match="other labels than it saved"):
-        replay(outdir)
+        replay_saved_labels(outdir)
 
 
 def test_replay_without_a_save_says_so(outdir):
     with pytest.raises(UsageError, match="no session has saved"):
-        replay(outdir)
+        replay_saved_labels(outdir)
 
 
 def foreign(outdir):
@@ -385,58 +395,60 @@ def foreign(outdir):
 def test_files_of_another_program_are_taken_over(outdir):
     labels = foreign(outdir)
     with open_session(outdir) as session:
-        np.testing.assert_array_equal(session.proofreading.labels, labels)
-        assert session.proofreading.sections == {2}
-        session.proofreading.merge(1, 10**9)
+        np.testing.assert_array_equal(session.editor.labels, labels)
+        assert session.editor.sections == {2}
+        session.editor.merge(1, 10**9)
         session.save()
-        saved = session.proofreading.labels.copy()
+        saved = session.editor.labels.copy()
     # What it began with was overwritten, and yet can be made again.
-    np.testing.assert_array_equal(replay(outdir), saved)
+    np.testing.assert_array_equal(replay_saved_labels(outdir), saved)
 
 
 def test_a_session_on_files_of_another_program_survives_a_kill_after_saving(outdir):
     labels = foreign(outdir)
     killed(
         outdir,
-        "session.proofreading.merge(1, 2)\nsession.save()\nsession.proofreading.undo()",
+        "session.editor.merge(1, 2)\nsession.save()\nsession.editor.undo()",
     )
     with open_session(outdir) as session:
-        np.testing.assert_array_equal(session.proofreading.labels, labels)
+        np.testing.assert_array_equal(session.editor.labels, labels)
 
 
 def test_corrected_labels_without_a_list_of_sections_are_taken_over(outdir):
     foreign(outdir)
     (outdir / paths.PROOFREAD_SECTIONS).unlink()
     with open_session(outdir) as session:
-        assert session.started_from == paths.CORRECTED_LABELS
-        assert session.proofreading.sections == set()
+        assert session.initial_labels_file == paths.CORRECTED_LABELS
+        assert session.editor.sections == set()
 
 
 def test_of_refined_labels_those_sections_are_proofread_that_are_as_a_person_left_them(outdir):
     with open_session(outdir) as session:
-        session.proofreading.merge(1, 2)
-        session.proofreading.mark(1)
-        session.proofreading.mark(4)
+        session.editor.merge(1, 2)
+        session.editor.mark(1)
+        session.editor.mark(4)
         session.save()
-        refined = session.proofreading.labels.copy()
+        refined = session.editor.labels.copy()
     refined[4, 0, 0] = 5
     paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(refined))
     with open_session(outdir, "rf") as session:
-        assert session.started_from == paths.REFINED_LABELS["rf"]
-        assert session.proofreading.sections == {1}
-        session.proofreading.merge(5, 6)
+        assert session.initial_labels_file == paths.REFINED_LABELS["rf"]
+        assert session.editor.sections == {1}
+        session.editor.merge(5, 6)
         session.save()
     # The next forest overwrites what this session began with.
     paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(stack()))
-    np.testing.assert_array_equal(replay(outdir), np.load(outdir / paths.CORRECTED_LABELS))
+    np.testing.assert_array_equal(
+        replay_saved_labels(outdir), np.load(outdir / paths.CORRECTED_LABELS)
+    )
 
 
 def test_labels_may_come_from_anywhere(outdir, tmp_path_factory):
     path = tmp_path_factory.mktemp("elsewhere") / "mine.npy"
     np.save(path, stack() + 1)
     with open_session(outdir, str(path)) as session:
-        assert session.started_from == str(path)
-        assert session.proofreading.labels.max() == 7
+        assert session.initial_labels_file == str(path)
+        assert session.editor.labels.max() == 7
 
 
 def test_labels_that_are_not_there_are_named(outdir):
@@ -449,12 +461,12 @@ def test_labels_that_are_not_there_are_named(outdir):
 
 def test_verdicts_are_there_again_in_the_next_session_whoever_opens_it(outdir):
     with open_session(outdir, user="ada") as session:
-        session.proofreading.swap(1)
-        session.proofreading.review(2, "rejected")
+        session.editor.swap(1)
+        session.editor.review(2, "rejected")
         session.save()
-        before = session.proofreading.synapses
+        before = session.editor.synapses
     with open_session(outdir, user="bob") as session:
-        state = session.proofreading
+        state = session.editor
         pd.testing.assert_frame_equal(state.synapses, before)
         assert state.synapses["reviewer"].tolist() == ["", "ada", "ada"]
         state.swap(1)
@@ -465,12 +477,12 @@ def test_verdicts_are_there_again_in_the_next_session_whoever_opens_it(outdir):
 
 def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
     with open_session(outdir) as session:
-        session.proofreading.review(0, "accepted")
-        session.proofreading.merge(1, 2)
-        assert len(session.proofreading.synapses) == 3
-        assert session.synapses_now()["z"].tolist() == [4, 5]
-        session.proofreading.undo()
-        assert session.synapses_now()["verdict"].tolist() == ["accepted", "", ""]
+        session.editor.review(0, "accepted")
+        session.editor.merge(1, 2)
+        assert len(session.editor.synapses) == 3
+        assert session.current_synapses()["z"].tolist() == [4, 5]
+        session.editor.undo()
+        assert session.current_synapses()["verdict"].tolist() == ["accepted", "", ""]
 
 
 def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(outdir):
@@ -486,7 +498,7 @@ def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(out
     table.assign(verdict="accepted").to_csv(outdir / paths.SYNAPSES, index=False)
     for labels, first in (("baseline", 1), ("corrected", 11)):
         with open_session(outdir, labels) as session:
-            row = session.proofreading.synapses.loc[0]
+            row = session.editor.synapses.loc[0]
             assert row[["pre_id", "post_id", "post_ids"]].tolist() == [
                 first,
                 first + 1,
@@ -508,7 +520,7 @@ def test_verdicts_of_another_program_count_wherever_they_are(outdir):
     )
     table.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
     with open_session(outdir) as session:
-        found = session.proofreading.synapses
+        found = session.editor.synapses
     assert found["verdict"].tolist() == ["accepted", "", "", "rejected"]
     assert found.loc[0, ["pre_id", "post_id"]].tolist() == [2, 1]
     table.drop(columns="verdict").to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
@@ -549,19 +561,19 @@ def test_a_damaged_file_of_the_run_is_refused_with_a_way_out(outdir, name, conte
 def test_a_graph_that_names_no_labels_was_made_from_the_draft(outdir):
     (outdir / paths.GRAPH_LABELS).write_text("{}")
     with open_session(outdir) as session:
-        assert session.proofreading.synapses["pre_id"].tolist() == [1, 3, 5]
+        assert session.editor.synapses["pre_id"].tolist() == [1, 3, 5]
 
 
 def test_a_run_without_synapses_and_without_probability_can_be_proofread(outdir):
     (outdir / paths.SYNAPSES).unlink()
     (outdir / paths.PROBABILITY).unlink()
     with open_session(outdir) as session:
-        assert session.proofreading.synapses.empty
-        session.proofreading.split(3, seeds(33, 46))
-        assert set(np.unique(session.proofreading.labels)) == set(range(1, 8))
+        assert session.editor.synapses.empty
+        session.editor.split(3, seeds(33, 46))
+        assert set(np.unique(session.editor.labels)) == set(range(1, 8))
         session.save()
     with open_session(outdir) as session:
-        assert session.proofreading.labels.max() == 7
+        assert session.editor.labels.max() == 7
 
 
 def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir):
@@ -571,14 +583,14 @@ def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir
         open_session(outdir)
     assert "begin without" in error.value.remedy
     with open_session(outdir, recover=False) as session:
-        assert session.recovered == 0
+        assert session.n_recovered == 0
 
 
 @pytest.mark.parametrize("column", ["payload", "ids_json"])
 def test_a_damaged_row_of_the_log_is_refused_with_a_way_out(outdir, column):
     with open_session(outdir) as session:
-        session.proofreading.paint(bar(0, 0), 6)
-        session.proofreading.merge(1, 2)
+        session.editor.paint(bar(0, 0), 6)
+        session.editor.merge(1, 2)
     log = sqlite3.connect(outdir / paths.RUN_LOG)
     log.execute(f"UPDATE corrections SET {column} = ?", (b"\x93" if column == "payload" else "[]",))
     log.commit()
@@ -587,35 +599,35 @@ def test_a_damaged_row_of_the_log_is_refused_with_a_way_out(outdir, column):
         open_session(outdir)
     assert "--no-recover" in error.value.remedy
     with open_session(outdir, recover=False) as session:
-        assert session.recovered == 0
+        assert session.n_recovered == 0
 
 
 def test_a_damaged_save_in_the_log_is_told_by_replay_and_stops_no_session(outdir):
     with open_session(outdir) as session:
-        session.proofreading.merge(1, 2)
+        session.editor.merge(1, 2)
         session.save()
     log = sqlite3.connect(outdir / paths.RUN_LOG)
     log.execute("UPDATE corrections SET payload = ? WHERE tool = 'save'", (b"{",))
     log.commit()
     log.close()
     with pytest.raises(DataError, match="other labels than it saved"):
-        replay(outdir)
+        replay_saved_labels(outdir)
     with open_session(outdir) as session:
-        assert not (session.proofreading.labels == 2).any()
+        assert not (session.editor.labels == 2).any()
 
 
 def test_an_error_that_ends_a_session_is_in_the_log(outdir):
     with pytest.raises(ZeroDivisionError), open_session(outdir) as session:
-        session.proofreading.merge(1, 2)
+        session.editor.merge(1, 2)
         _ = 1 / 0
     (run,) = runlog.read_history(outdir)
     assert (run.status, run.n_edits) == ("failed", 1)
-    assert unsaved(outdir).n_edits == 1
+    assert find_unsaved_edits(outdir).n_edits == 1
 
 
 def test_the_log_says_what_kind_of_run_a_session_was(outdir):
     with open_session(outdir, user="ada", command=["napari_proofread.py"]) as session:
-        session.proofreading.merge(1, 2)
+        session.editor.merge(1, 2)
         session.save()
     (run,) = runlog.read_history(outdir)
     assert run.config["job"] == "proofreading"

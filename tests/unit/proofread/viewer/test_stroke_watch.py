@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from connectome.proofread.viewer.stroke_watch import PlaneWatch
+from connectome.proofread.viewer.stroke_watch import StrokeWatcher
 
 
 @pytest.fixture
@@ -11,43 +11,43 @@ def labels():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_stroke_is_found_with_the_ids_there_were_whatever_plane_is_seen(labels, axis):
-    watch = PlaneWatch(labels)
-    watch.look(axis, 2)
+    watch = StrokeWatcher(labels)
+    watch.watch_plane(axis, 2)
     painted = [0, 1, 1]
     painted[axis] = 2
     labels[tuple(painted)] = 7
-    (stroke,) = watch.strokes()
+    (stroke,) = watch.take_strokes()
     assert [int(v[0]) for v in stroke.voxels] == painted
     assert stroke.neurite == 7
     assert stroke.before.tolist() == [1]
 
 
 def test_each_new_id_is_a_stroke_of_its_own(labels):
-    watch = PlaneWatch(labels)
-    watch.look(0, 1)
+    watch = StrokeWatcher(labels)
+    watch.watch_plane(0, 1)
     labels[1, 0], labels[1, 1, :2] = 0, 9
-    assert [(s.neurite, len(s.before)) for s in watch.strokes()] == [(0, 5), (9, 2)]
+    assert [(s.neurite, len(s.before)) for s in watch.take_strokes()] == [(0, 5), (9, 2)]
 
 
 def test_what_was_told_is_not_told_again(labels):
-    watch = PlaneWatch(labels)
-    watch.look(0, 1)
+    watch = StrokeWatcher(labels)
+    watch.watch_plane(0, 1)
     labels[1, 0] = 2
-    assert watch.strokes()
-    assert not watch.strokes()
+    assert watch.take_strokes()
+    assert not watch.take_strokes()
 
 
 def test_other_planes_are_not_watched(labels):
-    watch = PlaneWatch(labels)
-    watch.look(0, 1)
+    watch = StrokeWatcher(labels)
+    watch.watch_plane(0, 1)
     labels[2] = 5
-    assert not watch.strokes()
+    assert not watch.take_strokes()
 
 
 def test_nothing_is_watched_in_3d_nor_before_the_first_look(labels):
-    watch = PlaneWatch(labels)
+    watch = StrokeWatcher(labels)
     labels[0] = 5
-    assert not watch.strokes()
-    watch.look(None)
+    assert not watch.take_strokes()
+    watch.watch_plane(None)
     labels[0] = 6
-    assert not watch.strokes()
+    assert not watch.take_strokes()
