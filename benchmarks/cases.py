@@ -1,7 +1,7 @@
-"""What the benchmarks share: stacks on disk, the two programs run on them, what these leave.
+"""What the benchmarks share: stacks on disk, running both programs on them, reading results.
 
 Linux counts a parent's memory as its child's peak, so a benchmark's own process stays small:
-whatever touches voxels runs in a worker (`aside`), and imports what it needs there.
+functions that touch voxels run in a subprocess (`in_subprocess`) and import what they need there.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """One run of one program: seconds by stage, of the whole process, and its peak memory."""
 
     stages: dict[str, float]
@@ -56,13 +56,15 @@ class Measured:
 # --- stacks -------------------------------------------------------------------------------------
 
 
-def prepared(path: Path, scratch: Path, *sections: int | None, axis: int = 0) -> Case | None:
-    """Bring sections of a real stack, as `prepare_stack` takes them, to where programs read it."""
+def prepare_real_stack(
+    path: Path, scratch: Path, *sections: int | None, axis: int = 0
+) -> Case | None:
+    """Prepare sections of a real stack (see `prepare_stack`); return None if it is absent."""
     if not path.exists():
         print(f"\n{path.name} is not in {path.parent}: skipped", flush=True)
         return None
     first, end, step = (*sections, *(0, None, 1)[len(sections) :])
-    return aside(prepare_stack, path, scratch, first, end, step, axis)
+    return in_subprocess(prepare_stack, path, scratch, first, end, step, axis)
 
 
 def prepare_stack(
@@ -73,7 +75,7 @@ def prepare_stack(
     step: int = 1,
     axis: int = 0,
 ) -> Case:
-    """Take some sections of a stack, all or every ``step``-th, and whatever truth it has.
+    """Write some sections of a stack, all or every ``step``-th, with their ground truth.
 
     A stack whose voxels are cubes can be cut along another ``axis``, as if imaged from there.
     """
@@ -88,11 +90,11 @@ def prepare_stack(
         name += f", one in {step}" if step > 1 else ""
         name += f" along {'ZYX'[axis]}" if axis else ""
         voxel_size = archive["voxel_size_nm_zyx"] * (step, 1, 1)
-        return _kept(name, scratch, cut(archive["raw"]), voxel_size, arrays)
+        return _write_stack(name, scratch, cut(archive["raw"]), voxel_size, arrays)
 
 
 def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
-    """Make the phantom; the pipeline makes its own, as its users do, from the same seed."""
+    """Write a phantom for the reference; the pipeline generates its own from the same seed."""
     from connectome.phantom.neuropil import make_phantom
 
     phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
@@ -100,13 +102,15 @@ def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
     flags = ("--preset", "safe8gb", "--dataset", f"phantom://neuropil?seed={seed}")
     arrays = {"labels": truth.labels, "shifts": truth.shifts}
     name = "phantom" if seed == SEED else f"phantom {seed}"
-    case = _kept(name, scratch, phantom.volume.data, phantom.volume.voxel_size, arrays, flags)
+    case = _write_stack(
+        name, scratch, phantom.volume.data, phantom.volume.voxel_size, arrays, flags
+    )
     truth.synapses.to_csv(case.folder / "synapses.csv", index=False)
     return case
 
 
-def prepare_moved(case: Case, sigma_px: float) -> Case:
-    """Move every section of a stack by a known, random shift."""
+def prepare_displaced(case: Case, sigma_px: float) -> Case:
+    """Displace every section of a stack by a known, random shift."""
     import numpy as np
     from scipy import ndimage as ndi
 
@@ -114,17 +118,17 @@ def prepare_moved(case: Case, sigma_px: float) -> Case:
         raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
     shifts = np.random.default_rng(SEED).normal(0, sigma_px, (len(raw), 2))
     moved = [
-        # Reflected, so that no black rim gives the shift away; splines, so that nothing blurs.
+        # Reflected, so that no black border reveals the shift; splines, to blur little.
         ndi.shift(section.astype(np.float32), shift, mode="reflect")
         for section, shift in zip(raw, shifts, strict=True)
     ]
     raw = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
-    name = f"{case.folder.name} moved by {sigma_px:g} px"
-    return _kept(name, case.folder.parent, raw, voxel_size, {"shifts": shifts})
+    name = f"{case.folder.name} displaced by {sigma_px:g} px"
+    return _write_stack(name, case.folder.parent, raw, voxel_size, {"shifts": shifts})
 
 
-def prepare_turned(case: Case, sigma_degrees: float) -> Case:
-    """Turn every section of a stack about its middle by a known, random angle."""
+def prepare_rotated(case: Case, sigma_degrees: float) -> Case:
+    """Rotate every section of a stack about its centre by a known, random angle."""
     import numpy as np
 
     from connectome.align.affine import compose_transform, rotation_matrix, warp_section
@@ -133,7 +137,7 @@ def prepare_turned(case: Case, sigma_degrees: float) -> Case:
         raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
     angles = np.radians(np.random.default_rng(SEED).normal(0, sigma_degrees, len(raw)))
     rim = min(raw.shape[1:]) // 4
-    # What comes into view is a mirror image: a black rim would give the turn away.
+    # Reflected, because a black border would reveal the rotation.
     wide = np.pad(raw, [(0, 0), (rim, rim), (rim, rim)], mode="reflect").astype(np.float32)
     turned = [
         warp_section(section, compose_transform(rotation_matrix(angle), np.zeros(2)), 3, 0.0)[
@@ -142,11 +146,11 @@ def prepare_turned(case: Case, sigma_degrees: float) -> Case:
         for section, angle in zip(wide, angles, strict=True)
     ]
     raw = np.clip(np.rint(turned), 0, 255).astype(np.uint8)
-    name = f"{case.folder.name} turned by {sigma_degrees:g} degrees"
-    return _kept(name, case.folder.parent, raw, voxel_size, {"angles": angles})
+    name = f"{case.folder.name} rotated by {sigma_degrees:g} degrees"
+    return _write_stack(name, case.folder.parent, raw, voxel_size, {"angles": angles})
 
 
-def _kept(name, scratch, raw, voxel_size, arrays, flags=()) -> Case:
+def _write_stack(name, scratch, raw, voxel_size, arrays, flags=()) -> Case:
     """Write a stack for both programs."""
     import numpy as np
 
@@ -165,16 +169,16 @@ def _kept(name, scratch, raw, voxel_size, arrays, flags=()) -> Case:
 # --- programs -----------------------------------------------------------------------------------
 
 
-def run_reference(case: Case, outdir: Path) -> Measured:
+def run_reference(case: Case, outdir: Path) -> Measurement:
     """Run the proof of concept's steps on a stack."""
     script = str(ROOT / "benchmarks/poc_reference.py")
     source = str(case.folder / "source.npy")
-    seconds, peak = measured([script, source, str(outdir), "--no-sim-misalignment"])
-    return Measured(json.loads((outdir / "seconds.json").read_text()), seconds, peak)
+    seconds, peak = measure_process([script, source, str(outdir), "--no-sim-misalignment"])
+    return Measurement(json.loads((outdir / "seconds.json").read_text()), seconds, peak)
 
 
 def run_reference_to_neurites(case: Case, outdir: Path) -> None:
-    """Go through the reference's steps up to neurites; what follows takes ten times as long."""
+    """Run the reference up to neurites; the rest takes ten times as long."""
     import numpy as np
     import poc_reference
 
@@ -187,16 +191,16 @@ def run_reference_to_neurites(case: Case, outdir: Path) -> None:
     paths.write_json(outdir / paths.ALIGNMENT, {"shifts": shifts.tolist()})
 
 
-def run_ours(case: Case, outdir: Path, *flags: str) -> Measured:
-    """Run the pipeline's command line on a stack; its run log tells the seconds of each stage."""
+def run_ours(case: Case, outdir: Path, *flags: str) -> Measurement:
+    """Run the pipeline's command line on a stack; read the seconds per stage from its run log."""
     script = str(ROOT / "run_pipeline.py")
     command = [script, *case.flags, "--outdir", str(outdir), "--quiet", *flags]
-    seconds, peak = measured(command)
+    seconds, peak = measure_process(command)
     stages = {stage.name: stage.seconds for stage in runlog.read_history(outdir)[-1].stages}
-    return Measured(stages, seconds, peak)
+    return Measurement(stages, seconds, peak)
 
 
-def measured(arguments: list[str]) -> tuple[float, float]:
+def measure_process(arguments: list[str]) -> tuple[float, float]:
     """Run a Python script to its end; return its wall seconds and peak memory in MB."""
     with tempfile.TemporaryFile("w+") as said:
         began = time.perf_counter()
@@ -210,8 +214,8 @@ def measured(arguments: list[str]) -> tuple[float, float]:
     return seconds, runlog.peak_memory_mb(usage)
 
 
-def aside(function, *arguments):
-    """Call a function in a process of its own, whose memory goes away with it."""
+def in_subprocess(function, *arguments):
+    """Call a function in a separate process, so that its memory is released."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -219,16 +223,18 @@ def aside(function, *arguments):
 # --- results ------------------------------------------------------------------------------------
 
 
-def applied(outdir: Path, with_trend: bool = False):
-    """Read the (Z, 2) shifts that a program applied, or would have with the trend it left alone."""
+def read_shifts(outdir: Path, with_trend: bool = False):
+    """Read the (Z, 2) shifts that a program applied, with or without the trend it kept."""
     import numpy as np
 
     table = json.loads((outdir / paths.ALIGNMENT).read_text())
     return np.asarray(table["shifts"]) + (np.asarray(table["trend"]) if with_trend else 0)
 
 
-def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str = paths.LABELS):
-    """Read a program's labels, and the true ones moved as it moved the sections."""
+def read_labels_and_truth(
+    case: Case, outdir: Path, truth: str = "labels", labels: str = paths.LABELS
+):
+    """Read a program's labels, and the true labels moved by the shifts it applied."""
     import numpy as np
 
     from connectome.align.estimate import apply_transforms
@@ -241,51 +247,51 @@ def found_and_true(case: Case, outdir: Path, truth: str = "labels", labels: str 
     return np.load(outdir / labels), true
 
 
-def scores_per_section(
+def score_sections(
     case: Case,
     outdir: Path,
     truth: str = "labels",
     profiles: bool = False,
     labels: str = paths.LABELS,
 ) -> tuple[float, float]:
-    """Score each section by itself; unconnected ``profiles`` of an id as different ones if so."""
+    """Score each section separately; ``profiles``: unconnected parts of an id are several."""
     from connectome.evaluate import score_segmentation
 
     each = []
-    for found, true in zip(*found_and_true(case, outdir, truth, labels), strict=True):
+    for found, true in zip(*read_labels_and_truth(case, outdir, truth, labels), strict=True):
         if true.any():
-            found = as_profiles(found) if profiles else found
+            found = label_profiles(found) if profiles else found
             each.append(score_segmentation(found[None], true[None]))
     return tuple(statistics.mean(score[name] for score in each) for name in ("are", "voi"))
 
 
-def as_profiles(section):
-    """Give unconnected parts of an id ids of their own; (Y, X) to (Y, X)."""
+def label_profiles(section):
+    """Give unconnected parts of an id separate ids; (Y, X) to (Y, X)."""
     from skimage.measure import label
 
     return label(section, connectivity=1)
 
 
-def left_over(original: Path, moved: Path, folder: Path, with_trend: bool = False) -> float:
-    """Measure what two runs of the pipeline leave of the shifts between their stacks."""
-    return _left_over(applied(original, with_trend), applied(moved, with_trend), folder)
+def residual_jitter(original: Path, moved: Path, folder: Path, with_trend: bool = False) -> float:
+    """Return the RMS, in px, of what remains of known displacements after alignment."""
+    return _residual(read_shifts(original, with_trend), read_shifts(moved, with_trend), folder)
 
 
-def left_between_neighbours(original: Path, moved: Path, folder: Path) -> float:
-    """Measure the same as jitter: half the mean square difference between neighbours, its root.
+def residual_between_neighbours(original: Path, moved: Path, folder: Path) -> float:
+    """Return the residual between neighbouring sections, RMS in px.
 
-    For sections displaced each for itself it is what `left_over` measures. What changes slowly
-    along the stack, as a lean does, is not in it.
+    The root of half the mean square difference between neighbours. For independent displacements
+    it equals `residual_jitter`; slow changes along the stack, such as a lean, are excluded.
     """
     import numpy as np
 
     with np.load(folder / "stack.npz") as archive:
-        left = applied(moved) + archive["shifts"] - applied(original)
+        left = read_shifts(moved) + archive["shifts"] - read_shifts(original)
     return float(np.sqrt((np.diff(left, axis=0) ** 2).sum(axis=1).mean() / 2))
 
 
-def left_turned(original: Path, turned: Path, folder: Path) -> float:
-    """Measure by what angle, in degrees, neighbours stay turned beyond what they were before."""
+def residual_rotation(original: Path, turned: Path, folder: Path) -> float:
+    """Return the rotation left between neighbouring sections, beyond the original; RMS, degrees."""
     import numpy as np
 
     def angles(outdir):
@@ -298,8 +304,8 @@ def left_turned(original: Path, turned: Path, folder: Path) -> float:
     return float(np.sqrt(np.mean(np.diff(left) ** 2)))
 
 
-def left_over_by_reference(original: Path, moved: Path) -> float:
-    """Measure what the reference leaves; its other stages would take minutes and add nothing."""
+def reference_residual(original: Path, moved: Path) -> float:
+    """Return the residual of the reference; only its alignment is run."""
     import numpy as np
     import poc_reference
 
@@ -307,10 +313,10 @@ def left_over_by_reference(original: Path, moved: Path) -> float:
         poc_reference.align(poc_reference.preprocess(np.load(folder / "source.npy")))[1]
         for folder in (original, moved)
     ]
-    return _left_over(*shifts, moved)
+    return _residual(*shifts, moved)
 
 
-def _left_over(on_original, on_moved, folder: Path) -> float:
+def _residual(on_original, on_moved, folder: Path) -> float:
     import numpy as np
 
     from connectome.evaluate import alignment_rms

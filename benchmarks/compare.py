@@ -3,11 +3,11 @@
     python benchmarks/compare.py --quick              # the phantom alone
     python benchmarks/compare.py --data FOLDER        # and the real stacks kept there
 
-Every run is a process of its own, reference and pipeline in turn, on the same voxels. Neither
-adds misalignment. Seconds are medians over ``--repeats``; both programs' labels are scored by
-`connectome.evaluate`, against truth carried through the shifts that each of them applied. What is
-known of alignment on real stacks is what one adds: sections are moved by N(0, 1) px, and of the
-shifts found on the moved stack those found on the original are taken off.
+Every run is a separate process, reference and pipeline in turn, on the same voxels. Neither adds
+misalignment. Seconds are medians over ``--repeats``; both programs' labels are scored by
+`connectome.evaluate`, against the ground truth moved by the shifts that each of them applied. To
+measure alignment on real stacks, sections are displaced by N(0, 1) px, and the shifts found on the
+original stack are subtracted from those found on the displaced one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pathlib import Path
 from cases import (
     DATA,
     Case,
-    Measured,
-    applied,
-    aside,
-    found_and_true,
-    left_over,
-    left_over_by_reference,
-    prepare_moved,
+    Measurement,
+    in_subprocess,
+    prepare_displaced,
     prepare_phantom,
-    prepared,
+    prepare_real_stack,
     print_table,
+    read_labels_and_truth,
+    read_shifts,
+    reference_residual,
+    residual_jitter,
     run_ours,
     run_reference,
 )
@@ -52,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        compare(aside(prepare_phantom, scratch), args.repeats, args.save)
+        compare(in_subprocess(prepare_phantom, scratch), args.repeats, args.save)
         if args.quick:
             return
         for name, sections in (("fib25_dev", 64), ("isbi_dev", None)):
-            if case := prepared(args.data / f"{name}.npz", scratch, 0, sections):
+            if case := prepare_real_stack(args.data / f"{name}.npz", scratch, 0, sections):
                 compare(case, args.repeats, args.save)
                 print_alignment(case)
-        if case := prepared(args.data / "vnc_dev.npz", scratch):
+        if case := prepare_real_stack(args.data / "vnc_dev.npz", scratch):
             print(f"\n### {case.name}\n", flush=True)
             run_ours(case, case.folder / OURS)
             print_alignment(case)
@@ -69,21 +69,23 @@ def compare(case: Case, repeats: int, save: Path | None) -> None:
     """Run both programs on a stack, taking turns; print, and save, times and scores."""
     print(f"\n### {case.name}\n", flush=True)
     runners = {REFERENCE: run_reference, OURS: run_ours}
-    runs: dict[str, list[Measured]] = {program: [] for program in runners}
+    runs: dict[str, list[Measurement]] = {program: [] for program in runners}
     for _ in range(repeats):
         for program, runner in runners.items():
             runs[program].append(runner(case, case.folder / program))
-    rows = timings(runs[REFERENCE], runs[OURS])
+    rows = tabulate_timings(runs[REFERENCE], runs[OURS])
     print_table((f"median of {repeats}", REFERENCE, OURS, "ratio"), rows)
-    scores = [aside(scored, case, case.folder / program) for program in runners]
+    scores = [in_subprocess(score_outputs, case, case.folder / program) for program in runners]
     compared = [(name, *(f"{score[name]:.3f}" for score in scores)) for name in scores[0]]
     print_table(("scores", REFERENCE, OURS), compared)
     rows = [(f"{case.folder.name}: {name}", *cells[:2]) for name, *cells in (*rows, *compared)]
     save_table(save, "compare", ("", REFERENCE, OURS), rows)
 
 
-def timings(reference: list[Measured], ours: list[Measured]) -> list[tuple[str, ...]]:
-    """Lay out the rows of seconds and memory; the ratio says how many times less ours takes."""
+def tabulate_timings(
+    reference: list[Measurement], ours: list[Measurement]
+) -> list[tuple[str, ...]]:
+    """Return the rows of seconds and memory; the ratio is the reference over the pipeline."""
 
     def row(title, value):
         pair = [statistics.median(map(value, runs)) for runs in (reference, ours)]
@@ -104,24 +106,26 @@ def timings(reference: list[Measured], ours: list[Measured]) -> list[tuple[str, 
 
 
 def print_alignment(case: Case) -> None:
-    """Print what each program leaves of known shifts that are added to the sections."""
-    moved = aside(prepare_moved, case, SIGMA_PX)
-    run_ours(moved, moved.folder / OURS)
-    ours = aside(left_over, *(one.folder / OURS for one in (case, moved)), moved.folder)
-    reference = aside(left_over_by_reference, case.folder, moved.folder)
+    """Print what remains of known displacements after each program's alignment."""
+    displaced = in_subprocess(prepare_displaced, case, SIGMA_PX)
+    run_ours(displaced, displaced.folder / OURS)
+    ours = in_subprocess(
+        residual_jitter, *(one.folder / OURS for one in (case, displaced)), displaced.folder
+    )
+    reference = in_subprocess(reference_residual, case.folder, displaced.folder)
     title = f"RMS px left of added shifts (sigma {SIGMA_PX:g} px)"
     print_table(("alignment", REFERENCE, OURS), [(title, f"{reference:.3f}", f"{ours:.3f}")])
 
 
-def scored(case: Case, outdir: Path) -> dict[str, float]:
-    """Score what one program left against the truth, carried through that program's shifts."""
+def score_outputs(case: Case, outdir: Path) -> dict[str, float]:
+    """Score the output of one program against ground truth moved by the program's own shifts."""
     import numpy as np
     import pandas as pd
 
     from connectome import evaluate
 
-    shifts = applied(outdir)
-    neurites = evaluate.score_segmentation(*found_and_true(case, outdir))
+    shifts = read_shifts(outdir)
+    neurites = evaluate.score_segmentation(*read_labels_and_truth(case, outdir))
     with np.load(case.folder / "stack.npz") as truth:
         voxel_size, true_shifts = truth["voxel_size_nm_zyx"], truth.get("shifts")
     names = {

@@ -1,15 +1,15 @@
-"""Measure whether doubt leads to what is wrong: the tables' order against the truth.
+"""Measure whether doubt leads to errors: the order of the tables against ground truth.
 
     python benchmarks/doubt.py --data FOLDER
 
-A join is wrong if most of its two sides belongs to different true neurites, a pair left apart if
-most of both neurites belongs to the same one; pairs are those of the log. A neurite is wrong by
-the volume that must change hands: what does not belong to its true neurite, or all of it where
-another one holds more of that; it counts as wrong from 0.003 µm³. Printed are how many are wrong,
-the chance that doubt ranks a wrong one before a right one (AUC), the share of wrong ones among
-the 20 most doubtful, and the share of all wrong volume that these hold; beside each the same for
-the obvious order: weakest joins, brightest boundaries, largest neurites. Phantoms are of seeds on
-which nothing is tuned.
+A merge is wrong if its two sides belong mostly to different true neurites; an unmerged pair (of
+those in the log) is wrong if both belong mostly to the same one. The error of a neurite is the
+volume that has to be reassigned: what does not belong to its true neurite, or all of it where
+another neurite has more of that; it counts as wrong from 0.003 µm³. The table has the number of
+errors, the probability that doubt ranks an error above a correct entry (AUC), the fraction of
+errors among the 20 most doubtful, and the fraction of the total error volume in these; beside each
+the same for the obvious order: weakest merges, highest probability at the boundary, largest
+neurites. No parameter is tuned on these phantoms.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_save_option(parser)
     args = parser.parse_args(argv)
     rows = []
-    for name, raw, truth, voxel_size in stacks(args.data):
-        log, table, found = reconstructed(raw, truth, voxel_size)
+    for name, raw, truth, voxel_size in load_stacks(args.data):
+        log, table, found = reconstruct(raw, truth, voxel_size)
         rows += [
-            judged(f"{name}: merges", *joins(log, *found)),
-            judged(f"{name}: unmerged pairs", *apart(log, *found)),
-            judged(f"{name}: neurites", *neurites(table, *found, voxel_size)),
+            format_row(f"{name}: merges", *rank_merges(log, *found)),
+            format_row(f"{name}: unmerged pairs", *rank_unmerged_pairs(log, *found)),
+            format_row(f"{name}: neurites", *rank_neurites(table, *found, voxel_size)),
         ]
     print_table(TITLES, rows)
     save_table(args.save, "doubt", TITLES, rows)
 
 
-def stacks(data: Path) -> Iterator[tuple]:
+def load_stacks(data: Path) -> Iterator[tuple]:
     """Yield name, EM, true labels and voxel size."""
     for title, (name, sections) in STACKS.items():
         if (path := data / f"{name}.npz").exists():
@@ -75,7 +75,7 @@ def stacks(data: Path) -> Iterator[tuple]:
         yield f"phantom {seed}", volume.data, phantom.ground_truth.labels, volume.voxel_size
 
 
-def reconstructed(raw, truth, voxel_size):
+def reconstruct(raw, truth, voxel_size):
     """Take a stack to its tables; return also labels, pieces and truth, all aligned."""
     tissue = preprocess.find_tissue(raw)
     blank = preprocess.find_blank_sections(raw, tissue)
@@ -98,23 +98,23 @@ def reconstructed(raw, truth, voxel_size):
     return log, table, (made.labels, made.supervoxels, truth)
 
 
-def shares(labels: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+def count_overlaps(labels: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     """Count the voxels that every id has of every true neurite, the most first."""
     known = (truth > 0) & (labels > 0)
     both = pd.DataFrame({"id": labels[known], "true": truth[known]})
     return both.value_counts().rename("voxels").reset_index()
 
 
-def majority(labels: np.ndarray, truth: np.ndarray) -> pd.Series:
+def majority_neurites(labels: np.ndarray, truth: np.ndarray) -> pd.Series:
     """Tell which true neurite most of every id belongs to."""
-    return shares(labels, truth).drop_duplicates("id").set_index("id")["true"]
+    return count_overlaps(labels, truth).drop_duplicates("id").set_index("id")["true"]
 
 
-def joins(log, _labels, pieces, truth):
+def rank_merges(log, _labels, pieces, truth):
     """Return doubt, the obvious order, what is wrong, and its volume, for every join."""
     rows = log[log["joined"]]
     held = [Counter() for _ in range(int(pieces.max()) + 1)]
-    for piece, true, voxels in shares(pieces, truth).itertuples(index=False):
+    for piece, true, voxels in count_overlaps(pieces, truth).itertuples(index=False):
         held[piece][true] = voxels
     sides, wrong = DisjointSet(range(len(held))), []
     for pair in rows[["piece_a", "piece_b"]].to_numpy().tolist():
@@ -127,17 +127,17 @@ def joins(log, _labels, pieces, truth):
     return rows["doubt"], -rows["strength"], wrong, rows["volume_um3"] * wrong
 
 
-def apart(log, labels, _pieces, truth):
+def rank_unmerged_pairs(log, labels, _pieces, truth):
     """Return the same for every pair of neurites left apart."""
     rows = log[~log["joined"]]
-    true = majority(labels, truth)
+    true = majority_neurites(labels, truth)
     wrong = rows["neurite"].map(true) == rows["other"].astype(int).map(true)
     return rows["doubt"], rows["probability"], wrong, rows["volume_um3"] * wrong
 
 
-def neurites(table, labels, _pieces, truth, voxel_size):
+def rank_neurites(table, labels, _pieces, truth, voxel_size):
     """Return the same for every neurite."""
-    counts = shares(labels, truth)
+    counts = count_overlaps(labels, truth)
     largest = counts.drop_duplicates("id").set_index("id")
     keeper = counts.drop_duplicates("true").set_index("true")["id"]
     ids = table["id"]
@@ -147,13 +147,15 @@ def neurites(table, labels, _pieces, truth, voxel_size):
     return table["doubt"], table["volume_um3"], volume > WRONG_UM3, volume
 
 
-def judged(title, doubt, obvious, wrong, volume) -> tuple[str, ...]:
+def format_row(title, doubt, obvious, wrong, volume) -> tuple[str, ...]:
     """Return one row: each score by doubt and in the obvious order."""
-    pairs = zip(scores(doubt, wrong, volume), scores(obvious, wrong, volume), strict=True)
+    pairs = zip(
+        score_ranking(doubt, wrong, volume), score_ranking(obvious, wrong, volume), strict=True
+    )
     return title, f"{wrong.sum()} of {len(wrong)}", *(cell for pair in pairs for cell in pair)
 
 
-def scores(order, wrong, volume) -> tuple[str, ...]:
+def score_ranking(order, wrong, volume) -> tuple[str, ...]:
     """AUC, share of wrong ones among the first, and their share of all wrong volume."""
     rank = stats.mannwhitneyu(order[wrong], order[~wrong]).statistic
     auc = rank / (wrong.sum() * (~wrong).sum())

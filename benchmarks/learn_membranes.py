@@ -1,11 +1,11 @@
-"""Learn on phantoms what a membrane looks like, and write the two networks that ship.
+"""Train the two membrane networks on phantoms, and write the weights of the package.
 
 Usage: python benchmarks/learn_membranes.py [--out connectome/weights/membrane_networks.json]
 
-Phantoms of many voxel sizes, blurs, noises and contrasts are imaged, and a small network learns
-to tell membrane from the rest by `connectome.membranes.features`: one network for features
-within sections, one for features in 3D. No real tissue is used, so every real volume is a test.
-The same seeds give the same networks; it takes a minute or two, and scikit-learn, which comes with
+Phantoms of many voxel sizes, blurs, noises and contrasts are imaged, and a small network is trained
+to predict membranes from `connectome.membranes.features`: one network for features within sections,
+one for features in 3D. No real tissue is used, so every real volume is a test. The same seeds give
+the same networks; it takes a minute or two, and scikit-learn, which comes with
 `requirements-dev.txt`.
 """
 
@@ -28,7 +28,7 @@ from connectome.membranes import features, mlp, predict
 from connectome.phantom.neuropil import make_phantom
 from connectome.phantom.tissue import PhantomParams
 
-# Voxel sizes (z, y, x) in nm; a seed each, far from those that anything is scored on.
+# Voxel sizes (z, y, x) in nm; one seed each, none of which is used for scoring.
 VOXEL_SIZES = {
     2: [
         *((30, 8, 8), (50, 4, 4), (40, 5, 5), (30, 8, 8), (45, 5, 5), (50, 4, 4)),
@@ -43,27 +43,29 @@ WIDTH_NM = 1600  # of a phantom along y and x
 SECTIONS = {2: 10, 3: 48}
 FIRST_SEED = {2: 9300, 3: 9200}
 SAMPLES = 24_000  # voxels of each phantom
-MEMBRANE_SHARE = 0.4  # of the samples: more than of tissue, for a gap costs more than a blot
+MEMBRANE_SHARE = (
+    0.4  # of the samples: more than in tissue, because a gap costs more than a false membrane
+)
 UNITS = 16
-STARTS = 2  # networks whose verdicts are averaged: where one strays, the other may not
+STARTS = 2  # networks that are averaged, from different initial weights
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Learn both networks and write them."""
+    """Train both networks and write them."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--out", type=Path, default=mlp.WEIGHTS_PATH, help="where to write them")
     args = parser.parse_args(argv)
-    write_json(args.out, {str(n_axes): learned(n_axes) for n_axes in VOXEL_SIZES})
+    write_json(args.out, {str(n_axes): train_network(n_axes) for n_axes in VOXEL_SIZES})
     print(f"wrote {args.out}")
 
 
-def learned(n_axes: int) -> dict:
-    """Learn one network; return what is stored of it."""
+def train_network(n_axes: int) -> dict:
+    """Train one network; return its weights as stored."""
     from sklearn.neural_network import MLPClassifier
 
     examples = []
     for i, voxel_size in enumerate(VOXEL_SIZES[n_axes]):
-        examples.append(sampled(FIRST_SEED[n_axes] + i, voxel_size, n_axes))
+        examples.append(sample_voxels(FIRST_SEED[n_axes] + i, voxel_size, n_axes))
         print(f"{n_axes} axes: phantom {i + 1} of {len(VOXEL_SIZES[n_axes])}", file=sys.stderr)
     x, y = (np.concatenate(column) for column in zip(*examples, strict=True))
     networks = [
@@ -77,7 +79,7 @@ def learned(n_axes: int) -> dict:
         ).fit(x, y)
         for i in range(STARTS)
     ]
-    # Side by side they are one network whose output is the mean of theirs.
+    # Concatenated, they are one network whose output is their mean.
     hidden = np.concatenate([each.coefs_[0].T for each in networks])
     hidden_bias = np.concatenate([each.intercepts_[0] for each in networks])
     output = np.concatenate([each.coefs_[1][:, 0] for each in networks]) / STARTS
@@ -91,10 +93,10 @@ def learned(n_axes: int) -> dict:
     }
 
 
-def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Describe some voxels of a phantom, in standard deviations, and say which are membrane."""
+def sample_voxels(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features of some voxels of a phantom, standardised, and which are membrane."""
     rng = np.random.default_rng(seed)
-    em, labels = imaged(rng, seed, tuple(map(float, voxel_size)), SECTIONS[n_axes])
+    em, labels = image_phantom(rng, seed, tuple(map(float, voxel_size)), SECTIONS[n_axes])
     tissue = preprocess.find_tissue(em)
     even = preprocess.preprocess(em, tissue, voxel_size)
     image = features.standardise_sections(even, tissue)
@@ -104,7 +106,7 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     described = features.compute_features(image, voxel_size, n_axes)[:, tissue]
     spread = described.std(axis=1, keepdims=True)
     described = (described - described.mean(axis=1, keepdims=True)) / spread
-    membrane = borders(labels, n_axes)[tissue]
+    membrane = mark_boundaries(labels, n_axes)[tissue]
     n_membrane = int(MEMBRANE_SHARE * SAMPLES)
     chosen = np.concatenate(
         [
@@ -117,13 +119,13 @@ def sampled(seed: int, voxel_size, n_axes: int) -> tuple[np.ndarray, np.ndarray]
     ]
 
 
-def imaged(
+def image_phantom(
     rng, seed: int, voxel_size, n_sections: int, width_nm: int = WIDTH_NM
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image a phantom in its own way, without its damaged section.
+    """Image a phantom with random blur, noise and contrast, without its damaged section.
 
-    Its sections lie in register: what brings others there smooths their noise, and a network
-    that has never seen noise as it is fares worse on real stacks.
+    Its sections are generated aligned: interpolation would smooth the noise, and a network trained
+    on smoothed noise is worse on real stacks.
     """
     usual = PhantomParams()
     params = PhantomParams(
@@ -139,7 +141,7 @@ def imaged(
     return bent.astype(np.uint8), phantom.ground_truth.labels[sound]
 
 
-def borders(labels: np.ndarray, n_axes: int) -> np.ndarray:
+def mark_boundaries(labels: np.ndarray, n_axes: int) -> np.ndarray:
     """Mark voxels that touch another neurite."""
     marked = np.zeros(labels.shape, bool)
     for axis in range(3 - n_axes, 3):

@@ -1,12 +1,12 @@
-"""Learn on phantoms what tells a synapse and its presynaptic side; write the weights that ship.
+"""Train the synapse models on phantoms, and write the weights of the package.
 
 Usage: python benchmarks/learn_synapses.py [--out connectome/weights/synapse_weights.json]
 
 The main job is run on phantoms of several voxel sizes. Their candidates, matched with the true
-synapses within 200 nm, teach a logistic model; which neighbour is the true presynaptic neurite
-teaches another. Every phantom is also taken for tissue larger than it is: worms of all ages, and
-flies, have synapses of other sizes. No real tissue is used, so every real volume is a test. The
-same seeds give the same weights; it takes five minutes.
+synapses within 200 nm, train a logistic model; a second one is trained to predict which neighbour
+is presynaptic. Every phantom is also used as if its tissue were larger, because synapses of worms
+of other ages, and of flies, differ in size. No real tissue is used, so every real volume is a test.
+The same seeds give the same weights; it takes five minutes.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from cases import Case, aside, run_ours
+from cases import Case, in_subprocess, run_ours
 
 from connectome.cli import arguments
 from connectome.core.point_matching import find_corresponding_ids, match_positions
 from connectome.io import paths
 from connectome.synapses import scoring
 
-# Voxel size (z, y, x), shape (X, Y, Z), how many, and how much larger they are also taken to be.
+# Voxel size (z, y and x), shape (X, Y, Z), number, and the factor of the second tissue size.
 PHANTOMS = (
     ((30, 8), (192, 192, 48), 7, 1.5),
     ((30, 8), (192, 192, 48), 7, 1.3),
     ((45, 5), (320, 320, 24), 4, 1.4),
     ((10, 10), (160, 160, 100), 2, 1.4),
 )
-FIRST_SEED = 9500  # far from those that anything is scored on
+FIRST_SEED = 9500  # none of them is used for scoring
 MATCH_NM = 200.0
 BIAS_SPREAD = 10.0
 DIRECTION_SPREAD = 3.0
-TYPICAL = (0.25, 0.6)  # chances of candidates that verdicts turn about
+TYPICAL = (0.25, 0.6)  # probabilities of the candidates at which verdicts have most effect
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Learn both models and write them."""
+    """Train both models and write them."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--out", type=Path, default=scoring.WEIGHTS, help="where to write them")
     args = parser.parse_args(argv)
     values, verdicts, choices, true_size = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        for outdir, scale in drafts(Path(folder)):
+        for outdir, scale in run_phantoms(Path(folder)):
             for size in (1.0, scale):
-                found = aside(examples, outdir, size)
+                found = in_subprocess(extract_examples, outdir, size)
                 for gathered, new in zip((values, verdicts, choices), found, strict=True):
                     gathered.extend(new)
                 true_size += [size == 1] * len(found[0])
@@ -61,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         weight_sd=1 / spread,
         bias_sd=BIAS_SPREAD,
     )
-    slope, shift = calibrated((values @ weights + bias)[true_size], verdicts[true_size])
+    slope, shift = calibrate((values @ weights + bias)[true_size], verdicts[true_size])
     weights, bias = slope * weights, slope * bias + shift
     chances = 1 / (1 + np.exp(-(values @ weights + bias)))
     typical = (chances > TYPICAL[0]) & (chances < TYPICAL[1]) & true_size
-    direction = chosen_by(choices)
+    direction = fit_direction(choices)
     paths.write_json(
         args.out,
         {
@@ -81,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{len(verdicts)} candidates, {int(verdicts.sum())} synapses; wrote {args.out}")
 
 
-def drafts(folder: Path):
-    """Run the main job on every phantom; yield its output folder and what scale it is also at."""
+def run_phantoms(folder: Path):
+    """Run the main job on every phantom; yield its output folder and its second scale."""
     seed = FIRST_SEED
     for (section, pixel), shape, n, scale in PHANTOMS:
         for _ in range(n):
@@ -94,15 +94,15 @@ def drafts(folder: Path):
             seed += 1
 
 
-def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
-    """Describe the candidates of a run.
+def extract_examples(outdir: Path, scale: float) -> tuple[list, list, list]:
+    """Return training examples from the candidates of a run.
 
     Returns
     -------
     values, verdicts : list
-        The evidence of every candidate, and whether it is a synapse.
+        The features of every candidate, and whether it is a synapse.
     choices : list of (ndarray of float, int)
-        What speaks for each neighbour of a synapse, and which is the presynaptic one.
+        The features of each neighbour of a synapse, and which is the presynaptic one.
     """
     import pandas as pd
 
@@ -122,11 +122,11 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     )
     true = pd.read_csv(outdir / paths.TRUE_SYNAPSES)
     places = true[["z", "y", "x"]].to_numpy(float) * size
-    judge = even_handed()
+    classifier = neutral_classifier()
     rows, near = [], []
     for density in densities.find_densities(maps, params):
         around = candidates.Neighbourhood.crop(density, maps)
-        row = candidates.describe_candidate(density, around, maps, judge, params)
+        row = candidates.describe_candidate(density, around, maps, classifier, params)
         if row:
             rows.append(row)
             near.append(candidates.measure_adjacent_neurites(around, maps.voxel_um3, params))
@@ -144,18 +144,18 @@ def examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     return list(scoring.feature_matrix(table)), verdicts.tolist(), choices
 
 
-def even_handed() -> scoring.SynapseClassifier:
-    """Return a judge who knows nothing yet: what lies most in a neurite is its own."""
+def neutral_classifier() -> scoring.SynapseClassifier:
+    """Return an untrained classifier: the neurite with the largest share is presynaptic."""
     n = len(scoring.FEATURE_SIGNS)
     return scoring.SynapseClassifier(
         np.zeros(n), 0.0, np.zeros(n), np.ones(n), np.array([1.0, 0.0, 0.0, 0.0])
     )
 
 
-def calibrated(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:
-    """Fit the slope and shift that make heights the log-odds of verdicts (Platt 1999).
+def calibrate(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:
+    """Fit the slope and shift that turn decision values into log-odds (Platt 1999).
 
-    Tissue taken for larger than it is teaches what matters at any size, but not how often.
+    The rescaled tissue trains the weights, but not the calibration.
     """
     from scipy.optimize import minimize
 
@@ -169,18 +169,18 @@ def calibrated(height: np.ndarray, verdicts: np.ndarray) -> tuple[float, float]:
     return tuple(minimize(cost, [1.0, 0.0], jac=True, method="L-BFGS-B").x)
 
 
-def chosen_by(choices: list) -> np.ndarray:
+def fit_direction(choices: list) -> np.ndarray:
     """Fit a conditional logit to choices among neighbours."""
     from scipy.optimize import minimize
 
     def cost(b):
         total, slope = (b @ b) / (2 * DIRECTION_SPREAD**2), b / DIRECTION_SPREAD**2
-        for pulls, right in choices:
-            height = pulls @ b
+        for features, right in choices:
+            height = features @ b
             odds = np.exp(height - height.max())
             odds /= odds.sum()
             total -= np.log(odds[right])
-            slope = slope + odds @ pulls - pulls[right]
+            slope = slope + odds @ features - features[right]
         return total, slope
 
     return minimize(cost, np.zeros(len(scoring.DIRECTION_FEATURES)), jac=True, method="L-BFGS-B").x

@@ -1,12 +1,13 @@
-"""Learn on phantoms what the U-Net of `train_unet2d_selftrain.py` starts from, and write it.
+"""Train the initial weights of the U-Net of `train_unet2d_selftrain.py` on phantoms.
 
     python benchmarks/learn_unet.py thick          # connectome/weights/unet_thick.npz
     python benchmarks/learn_unet.py thin           # connectome/weights/unet_thin.npz
 
 Phantoms of many voxel sizes, blurs, noises and contrasts (as for `learn_membranes.py`, of other
-seeds) are imaged in thick or in thin sections, and a U-Net learns to correct the evidence there. No
-real tissue is used, so every real volume is a test. The same number of steps and threads gives the
-same weights; on one core it takes about five minutes for thick sections and ten for thin ones.
+seeds) are imaged in thick or in thin sections, and a U-Net is trained to correct the untrained
+neurite probability. No real tissue is used, so every real volume is a test. The same number of
+steps and threads gives the same weights; on one core it takes about five minutes for thick sections
+and ten for thin ones.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from connectome.refine import selftrain, unet
 from connectome.refine.data import TrainingStack
 
 LEARNING_RATE = 3e-3
-MEMBRANE_WEIGHT = 2.0  # against 1 of the rest: a gap costs more than a blot
-TOLD_EVERY = 100  # steps
-# Weights are averaged as they change: where they end up by chance counts for less.
+MEMBRANE_WEIGHT = 2.0  # against 1 elsewhere: a gap costs more than a false membrane
+REPORT_EVERY = 100  # steps
+# A running mean of the weights depends less on the last steps.
 AVERAGED_EVERY, AVERAGED_FROM, NEWEST = 10, 100, 0.03
 SMALL_Z_NM = 10  # sections up to this are many
 
 
 @dataclass(frozen=True)
 class Course:
-    """What is learned from, and for how long.
+    """The phantoms of a training, and its length.
 
     Parameters
     ----------
@@ -57,12 +58,12 @@ class Course:
     width_nm : int
         Of a phantom along y and x.
     seed : int
-        Of what is drawn from phantoms.
+        Of the batches.
     steps : int
         Of training.
     harder : bool
-        Whether stacks are rounded as a run stores them, shading and errors of the evidence added,
-        and weights averaged.
+        Whether stacks are rounded to float16 as in a run, shading and errors of the probability are
+        added, and weights are averaged.
     """
 
     sizes: list[tuple[int, int, int]]
@@ -89,45 +90,45 @@ COURSES = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Learn a network and write it."""
+    """Train a network and write it."""
     parser = arguments.Parser(description=__doc__)
-    parser.add_argument("course", choices=COURSES, help="thickness of the sections to learn from")
+    parser.add_argument("course", choices=COURSES, help="thickness of the sections to train on")
     parser.add_argument("--out", type=Path, help="where to write it")
     parser.add_argument("--steps", type=arguments.count, help="of training")
     parser.add_argument("--threads", type=arguments.count, default=2, help="cores to use")
     args = parser.parse_args(argv)
     unet.set_threads(args.threads)
     course = COURSES[args.course]
-    weights = learned(course, args.steps or course.steps, args.threads)
+    weights = train(course, args.steps or course.steps, args.threads)
     meta = {"kind": unet.KIND, "features": unet.CHANNELS, "learned_on": "phantoms"}
     out = args.out or ROOT / f"connectome/weights/unet_{args.course}.npz"
     model_files.write_model(out, meta, {name: half(array) for name, array in weights.items()})
     print(f"wrote {out}")
 
 
-def learned(course: Course, steps: int, threads: int) -> dict[str, np.ndarray]:
-    """Learn from random batches of all phantoms."""
+def train(course: Course, steps: int, threads: int) -> dict[str, np.ndarray]:
+    """Train on random batches of all phantoms."""
     stacks = [
-        stack(course, course.first_seed + i, tuple(map(float, voxel_size)), threads)
+        prepare_phantom(course, course.first_seed + i, tuple(map(float, voxel_size)), threads)
         for i, voxel_size in enumerate(course.sizes)
     ]
-    pupil = unet.Trainer(None, 0, unet.choose_device("cpu"))
-    vary = partial(varied, unet.augment) if course.harder else unet.augment
+    trainer = unet.Trainer(None, 0, unet.choose_device("cpu"))
+    augment = partial(augment_further, unet.augment) if course.harder else unet.augment
     losses, mean = [], None
     for step in range(steps):
         rng = np.random.default_rng((course.seed, step))
         rate = LEARNING_RATE * selftrain.learning_rate_factor(step, step / steps)
-        losses.append(pupil.train_step(rng, *stacks[rng.integers(len(stacks))], rate, vary))
+        losses.append(trainer.train_step(rng, *stacks[rng.integers(len(stacks))], rate, augment))
         if course.harder and step % AVERAGED_EVERY == AVERAGED_EVERY - 1:
-            mean = averaged(mean if step >= AVERAGED_FROM else None, pupil.weights())
-        if step % TOLD_EVERY == TOLD_EVERY - 1:
-            lately = np.mean(losses[-TOLD_EVERY:])
+            mean = update_mean(mean if step >= AVERAGED_FROM else None, trainer.weights())
+        if step % REPORT_EVERY == REPORT_EVERY - 1:
+            lately = np.mean(losses[-REPORT_EVERY:])
             print(f"step {step + 1} of {steps}, loss {lately:.4f}", file=sys.stderr, flush=True)
-    return mean or pupil.weights()
+    return mean or trainer.weights()
 
 
-def averaged(mean: dict | None, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Bring a running mean of weights up to date; whole numbers are counts: the newest holds."""
+def update_mean(mean: dict | None, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Update a running mean of weights; integers are counts, of which the newest is kept."""
     if mean is None:
         return weights
     return {
@@ -138,44 +139,44 @@ def averaged(mean: dict | None, weights: dict[str, np.ndarray]) -> dict[str, np.
     }
 
 
-def varied(augmented, rng: np.random.Generator, seen: torch.Tensor) -> torch.Tensor:
-    """Vary patches further than EM of one stack does: shading, and evidence that errs in places."""
+def augment_further(augmented, rng: np.random.Generator, seen: torch.Tensor) -> torch.Tensor:
+    """Augment patches further: shading, and local errors of the probability."""
     seen = augmented(rng, seen)
-    image, rated = seen[:, :-1], seen[:, -1:]
+    image, probability = seen[:, :-1], seen[:, -1:]
 
-    def slowly(spread, knots):
+    def smooth_noise(spread, knots):
         drawn = rng.normal(0, spread, (len(seen), 1, knots, knots)).astype(np.float32)
         return functional.interpolate(torch.from_numpy(drawn), size=seen.shape[2:], mode="bicubic")
 
     if rng.random() < 0.3:
-        image = image + slowly(0.4, 5)
+        image = image + smooth_noise(0.4, 5)
     if rng.random() < 0.5:
-        rated = rated + slowly(1, 12) * float(rng.uniform(0, 1.2))
-    return torch.cat([image, rated], 1)
+        probability = probability + smooth_noise(1, 12) * float(rng.uniform(0, 1.2))
+    return torch.cat([image, probability], 1)
 
 
-def stack(
+def prepare_phantom(
     course: Course, seed: int, voxel_size, threads: int
 ) -> tuple[unet.NetworkInput, unet.TrainingData]:
-    """Image a phantom; return what the network sees and is told of it."""
+    """Image a phantom; return the input of the network and its training data."""
     rng = np.random.default_rng(seed)
     n_sections = course.sections[voxel_size[0] > SMALL_Z_NM]
-    em, labels = learn_membranes.imaged(rng, seed, voxel_size, n_sections, course.width_nm)
+    em, labels = learn_membranes.image_phantom(rng, seed, voxel_size, n_sections, course.width_nm)
     tissue = preprocess.find_tissue(em)
     image = preprocess.preprocess(em, tissue, voxel_size)
-    rated = predict.predict_neurite_probability(image, tissue, voxel_size, (), threads)
+    probability = predict.predict_neurite_probability(image, tissue, voxel_size, (), threads)
     if course.harder:
-        image, rated = (half(array).astype(np.float32) for array in (image, rated))
-    material = TrainingStack(
-        image, tissue, voxel_size, (), rated, labels, None, lambda p, held=(): p
+        image, probability = (half(array).astype(np.float32) for array in (image, probability))
+    stack = TrainingStack(
+        image, tissue, voxel_size, (), probability, labels, None, lambda p, held=(): p
     )
     inside = unet.mask_interiors_3d(labels, voxel_size)
     weight = np.where(inside, 1, MEMBRANE_WEIGHT).astype(np.float32) * tissue
-    return unet.prepare_input(material), unet.TrainingData(inside, weight)
+    return unet.prepare_input(stack), unet.TrainingData(inside, weight)
 
 
 def half(array: np.ndarray) -> np.ndarray:
-    """Store floating numbers in two bytes."""
+    """Convert floating-point arrays to float16."""
     return array.astype(np.float16) if array.dtype.kind == "f" else array
 
 

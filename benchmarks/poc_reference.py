@@ -1,15 +1,13 @@
-"""The published proof of concept's steps, written anew from its description, to compare with.
+"""The steps of the published proof of concept, reimplemented from its description.
 
-It is here to be measured against, not to be used: its constants are in pixels, its alignment
-applies every shift with the wrong sign, its neurites grow together wherever profiles overlap by
-200 pixels. It is written plainly, with the library calls its description names, neither slowed
-down nor improved. Arrays are (Z, Y, X).
+It is a reference for benchmarks, not for use: its constants are in pixels, its alignment applies
+every shift with the wrong sign, and neurites merge wherever profiles overlap by 200 pixels. It uses
+the library calls named in the description, neither slowed down nor improved. Arrays are (Z, Y, X).
 
     python benchmarks/poc_reference.py SOURCE.npy OUTDIR
 
-Like the proof of concept it first adds a random misalignment to every section. On a stack whose
-own alignment is in question that would hide what is measured, so `compare.py` switches it off for
-both programs (``--no-sim-misalignment``).
+Like the proof of concept, it first adds a random misalignment to every section. `compare.py`
+switches this off for both programs (``--no-sim-misalignment``).
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ SEED = 7
 
 
 def simulate_misalignment(stack: np.ndarray, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
-    """Move every section by N(0, 1) px along y and x; return the stack and the (Z, 2) shifts."""
+    """Displace every section by N(0, 1) px in y and x; return the stack and the (Z, 2) shifts."""
     shifts = np.random.default_rng(seed).normal(0, 1, (len(stack), 2))
     return _shifted(stack, shifts), shifts
 
@@ -65,7 +63,7 @@ def align(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def segment(aligned: np.ndarray) -> np.ndarray:
-    """Watershed every section from distance peaks of its bright pixels; ids differ everywhere."""
+    """Segment every section by watershed from distance peaks of bright pixels; unique ids."""
     labels = np.zeros(aligned.shape, np.int32)
     largest = 0
     for z, section in enumerate(aligned):
@@ -82,7 +80,7 @@ def segment(aligned: np.ndarray) -> np.ndarray:
 
 
 def stitch(labels: np.ndarray) -> np.ndarray:
-    """Give profiles of adjacent sections one id when they overlap by 200 px or more."""
+    """Merge profiles of adjacent sections that overlap by 200 px or more."""
     count = int(labels.max()) + 1
     pairs = []
     for upper, lower in pairwise(labels):
@@ -103,7 +101,7 @@ def stitch(labels: np.ndarray) -> np.ndarray:
 
 
 def find_synapses(aligned: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """Find dark blobs near boundaries and the two ids around each; the darker id is pre."""
+    """Detect dark blobs near boundaries and the two ids around each; the darker id is pre."""
     rows = []
     seen = set()
     for z, (section, ids) in enumerate(zip(aligned, labels, strict=True)):
@@ -268,7 +266,7 @@ def _shifted(stack: np.ndarray, shifts: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Run on an array file; ``OUTDIR/seconds.json`` tells how long each step took."""
+    """Run on an array file; ``OUTDIR/seconds.json`` has the seconds of each step."""
     parser = argparse.ArgumentParser(description="The proof of concept's steps, for comparison.")
     parser.add_argument("source", help=".npy of 8-bit sections, (Z, Y, X)")
     parser.add_argument("outdir", type=Path)

@@ -1,16 +1,16 @@
-"""Measure how long a person waits for an edit to be on the screen.
+"""Measure the time from an edit until it is drawn.
 
     xvfb-run -a -s "-screen 0 1280x1024x24" python benchmarks/proofread_redraw.py
 
 The window is opened on the stack of ``proofread_speed.py``, 512 × 512 × 64 voxels (X, Y, Z). For
 every tool, the median and the longest of several times are printed, in milliseconds: from the call
-that a key makes, through labels, run log, panel and napari's layers, until the canvas has been
-drawn and OpenGL says that it has finished; and, by its median, the processor time of that, which
-other programs do not lengthen. Under Xvfb the processor draws what a graphics card would.
+made by a key, through labels, run log, panel and napari's layers, until the canvas has been drawn
+and OpenGL has finished; and the median of the processor time, which other programs do not affect.
+Under Xvfb, OpenGL is rendered in software.
 
-Before every edit the hand rests for a fifth of a second, in which a split that has all its seeds is
-worked out; in the row "seed and split it at once" the key is pressed in the moment the last stroke
-ends, and it counts with that stroke.
+A fifth of a second passes before every edit, in which a split whose seeds are complete is computed
+in the background; in the row "seed and split it at once" the key is pressed at the moment the last
+stroke ends, and the time includes that stroke.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from connectome.proofread.session.session import open_session
 from connectome.triage.queue import build_queue
 
 LARGEST = 100 + N_EDITS  # the largest neurite, once it was merged into others
-# From one edit to the next: a skilled typist's keystroke (Card, Moran and Newell 1980). A hand that
-# comes from the mouse takes .4 s more.
+# Between edits: the keystroke of a skilled typist (Card, Moran and Newell 1980). Moving from the
+# mouse to the keyboard takes 0.4 s more.
 HAND_S = 0.2
 TITLES = ("until drawn, ms", "median", "longest", "processor")
 
@@ -56,16 +56,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             window = Window(session, guide)
             settle()
             # The first edit of a session also reads the probability, and napari compiles.
-            drawn(window, lambda: window.layers.show_section(1))
+            time_until_drawn(window, lambda: window.layers.show_section(1))
             session.editor.probability  # noqa: B018
-            rows = [measured(window, name, edit) for name, edit in edits(window)]
+            rows = [measure_edit(window, name, edit) for name, edit in list_edits(window)]
             window.close()
     print_table(TITLES, rows)
     save_table(args.save, "proofread_redraw", TITLES, rows)
 
 
-def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
-    """Yield a name, and what prepares the n-th edit and returns what makes it."""
+def list_edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
+    """Yield names, and functions that prepare the n-th edit and return a function to perform it."""
     state, picture = window.session.editor, window.layers
 
     def press(name: str) -> Callable[[], None]:
@@ -118,19 +118,19 @@ def edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
     yield "mark a section", lambda n: press("Proofread")
 
 
-def measured(window, name: str, prepare: Callable[[int], Callable[[], None]]) -> list:
+def measure_edit(window, name: str, prepare: Callable[[int], Callable[[], None]]) -> list:
     """Return a row of the table."""
     taken = []
     for n in range(N_EDITS):
         edit = prepare(n)
         settle()
-        taken.append(drawn(window, edit))
+        taken.append(time_until_drawn(window, edit))
     wall, busy = np.transpose(taken)
     return [name, *(f"{value:.0f}" for value in (np.median(wall), wall.max(), np.median(busy)))]
 
 
-def drawn(window, edit: Callable[[], None]) -> tuple[float, float]:
-    """Return the milliseconds until an edit can be seen: by the clock, and of processor time."""
+def time_until_drawn(window, edit: Callable[[], None]) -> tuple[float, float]:
+    """Return the milliseconds until an edit is visible: wall time, and processor time."""
     from qtpy.QtWidgets import QApplication
     from vispy.gloo import finish
 
@@ -140,7 +140,7 @@ def drawn(window, edit: Callable[[], None]) -> tuple[float, float]:
     canvas.events.draw.connect(note, position="last")
     began = time.perf_counter(), time.process_time()
     edit()
-    canvas.update()  # an edit that changes nothing in view would be waited for in vain
+    canvas.update()  # otherwise an edit that changes nothing in view never draws
     while not frames:
         QApplication.processEvents()
     canvas.set_current()
@@ -151,7 +151,7 @@ def drawn(window, edit: Callable[[], None]) -> tuple[float, float]:
 
 
 def settle() -> None:
-    """Let Qt do what it has put off, until a hand has gone to the next key."""
+    """Process pending Qt events for the time between two keystrokes."""
     from qtpy.QtWidgets import QApplication
 
     until = time.perf_counter() + HAND_S

@@ -1,10 +1,10 @@
-"""Measure how long the tools of proofreading take, each with its line in the run log on disk.
+"""Measure how long the proofreading tools take, including the run log on disk.
 
     OMP_NUM_THREADS=1 python benchmarks/proofread_speed.py
 
 The stack has 512 × 512 × 64 voxels (X, Y, Z), about 2,000 neurites that run through all sections,
-and one that is as large as a quarter of it. For every tool, and for taking it back, the median and
-the longest of several times are printed, in milliseconds.
+and one that fills a quarter of it. For every tool, and for undoing it, the median and the longest
+of several times are printed, in milliseconds.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         outdir = Path(folder)
         write_draft(outdir)
-        session = timed("open", lambda: open_session(outdir))
+        session = time_call("open", lambda: open_session(outdir))
         with session:
             state = session.editor
-            timed("read the probability", lambda: state.probability)
-            rows = [measured(name, edit, state.undo) for name, edit in edits(state)]
-            timed("save", session.save)
-        timed("replay", lambda: replay_saved_labels(outdir))
+            time_call("read the probability", lambda: state.probability)
+            rows = [measure_edit(name, edit, state.undo) for name, edit in edits(state)]
+            time_call("save", session.save)
+        time_call("replay", lambda: replay_saved_labels(outdir))
     print_table(("with logging, ms", "median", "longest", "undo", "longest"), rows)
 
 
 def write_draft(outdir: Path) -> None:
-    """Leave what a run would, as far as proofreading reads it."""
+    """Write the files of a run that proofreading reads."""
     labels = neurites()
     boundary = ndimage.grey_dilation(labels, (1, 3, 3)) != ndimage.grey_erosion(labels, (1, 3, 3))
     probability = ndimage.gaussian_filter((~boundary).astype(np.float32), (0, 1, 1))
@@ -69,17 +69,19 @@ def write_draft(outdir: Path) -> None:
 
 
 def neurites() -> np.ndarray:
-    """Divide every section among points that wander from section to section."""
+    """Return neurites as Voronoi cells of points that move from section to section."""
     rng = np.random.default_rng(0)
     points = rng.uniform(0, SHAPE[1:], (N_NEURITES, 2))
     labels = np.empty(SHAPE, np.int32)
     for section in labels:
         points = np.clip(points + rng.normal(0, 1, points.shape), 0, np.array(SHAPE[1:]) - 1)
-        nobody = np.ones(SHAPE[1:], bool)
-        nobody[tuple(points.astype(int).T)] = False
+        unclaimed = np.ones(SHAPE[1:], bool)
+        unclaimed[tuple(points.astype(int).T)] = False
         ids = np.zeros(SHAPE[1:], np.int32)
         ids[tuple(points.astype(int).T)] = np.arange(1, N_NEURITES + 1)
-        y, x = ndimage.distance_transform_edt(nobody, return_distances=False, return_indices=True)
+        y, x = ndimage.distance_transform_edt(
+            unclaimed, return_distances=False, return_indices=True
+        )
         section[:] = ids[y, x]
     labels[labels > N_NEURITES * 3 // 4] = LARGE
     return labels
@@ -105,7 +107,7 @@ def edits(state: LabelEditor) -> Iterator[tuple[str, Callable[[int], EditResult]
 def splitting(
     state: LabelEditor, neurite: Callable[[int], int], sections: Callable[[int], tuple[int, int]]
 ) -> Callable[[int], EditResult]:
-    """Return what splits a neurite between two of its sections, or within one."""
+    """Return a function that splits a neurite between two of its sections, or within one."""
     marks = [seeds(state, neurite(n), sections(n)) for n in range(N_EDITS)]
     one = [z if z == last else None for z, last in map(sections, range(N_EDITS))]
     return lambda n: state.split(neurite(n), marks[n], one[n])
@@ -127,8 +129,10 @@ def disk(z: int, y: int, x: int) -> tuple[np.ndarray, ...]:
     return np.full(inside.sum(), z), y + rows[inside], x + columns[inside]
 
 
-def measured(name: str, edit: Callable[[int], EditResult], undo: Callable[[], EditResult]) -> list:
-    """Return a row of the table; each edit is taken back before the next is made."""
+def measure_edit(
+    name: str, edit: Callable[[int], EditResult], undo: Callable[[], EditResult]
+) -> list:
+    """Return a row of the table; each edit is undone before the next."""
     taken: dict[Callable, list[float]] = {edit: [], undo: []}
     for n in range(N_EDITS):
         for act, given in ((edit, (n,)), (undo, ())):
@@ -139,8 +143,8 @@ def measured(name: str, edit: Callable[[int], EditResult], undo: Callable[[], Ed
     return [name, *(f"{value:.1f}" for pair in both for value in pair)]
 
 
-def timed(name: str, act: Callable[[], Result]) -> Result:
-    """Do something once and print how long it took."""
+def time_call(name: str, act: Callable[[], Result]) -> Result:
+    """Call a function once and print how long it took."""
     began = time.perf_counter()
     result = act()
     print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)

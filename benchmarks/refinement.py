@@ -1,17 +1,16 @@
-"""Measure what proofreading a few sections and learning from them does for all the others.
+"""Measure how proofreading a few sections, and learning from them, improves all the others.
 
     python benchmarks/refinement.py --data FOLDER              # forest and U-Net, an hour or more
     python benchmarks/refinement.py --only rf                  # the forest alone, minutes
 
-A person is played by the truth: some sections, evenly spaced, are given as it has them, written
-to the two files that proofreading leaves. Forest and U-Net are run by their command lines, as
-users run them, one process at a time. Scores are adapted Rand error (ARE) and VOI in bits of the
-sections nobody has proofread: the defaults without any correction there, the corrections alone on
-the untrained evidence, and what a refiner makes of them. Truth is carried through the shifts of
-the alignment. Without proofread sections, where the U-Net is adapted and not trained, its VOI is
-compared with that of the untrained default on each volume. True profiles of `vnc` are known within
-each section only, and scored section by section. Phantoms are of other seeds than those that
-weights were learned on.
+A person is simulated by the ground truth: some evenly spaced sections of it are written to the two
+files that proofreading leaves. Forest and U-Net are run by their command lines, one process at a
+time. Scores are adapted Rand error (ARE) and VOI in bits on the sections that were not proofread:
+of the defaults ("untrained"), of the corrections as constraints with the untrained probability
+("corrections alone"), and of the refiner. Ground truth is moved by the shifts of the alignment.
+Without proofread sections, where the U-Net is adapted and not trained, its VOI is compared with
+that of the defaults on each volume. `vnc` has ground truth within each section only and is scored
+section by section. Phantoms have other seeds than those used for training.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from cases import (
     DATA,
     ROOT,
     Case,
-    aside,
-    measured,
+    in_subprocess,
+    measure_process,
     prepare_phantom,
-    prepared,
+    prepare_real_stack,
     print_table,
     run_ours,
-    scores_per_section,
+    score_sections,
 )
 from scores import add_save_option, save_table
 
@@ -45,7 +44,7 @@ from connectome.io import paths
 SCRIPTS = {"rf": "train_refine_rf.py", "unet": "train_unet2d_selftrain.py"}
 NAMES = {"rf": "forest", "unet": "U-Net"}
 TITLES = ("refined on the rest", "at most", "untrained", "corrections alone", "refined", "met")
-# Volumes by name: the file, and its sections.
+# Volumes by name: file, first section, end.
 VOLUMES = {
     "fib25_dev, sections 0-63": ("fib25_dev", 0, 64),
     "fib25_dev, sections 64-124": ("fib25_dev", 64, None),
@@ -60,7 +59,7 @@ LARGEST_RATIO = 0.9  # of VOI after self-training without corrections, to the un
 
 @dataclass(frozen=True)
 class Task:
-    """Which refiner learns from how many sections of which volume, and what it must reach."""
+    """A refiner, the number of proofread sections, the volume, and the target."""
 
     kind: str
     sections: int
@@ -81,7 +80,7 @@ TASKS = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Do all tasks that were asked for, and print one table."""
+    """Run the requested tasks and print one table."""
     parser = arguments.Parser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real stacks")
     add_save_option(parser)
@@ -99,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         drafts = Drafts(args.data, Path(folder))
         for task in TASKS:
             if task.kind in args.only and (case := drafts.of(task.volume)):
-                say(f"{task.volume}: {NAMES[task.kind]}, {task.sections} sections")
-                row, found = done(task, case, flags[task.kind])
+                report(f"{task.volume}: {NAMES[task.kind]}, {task.sections} sections")
+                row, found = run_task(task, case, flags[task.kind])
                 rows += row
                 ratios += [found["after"]["voi"] / found["before"]["voi"]] * (not task.sections)
     if ratios:
@@ -114,44 +113,44 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 class Drafts:
-    """Volumes as the pipeline leaves them, each made when it is first asked for."""
+    """Outputs of the main job, computed on first use."""
 
     def __init__(self, data: Path, scratch: Path):
         self.data, self.scratch = data, scratch
         self.made: dict[str, Case | None] = {}
 
     def of(self, volume: str) -> Case | None:
-        """Run the pipeline on a volume; None where it is absent."""
+        """Return a volume with its draft; None if the stack is absent."""
         if volume not in self.made:
             if volume in VOLUMES:
                 name, first, end = VOLUMES[volume]
-                case = prepared(self.data / f"{name}.npz", self.scratch, first, end)
+                case = prepare_real_stack(self.data / f"{name}.npz", self.scratch, first, end)
             else:
-                case = aside(prepare_phantom, self.scratch, int(volume.split()[-1]))
+                case = in_subprocess(prepare_phantom, self.scratch, int(volume.split()[-1]))
             if case:
-                say(f"{volume}: draft")
+                report(f"{volume}: draft")
                 run_ours(case, case.folder / "draft")
             self.made[volume] = case
         return self.made[volume]
 
 
-def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, ...]], dict]:
-    """Do one task on a copy of the draft; return its rows of the table, and its scores."""
+def run_task(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, ...]], dict]:
+    """Run one task on a copy of the draft; return its rows of the table, and its scores."""
     outdir = case.folder / f"{task.kind} {task.sections}"
     shutil.copytree(case.folder / "draft", outdir)
-    alone = aside(corrected, outdir, task.sections) if task.sections else ()
-    flags = flags if task.sections else ()  # as users run it who have proofread nothing
+    alone = in_subprocess(score_corrections, outdir, task.sections) if task.sections else ()
+    flags = flags if task.sections else ()  # the default without proofread sections
     command = [str(ROOT / SCRIPTS[task.kind]), "--outdir", str(outdir), "--threads", "2", *flags]
-    seconds, _ = measured([*command, "--quiet"])
+    seconds, _ = measure_process([*command, "--quiet"])
     metrics = json.loads((outdir / paths.REFINED_METRICS[task.kind]).read_text())
-    found = metrics.get("scores") or aside(per_section, case, outdir, task.kind)
+    found = metrics.get("scores") or in_subprocess(score_profiles, case, outdir, task.kind)
     before, after = ((found[name]["are"], found[name]["voi"]) for name in ("before", "after"))
     trained = f", {flags[1]} min" if flags else ""
     title = (
         f"{NAMES[task.kind]}, {task.sections or 'no'} sections{trained}, {task.volume}: ARE / VOI"
     )
     target = " / ".join(f"{most:g}" for most in task.target)
-    numbers = map(written, (before, alone, after))
+    numbers = map(format_scores, (before, alone, after))
     rows = [(title, target, *numbers, met(after, task.target))]
     if task.kind == "rf" and task.target == TASKS[0].target:
         title = f"{NAMES[task.kind]}, {task.volume}: seconds, whole process"
@@ -161,17 +160,17 @@ def done(task: Task, case: Case, flags: Sequence[str]) -> tuple[list[tuple[str, 
     return rows, found
 
 
-def per_section(case: Case, outdir: Path, kind: str) -> dict:
-    """Score profiles section by section, where truth knows no more; before and after."""
+def score_profiles(case: Case, outdir: Path, kind: str) -> dict:
+    """Score profiles section by section, before and after refinement."""
     scores = {}
     for when, labels in {"before": paths.LABELS, "after": paths.REFINED_LABELS[kind]}.items():
-        are, voi = scores_per_section(case, outdir, "labels_2d", True, labels)
+        are, voi = score_sections(case, outdir, "labels_2d", True, labels)
         scores[when] = {"are": are, "voi": voi}
     return scores
 
 
-def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
-    """Proofread some sections as the truth has them; score what the corrections alone do."""
+def score_corrections(outdir: Path, n_sections: int) -> tuple[float, float]:
+    """Write some sections of the ground truth as proofread; score the effect of these alone."""
     import numpy as np
 
     from connectome.evaluate import score_segmentation
@@ -198,20 +197,20 @@ def corrected(outdir: Path, n_sections: int) -> tuple[float, float]:
     return scores["are"], scores["voi"]
 
 
-def written(scores: Sequence[float]) -> str:
-    """Write ARE and VOI side by side; nothing where they were not measured."""
+def format_scores(scores: Sequence[float]) -> str:
+    """Format ARE and VOI; "" if they were not measured."""
     return "{:.3f} / {:.2f}".format(*scores) if scores else ""
 
 
 def met(numbers: Sequence[float], target: Sequence[float]) -> str:
-    """Say whether every number is within its target; nothing where there is none."""
+    """Return "yes" if every number is within its target, else "no"; "" without a target."""
     if not target:
         return ""
     return "yes" if all(n <= most for n, most in zip(numbers, target, strict=True)) else "no"
 
 
-def say(text: str) -> None:
-    """Tell how far the measurement is."""
+def report(text: str) -> None:
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

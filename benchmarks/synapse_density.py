@@ -1,10 +1,10 @@
-"""Measure how dense synapses lie in worms: what candidates of a cutout are held to.
+"""Measure the density of synapses in worms, which limits the candidates of a cutout.
 
     python benchmarks/synapse_density.py --data FOLDER
 
-For every table of ``FOLDER/celegans_connectomes`` the synapses within 1 µm of each one are counted,
-as in cutouts that somebody chose for its synapses; the median and the tenth and ninetieth
-percentile are printed, per µm³. Positions in the tables of Witvliet et al. (2021) are in nm.
+For every table in ``FOLDER/celegans_connectomes``, the synapses within 1 µm of each synapse are
+counted, as in cutouts that were chosen for their synapses; the median and the tenth and ninetieth
+percentiles are printed, per µm³. Positions in the tables of Witvliet et al. (2021) are in nm.
 ``SynapseParams.typical_density_per_um3`` is the mean of the medians of their four worms.
 """
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     for path in sorted(folder.glob("dataset*.csv")):
         synapses = pd.read_csv(path).drop_duplicates("syn_id")
-        densities = around_each(synapses[PLACE].to_numpy(float) / 1000)
+        densities = density_percentiles(synapses[PLACE].to_numpy(float) / 1000)
         rows.append((path.stem, str(len(synapses)), *(f"{value:.1f}" for value in densities)))
     if not rows:
         print(f"no dataset*.csv in {folder}: nothing to measure", file=sys.stderr)
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"mean of the medians: {np.mean([float(row[3]) for row in rows]):.1f}")
 
 
-def around_each(places: np.ndarray) -> np.ndarray:
-    """Return percentiles of how many others lie around each place, per µm³."""
+def density_percentiles(places: np.ndarray) -> np.ndarray:
+    """Return percentiles of the density of other synapses around each one, per µm³."""
     counts = KDTree(places).query_ball_point(places, RADIUS_UM, return_length=True) - 1
     return np.percentile(counts, PERCENTILES) / (4 / 3 * np.pi * RADIUS_UM**3)
 

@@ -1,15 +1,15 @@
-"""Measure synapse candidates: how many are right, whose they are, what verdicts teach, how fast.
+"""Measure synapse candidates: detection, partners, direction, effect of verdicts, speed.
 
     python benchmarks/synapses.py --data FOLDER            # all of it, some minutes
     python benchmarks/synapses.py --without-reference --figure curves.png
 
-The main job is run on phantoms that nothing was tuned on, and on the real stacks whose synapses
-were annotated. A candidate is right if it lies within 200 nm of a true synapse, one to one. On
-`vnc` true profiles are also matched section by section, with the candidates that span a section.
-Of the clefts annotated in `isbi` some are pieces of one: beside the score for all of them stands
-that with pieces less than 100 nm apart taken for one. A person is played by the truth: of one half
-of `vnc` the 40 likeliest candidates get verdicts, and the other half is scored; then the other way
-round. The published steps (poc_reference.py) are scored on their own neurites.
+The main job is run on phantoms that nothing was tuned on, and on the real stacks with annotated
+synapses. A candidate is correct if it lies within 200 nm of a true synapse (one-to-one matching).
+In `vnc`, profiles are also matched section by section, with the candidates that span a section.
+Some clefts in `isbi` are annotated in fragments; a second score merges those less than 100 nm
+apart. A person is simulated by the ground truth: the 40 most probable candidates of one half of
+`vnc` get verdicts, and the other half is scored; then the reverse. The published steps
+(poc_reference.py) are scored on their own neurites.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pathlib import Path
 from cases import (
     DATA,
     Case,
-    aside,
+    in_subprocess,
     prepare_phantom,
-    prepared,
+    prepare_real_stack,
     print_table,
     run_ours,
     run_reference_to_neurites,
@@ -39,7 +39,7 @@ from connectome.cli import arguments
 from connectome.io import paths
 
 TITLES = ("synapses, within 200 nm", "at least", "published steps", "this pipeline", "met")
-SEEDS = range(111, 121)  # looked at once, when all was chosen
+SEEDS = range(111, 121)  # scored once, when all parameters were fixed
 MATCH_NM = 200.0
 ONE_CLEFT_NM = 100.0
 MARKS = 40
@@ -57,15 +57,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     curves: dict[str, list[tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        rows = phantoms(Path(folder), not args.without_reference, curves)
-        for name, measure in (("vnc_dev", vnc), ("isbi_dev", isbi)):
+        rows = measure_phantoms(Path(folder), not args.without_reference, curves)
+        for name, measure in (("vnc_dev", measure_vnc), ("isbi_dev", measure_isbi)):
             path = args.data / f"{name}.npz"
-            if case := prepared(path, Path(folder)):
-                run(case, not args.without_reference)
-                rows += aside(measure, path, case, not args.without_reference)
-                curves[name] = aside(real_curve, path, case)
-        rows.append(aside(cost, Path(folder), not args.without_reference))
-    table = [cells(*row) for row in rows]
+            if case := prepare_real_stack(path, Path(folder)):
+                run_programs(case, not args.without_reference)
+                rows += in_subprocess(measure, path, case, not args.without_reference)
+                curves[name] = in_subprocess(curve_of_real_stack, path, case)
+        rows.append(in_subprocess(measure_time, Path(folder), not args.without_reference))
+    table = [format_row(*row) for row in rows]
     print_table(TITLES, table)
     save_table(args.save, "synapses", TITLES, table)
     titles = ("precision / recall at score", *(f"{least:.1f}" for least in LEAST_SCORES))
@@ -77,36 +77,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         draw(curves, args.figure)
 
 
-def cells(title: str, least: float | None, reference: float | None, ours: float) -> tuple:
-    """Write a row as text; seconds may be at most what others are at least."""
+def format_row(title: str, least: float | None, reference: float | None, ours: float) -> tuple:
+    """Format a row. The target of seconds is a maximum, all others are minima."""
     seconds = "seconds" in title
     met = "" if least is None else "yes" if (ours <= least) == seconds or ours == least else "no"
     most = "" if least is None else f"{'at most ' * seconds}{least:g}"
     return title, most, "" if reference is None else f"{reference:.2f}", f"{ours:.2f}", met
 
 
-def run(case: Case, with_reference: bool) -> None:
+def run_programs(case: Case, with_reference: bool) -> None:
     """Run both programs on a stack."""
     print(case.name, file=sys.stderr)
     run_ours(case, case.folder / "ours")
     if with_reference:
-        aside(run_reference_to_neurites, case, case.folder / "reference")
+        in_subprocess(run_reference_to_neurites, case, case.folder / "reference")
 
 
 # --- volumes ------------------------------------------------------------------------------------
 
 
-def phantoms(folder: Path, with_reference: bool, curves: dict) -> list[Row]:
-    """Score phantoms: their truth is complete."""
+def measure_phantoms(folder: Path, with_reference: bool, curves: dict) -> list[Row]:
+    """Score phantoms, whose ground truth is complete."""
     ours, reference, points = [], [], []
     for seed in SEEDS:
-        case = aside(prepare_phantom, folder, seed)
-        run(case, with_reference)
+        case = in_subprocess(prepare_phantom, folder, seed)
+        run_programs(case, with_reference)
         evaluation = json.loads((case.folder / "ours" / paths.EVALUATION).read_text())
         ours.append(evaluation["synapses"]["200"])
-        points.append(aside(phantom_curve, case))
+        points.append(in_subprocess(curve_of_phantom, case))
         if with_reference:
-            reference.append(aside(reference_on_phantom, case))
+            reference.append(in_subprocess(reference_on_phantom, case))
     curves[f"phantoms, mean of {len(ours)}"] = [
         tuple(map(statistics.mean, zip(*each, strict=True))) for each in zip(*points, strict=True)
     ]
@@ -122,19 +122,19 @@ def phantoms(folder: Path, with_reference: bool, curves: dict) -> list[Row]:
     ]
 
 
-def phantom_curve(case: Case) -> list[tuple[float, float, float]]:
-    """Follow precision and recall of a phantom's candidates."""
+def curve_of_phantom(case: Case) -> list[tuple[float, float, float]]:
+    """Return the precision-recall curve of a phantom."""
     import pandas as pd
 
     from connectome.io.draft import read_draft
 
     draft = read_draft(case.folder / "ours")
     true = pd.read_csv(draft.outdir / paths.TRUE_SYNAPSES)[["z", "y", "x"]].to_numpy(float)
-    return curve(everything(draft), true, draft.aligned.voxel_size)
+    return precision_recall_curve(find_all_candidates(draft), true, draft.aligned.voxel_size)
 
 
 def reference_on_phantom(case: Case) -> float:
-    """Score what the published steps find in a phantom."""
+    """Score the published steps on a phantom."""
     import numpy as np
     import pandas as pd
 
@@ -144,64 +144,80 @@ def reference_on_phantom(case: Case) -> float:
         json.loads((case.folder / "reference" / paths.ALIGNMENT).read_text())["shifts"]
     )
     true = pd.read_csv(case.folder / "synapses.csv")[["z", "y", "x"]].to_numpy(float)
-    return f1(reference_places(case), transform_points(true, shifts), voxel_size(case))
+    return f1_score(reference_positions(case), transform_points(true, shifts), voxel_size(case))
 
 
-def vnc(path: Path, case: Case, with_reference: bool) -> list[Row]:
-    """Score profiles section by section, synapses in 3D, and what verdicts teach."""
+def measure_vnc(path: Path, case: Case, with_reference: bool) -> list[Row]:
+    """Score profiles section by section, synapses in 3D, and the effect of verdicts."""
     import pandas as pd
 
-    size, annotated = voxel_size(case), carried(path, case, "ours")
+    size, annotated = voxel_size(case), align_annotations(path, case, "ours")
     found = pd.read_csv(case.folder / "ours" / paths.SYNAPSES)
-    spread = by_section(found)
-    true = centres(annotated)
-    each = profiles(annotated)
+    spread = positions_by_section(found)
+    true = centroids(annotated)
+    each = profile_centroids(annotated)
     reference = [None, None]
     if with_reference:
-        theirs, apart = reference_places(case), carried(path, case, "reference")
-        reference = [f1(theirs, profiles(apart), size, True), f1(theirs, centres(apart), size)]
+        theirs, apart = reference_positions(case), align_annotations(path, case, "reference")
+        reference = [
+            f1_score(theirs, profile_centroids(apart), size, True),
+            f1_score(theirs, centroids(apart), size),
+        ]
     return [
-        ("vnc_dev, profiles by section: F1", 0.5, reference[0], f1(spread, each, size, True)),
-        ("vnc_dev, in 3D: F1", None, reference[1], f1(places(found), true, size)),
-        (f"vnc_dev, after {MARKS} verdicts on the other half: F1", 0.7, None, taught(case, true)),
-        ("vnc_dev, the same halves without verdicts: F1", None, None, taught(case, true, 0)),
-    ]
-
-
-def isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
-    """Score clefts, as they were annotated and with the pieces of one taken together."""
-    import pandas as pd
-
-    size, annotated = voxel_size(case), carried(path, case, "ours")
-    found = places(pd.read_csv(case.folder / "ours" / paths.SYNAPSES))
-    reference = [None, None]
-    if with_reference:
-        theirs, apart = reference_places(case), carried(path, case, "reference")
-        reference = [f1(theirs, true, size) for true in (centres(apart), joined(apart, size))]
-    return [
-        ("isbi_dev, clefts: F1", 0.5, reference[0], f1(found, centres(annotated), size)),
+        ("vnc_dev, profiles by section: F1", 0.5, reference[0], f1_score(spread, each, size, True)),
+        ("vnc_dev, in 3D: F1", None, reference[1], f1_score(positions(found), true, size)),
         (
-            "isbi_dev, fragments of a cleft as one: F1",
+            f"vnc_dev, after {MARKS} verdicts on the other half: F1",
+            0.7,
             None,
-            reference[1],
-            f1(found, joined(annotated, size), size),
+            score_after_verdicts(case, true),
+        ),
+        (
+            "vnc_dev, the same halves without verdicts: F1",
+            None,
+            None,
+            score_after_verdicts(case, true, 0),
         ),
     ]
 
 
-def real_curve(path: Path, case: Case) -> list[tuple[float, float, float]]:
-    """Follow precision and recall of a real stack's candidates."""
+def measure_isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
+    """Score clefts, as annotated and with fragments merged."""
+    import pandas as pd
+
+    size, annotated = voxel_size(case), align_annotations(path, case, "ours")
+    found = positions(pd.read_csv(case.folder / "ours" / paths.SYNAPSES))
+    reference = [None, None]
+    if with_reference:
+        theirs, apart = reference_positions(case), align_annotations(path, case, "reference")
+        reference = [
+            f1_score(theirs, true, size)
+            for true in (centroids(apart), merged_centroids(apart, size))
+        ]
+    return [
+        ("isbi_dev, clefts: F1", 0.5, reference[0], f1_score(found, centroids(annotated), size)),
+        (
+            "isbi_dev, fragments of a cleft as one: F1",
+            None,
+            reference[1],
+            f1_score(found, merged_centroids(annotated, size), size),
+        ),
+    ]
+
+
+def curve_of_real_stack(path: Path, case: Case) -> list[tuple[float, float, float]]:
+    """Return the precision-recall curve of a real stack."""
     from connectome.io.draft import read_draft
 
     draft = read_draft(case.folder / "ours")
-    annotated = carried(path, case, "ours")
+    annotated = align_annotations(path, case, "ours")
     pieces = path.stem.startswith("isbi")
-    true = joined(annotated, voxel_size(case)) if pieces else centres(annotated)
-    return curve(everything(draft), true, voxel_size(case))
+    true = merged_centroids(annotated, voxel_size(case)) if pieces else centroids(annotated)
+    return precision_recall_curve(find_all_candidates(draft), true, voxel_size(case))
 
 
-def cost(folder: Path, with_reference: bool) -> Row:
-    """Time the search in 64×256×256 voxels, beside the published blob detector."""
+def measure_time(folder: Path, with_reference: bool) -> Row:
+    """Time the detection in 64×256×256 voxels, and the published blob detector."""
     import numpy as np
     import poc_reference
 
@@ -230,8 +246,8 @@ def cost(folder: Path, with_reference: bool) -> Row:
 LEAST_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def everything(draft, judge=None):
-    """Find all candidates, the unlikely ones, too."""
+def find_all_candidates(draft, judge=None):
+    """Find all candidates, including improbable ones."""
     from connectome.core.params import SynapseParams
     from connectome.synapses.candidates import detect_synapses
 
@@ -245,20 +261,20 @@ def everything(draft, judge=None):
     )
 
 
-def curve(found, true, size) -> list[tuple[float, float, float]]:
-    """Return the least score, precision and recall at some scores."""
+def precision_recall_curve(found, true, size) -> list[tuple[float, float, float]]:
+    """Return threshold, precision and recall at several score thresholds."""
     points = []
     for least in LEAST_SCORES:
-        kept = places(found[found["score"] >= least])
-        matched = n_matched(kept, true, size)
-        # None at all are not wrong.
+        kept = positions(found[found["score"] >= least])
+        matched = count_matches(kept, true, size)
+        # Without candidates, none is wrong.
         precision = matched / len(kept) if len(kept) else 1.0
         points.append((least, precision, matched / max(len(true), 1)))
     return points
 
 
-def taught(case: Case, true, marks: int = MARKS) -> float:
-    """Let verdicts on one half teach, score the other half; the mean of both ways."""
+def score_after_verdicts(case: Case, true, marks: int = MARKS) -> float:
+    """Adapt to verdicts on one half, score the other half; return the mean of both ways."""
     import numpy as np
 
     from connectome.core.params import SynapseParams
@@ -267,37 +283,37 @@ def taught(case: Case, true, marks: int = MARKS) -> float:
 
     draft = read_draft(case.folder / "ours")
     size, middle = draft.aligned.voxel_size, draft.aligned.shape[2] / 2
-    found = everything(draft)
+    found = find_all_candidates(draft)
     scores = []
     for side in (-1, 1):
         learn = found[side * (found["x"] - middle) > 0].head(marks)
         rest = found[side * (found["x"] - middle) <= 0]
         judge = scoring.default_classifier()
         if marks:
-            pairs = matches(places(learn), true[side * (true[:, 2] - middle) > 0], size)
+            pairs = match(positions(learn), true[side * (true[:, 2] - middle) > 0], size)
             accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
             judge = scoring.retrain_classifier(judge, learn, accepted) or judge
         likely = judge.score(rest) if judge.retrained else rest["score"]
         kept = rest[likely >= SynapseParams().min_score]
-        scores.append(f1(places(kept), true[side * (true[:, 2] - middle) <= 0], size))
+        scores.append(f1_score(positions(kept), true[side * (true[:, 2] - middle) <= 0], size))
     return statistics.mean(scores)
 
 
-def f1(found, true, size, by_section: bool = False) -> float:
-    """Return F1 of a one-to-one match, of each section for itself if so."""
+def f1_score(found, true, size, by_section: bool = False) -> float:
+    """Return F1 of one-to-one matching, optionally within sections only."""
     if by_section:
-        # Sections so far apart that none reaches another.
+        # So far apart that no match crosses sections.
         size = (1e6, *size[1:])
-    return 2 * n_matched(found, true, size) / max(len(found) + len(true), 1)
+    return 2 * count_matches(found, true, size) / max(len(found) + len(true), 1)
 
 
-def n_matched(found, true, size) -> int:
+def count_matches(found, true, size) -> int:
     """Count one-to-one matches."""
-    return len(matches(found, true, size))
+    return len(match(found, true, size))
 
 
-def matches(found, true, size):
-    """Pair places (N, 3) and (M, 3), (z, y, x) in voxels, one to one."""
+def match(found, true, size):
+    """Match positions (N, 3) and (M, 3), (z, y, x) in voxels, one-to-one."""
     import numpy as np
 
     from connectome.core.point_matching import match_positions
@@ -305,13 +321,13 @@ def matches(found, true, size):
     return match_positions(found * np.asarray(size), true * np.asarray(size), MATCH_NM)
 
 
-def places(table):
-    """Return the places of candidates, (N, 3)."""
+def positions(table):
+    """Return the positions of candidates, (N, 3)."""
     return table[["z", "y", "x"]].to_numpy(float)
 
 
-def by_section(found):
-    """Return the place of every candidate in every section it spans."""
+def positions_by_section(found):
+    """Return the position of every candidate in every section it spans."""
     import numpy as np
 
     rows = [
@@ -320,8 +336,8 @@ def by_section(found):
     return np.array(rows, float).reshape(-1, 3)
 
 
-def reference_places(case: Case):
-    """Find synapses as published, in the neurites found as published."""
+def reference_positions(case: Case):
+    """Detect synapses with the published steps, in their own neurites."""
     import numpy as np
     import poc_reference
 
@@ -329,7 +345,7 @@ def reference_places(case: Case):
     shifts = json.loads((case.folder / "reference" / paths.ALIGNMENT).read_text())["shifts"]
     aligned = poc_reference._shifted(even, np.array(shifts))
     labels = np.load(case.folder / "reference" / paths.LABELS)
-    return places(poc_reference.find_synapses(aligned, labels))
+    return positions(poc_reference.find_synapses(aligned, labels))
 
 
 # --- truth --------------------------------------------------------------------------------------
@@ -343,8 +359,8 @@ def voxel_size(case: Case) -> tuple[float, float, float]:
         return tuple(map(float, arrays["voxel_size_nm_zyx"]))
 
 
-def carried(path: Path, case: Case, program: str):
-    """Carry annotated synapses to where a program moved their sections."""
+def align_annotations(path: Path, case: Case, program: str):
+    """Move annotated synapses by the shifts a program applied."""
     import numpy as np
 
     from connectome.align.estimate import apply_transforms
@@ -355,7 +371,7 @@ def carried(path: Path, case: Case, program: str):
     return apply_transforms(annotated, np.array(moved["shifts"]), order=0)
 
 
-def centres(annotated, ids=None):
+def centroids(annotated, ids=None):
     """Return the centroid (z, y, x) of every annotated synapse."""
     import numpy as np
     from scipy import ndimage
@@ -365,23 +381,23 @@ def centres(annotated, ids=None):
     return np.array(ndimage.center_of_mass(annotated > 0, ids, names)).reshape(-1, 3)
 
 
-def profiles(annotated):
+def profile_centroids(annotated):
     """Return the centroid (z, y, x) of every profile of a synapse."""
     import numpy as np
     from scipy import ndimage
 
     within = np.zeros((3, 3, 3), bool)
     within[1] = True
-    return centres(annotated, ndimage.label(annotated > 0, within)[0])
+    return centroids(annotated, ndimage.label(annotated > 0, within)[0])
 
 
-def joined(annotated, size):
-    """Return the centroids of synapses, those so near each other that they are one taken as one."""
+def merged_centroids(annotated, size):
+    """Return the centroids of synapses, fragments of a cleft merged."""
     import numpy as np
     from scipy import ndimage
 
     near = ndimage.distance_transform_edt(annotated == 0, sampling=size) <= ONE_CLEFT_NM / 2
-    return centres(annotated, ndimage.label(near, np.ones((3, 3, 3)))[0])
+    return centroids(annotated, ndimage.label(near, np.ones((3, 3, 3)))[0])
 
 
 def draw(curves: dict, path: Path) -> None:

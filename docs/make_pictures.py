@@ -81,8 +81,8 @@ def compare(case: cases.Case, target: Path) -> None:
     with np.load(case.folder / "stack.npz") as archive:
         columns = [Column("Raw EM", unmoved), Column("Truth", unmoved, archive["labels"])]
     for title, outdir in (("Published steps", published), ("This pipeline", ours)):
-        ids = matched(*cases.found_and_true(case, outdir))
-        columns.append(Column(title, cases.applied(outdir), ids))
+        ids = matched(*cases.read_labels_and_truth(case, outdir))
+        columns.append(Column(title, cases.read_shifts(outdir), ids))
     save(volume, columns, target)
 
 
@@ -90,12 +90,14 @@ def refine(case: cases.Case, target: Path) -> None:
     """Draw what correcting a few sections does for the others, beside the truth."""
     outdir = case.folder / "refined"
     cases.run_ours(case, outdir)
-    draft = matched(*cases.found_and_true(case, outdir))
-    refinement.corrected(outdir, SECTIONS)
-    cases.measured([str(DOCS.parent / "train_refine_rf.py"), "--outdir", str(outdir), "--quiet"])
+    draft = matched(*cases.read_labels_and_truth(case, outdir))
+    refinement.score_corrections(outdir, SECTIONS)
+    cases.measure_process(
+        [str(DOCS.parent / "train_refine_rf.py"), "--outdir", str(outdir), "--quiet"]
+    )
     refined = paths.read_volume(outdir / paths.REFINED_LABELS["rf"]).data
     volume, true = (paths.read_volume(outdir / n) for n in (paths.CUTOUT, paths.TRUE_LABELS))
-    shifts = cases.applied(outdir)
+    shifts = cases.read_shifts(outdir)
     columns = [
         Column("EM", shifts),
         Column("Truth", shifts, true.data),

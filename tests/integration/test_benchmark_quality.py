@@ -63,16 +63,16 @@ def test_truth_is_carried_through_the_shifts_that_were_applied(case, leave):
     shifted = np.roll(two_halves(), 4, axis=2)
     shifted[:, :, :4] = 1
     outdir = leave(shifted, [(0, 4)] * 3)
-    assert quality.scores(case, outdir) == pytest.approx((0, 0))
-    assert quality.scores(case, leave(shifted))[1] > 0.5
+    assert quality.score_neurites(case, outdir) == pytest.approx((0, 0))
+    assert quality.score_neurites(case, leave(shifted))[1] > 0.5
 
 
 def test_sections_scored_by_themselves_do_not_mind_what_happens_across_them(case, leave):
     swapped = two_halves()
     swapped[1] = 3 - swapped[1]
     outdir = leave(swapped)
-    assert quality.scores(case, outdir)[1] > 0.5
-    assert quality.scores_per_section(case, outdir) == pytest.approx((0, 0))
+    assert quality.score_neurites(case, outdir)[1] > 0.5
+    assert quality.score_sections(case, outdir) == pytest.approx((0, 0))
 
 
 def test_profiles_apart_in_a_section_are_no_merger_where_the_truth_knows_profiles_only(case, leave):
@@ -81,26 +81,30 @@ def test_profiles_apart_in_a_section_are_no_merger_where_the_truth_knows_profile
     true[:, :, 9:11] = 0
     np.savez(case.folder / "stack.npz", labels_2d=true)
     outdir = leave((true > 0).astype(np.int32))
-    assert quality.scores_per_section(case, outdir, "labels_2d")[1] > 0.5
-    assert quality.scores_per_section(case, outdir, "labels_2d", True) == pytest.approx((0, 0))
+    assert quality.score_sections(case, outdir, "labels_2d")[1] > 0.5
+    assert quality.score_sections(case, outdir, "labels_2d", True) == pytest.approx((0, 0))
 
 
 def test_sections_that_were_all_moved_alike_were_not_moved(case, leave):
-    assert quality.moved(case, leave(two_halves(), [(2, 5)] * 3)) == pytest.approx((0,))
+    assert quality.measure_displacement(case, leave(two_halves(), [(2, 5)] * 3)) == pytest.approx(
+        (0,)
+    )
     zigzag = [(0, 1), (0, -1), (0, 1), (0, -1)]
-    assert quality.moved(case, leave(np.ones((4, 5, 5), int), zigzag)) == pytest.approx((1,))
+    assert quality.measure_displacement(
+        case, leave(np.ones((4, 5, 5), int), zigzag)
+    ) == pytest.approx((1,))
 
 
 def test_known_shifts_are_added_to_a_stack(tmp_path):
     raw = np.random.default_rng(0).integers(1, 255, (4, 32, 32)).astype(np.uint8)
-    case = cases._kept("noise", tmp_path, raw, (30, 8, 8), {})
-    moved = cases.prepare_moved(case, 5.0)
+    case = cases._write_stack("noise", tmp_path, raw, (30, 8, 8), {})
+    moved = cases.prepare_displaced(case, 5.0)
     with np.load(moved.folder / "stack.npz") as archive:
         assert archive["raw"].shape == raw.shape
         assert 2 < archive["shifts"].std() < 10
         # Shifts that undo what was added leave nothing of it.
-        assert cases._left_over(np.zeros((4, 2)), -archive["shifts"], moved.folder) < 1e-9
-        assert cases._left_over(np.zeros((4, 2)), np.zeros((4, 2)), moved.folder) > 2
+        assert cases._residual(np.zeros((4, 2)), -archive["shifts"], moved.folder) < 1e-9
+        assert cases._residual(np.zeros((4, 2)), np.zeros((4, 2)), moved.folder) > 2
 
 
 def test_a_lean_is_left_over_and_next_to_no_jitter_between_neighbours(leave, tmp_path):
@@ -108,7 +112,7 @@ def test_a_lean_is_left_over_and_next_to_no_jitter_between_neighbours(leave, tmp
 
     def left(shifts):
         np.savez(tmp_path / "stack.npz", shifts=shifts)
-        measures = (cases.left_over, cases.left_between_neighbours)
+        measures = (cases.residual_jitter, cases.residual_between_neighbours)
         return [measure(outdir, outdir, tmp_path) for measure in measures]
 
     whole, between = left(np.linspace((-3, 0), (3, 0), 60))
