@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.browser import CHROMIUM, Browser
-from helpers.locations import DATA
+from helpers.locations import DATA, TESTS
 from hypothesis import settings
 
 from connectome.core.errors import ConnectomeError
@@ -21,13 +21,35 @@ settings.load_profile("untimed")
 # A script that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SLOW = ("test_agglomerate", "test_neuropil", "test_bossdb", "test_overview", "test_pipeline")
-SLOWEST = "test_run_pipeline"
+# Markers that follow from where a test is, or from what it asks for.
+MARKER_OF_FOLDER = {"gui": "gui", "integration": "integration"}
+MARKER_OF_FIXTURE = {"screen": "gui", "chromium": "browser", "shared_data": "real_data"}
 
 
 def pytest_collection_modifyitems(items):
-    """Run the fast tests first: most mistakes show within seconds."""
-    items.sort(key=lambda item: (item.path.stem == SLOWEST, item.path.stem in SLOW))
+    """Mark tests by folder and fixture; run the fast ones first, as they find most mistakes."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        markers = {MARKER_OF_FOLDER[folder]} if folder in MARKER_OF_FOLDER else set()
+        markers |= {MARKER_OF_FIXTURE.get(name) for name in item.fixturenames} - {None}
+        for marker in sorted(markers):
+            item.add_marker(marker)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Limit ``-n auto``: a worker may need a GB of memory."""
+    return min(4, os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Distribute whole files, in the order above: fixtures of a module are made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

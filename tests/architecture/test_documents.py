@@ -150,4 +150,4 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
     assert [len(lines) for lines in found] == [1, 1]
     (job,), (tests,) = found
     assert "run_pipeline.py --preset safe8gb --dataset phantom://neuropil" in job
-    assert tests.endswith("-m pytest")
+    assert tests.endswith("-m pytest -n auto")

@@ -1,6 +1,7 @@
-"""Where things are: the checkout, and real volumes beside it."""
+"""Paths: the checkout, its tests, and real volumes beside it."""
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+TESTS = Path(__file__).resolve().parents[1]
+ROOT = TESTS.parent
 DATA = ROOT.parent / "shared" / "data"

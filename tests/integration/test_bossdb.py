@@ -15,6 +15,8 @@ from connectome.fetch.bossdb.channel import Archive, ChannelInfo, split_into_sla
 from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies, RetryPolicy
 from connectome.fetch.bossdb.uri import Address, parse_uri
 
+pytestmark = pytest.mark.slow
+
 EM = Address("lab", "worm", "em")
 QUICK = RetryPolicy(
     connect_s=0.5, read_s=0.3, attempts=4, first_wait_s=0.01, longest_wait_s=0.02, deadline_s=3

@@ -24,6 +24,8 @@ from connectome.io import paths
 from connectome.phantom.neuropil import make_phantom
 from connectome.workflows import pipeline, planning
 
+pytestmark = pytest.mark.slow
+
 SIZE = (30.0, 8.0, 8.0)
 SHAPE = (10, 144, 160)
 URI = "phantom://neuropil?seed=7&section_nm=30&pixel_nm=8"

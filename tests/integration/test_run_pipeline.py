@@ -19,6 +19,8 @@ from connectome.cli.commands import run as run_command
 from connectome.io import paths
 from connectome.phantom.neuropil import make_phantom
 
+pytestmark = pytest.mark.slow
+
 SIZE = (30.0, 8.0, 8.0)
 NOWHERE = "http://127.0.0.1:1"
 PHANTOM = ("--dataset", "phantom://neuropil")

@@ -2,9 +2,9 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from helpers.locations import ROOT
@@ -173,9 +173,11 @@ def test_help_imports_nothing_heavy(name):
 
 @pytest.mark.parametrize("words", [("-m", "connectome", "run"), ("run_pipeline.py",)])
 def test_help_answers_within_0_3_seconds(words):
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert python(*words, "--help").returncode == 0
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.3
+    def child_seconds():
+        times = os.times()
+        return times.children_user + times.children_system
+
+    # CPU time, as other tests may be running; it is not available on Windows.
+    began = child_seconds()
+    assert python(*words, "--help").returncode == 0
+    assert child_seconds() - began < 0.3

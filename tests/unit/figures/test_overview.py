@@ -39,6 +39,8 @@ from connectome.figures.network import (
 from connectome.figures.neurites import figure5
 from connectome.figures.overview import figure1, figure2, figure4, write_figure
 
+pytestmark = pytest.mark.slow
+
 CANDIDATES = ["z", "y", "x", "pre_id", "post_id", "score"]
 
 

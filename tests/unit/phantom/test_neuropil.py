@@ -14,6 +14,8 @@ from skimage.segmentation import find_boundaries
 from connectome.core.errors import UsageError
 from connectome.phantom.neuropil import PhantomParams, make_phantom, parse_phantom_uri
 
+pytestmark = pytest.mark.slow
+
 SMALL = (10, 96, 112)
 EM_SHA256 = "b7412930a376aeaa7fb2fa4ec3bfd951ff1cc8c6732926788f0cedc692046566"
 LABELS_SHA256 = "0aea90c95cc45882977e4b290ad1772eb646380708a083407f6f53497333655f"

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers.locations import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -19,6 +18,8 @@ from connectome.preprocess import find_blank_sections, find_tissue, preprocess
 from connectome.segment.supervoxels import segment_supervoxels
 from connectome.stitch.agglomeration import agglomerate, fill_damaged_labels
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
+
+pytestmark = pytest.mark.slow
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 BOTH = pytest.mark.parametrize("voxel_size", [THICK, THIN])
@@ -450,8 +451,8 @@ def test_moving_thick_sections_by_half_pixels_costs_no_border():
         ("isbi_dev", np.s_[:12, :256, :256], 0.05, 0.50),
     ],
 )
-def test_real_tissue_comes_out_far_better_than_published(name, box, are, voi):
-    path = DATA / f"{name}.npz"
+def test_real_tissue_comes_out_far_better_than_published(shared_data, name, box, are, voi):
+    path = shared_data / f"{name}.npz"
     if not path.exists():
         pytest.skip(f"needs {path.name}, which is not distributed with the project")
     with np.load(path) as file:

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.locations import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -265,8 +264,8 @@ def test_doubt_ranks_what_is_wrong_on_a_phantom():
 @pytest.mark.parametrize(
     ("name", "box"), [("fib25_dev", np.s_[:40, :200, :200]), ("isbi_dev", np.s_[:12])]
 )
-def test_doubt_ranks_what_is_wrong_in_real_tissue(name, box):
-    path = DATA / f"{name}.npz"
+def test_doubt_ranks_what_is_wrong_in_real_tissue(shared_data, name, box):
+    path = shared_data / f"{name}.npz"
     if not path.exists():
         pytest.skip(f"needs {path.name}, which is not distributed with the project")
     with np.load(path) as file:
