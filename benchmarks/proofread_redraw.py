@@ -29,7 +29,7 @@ from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 from connectome.io import paths
-from connectome.proofread.session.session import open_session
+from connectome.proofread.session import open_session
 from connectome.triage.queue import build_queue
 
 LARGEST = 100 + N_EDITS  # the largest neurite, once it was merged into others

@@ -24,7 +24,7 @@ from connectome.cli import arguments
 from connectome.core.volume import Volume
 from connectome.io import paths
 from connectome.proofread.editor import EditResult, LabelEditor
-from connectome.proofread.session.session import open_session, replay_saved_labels
+from connectome.proofread.session import open_session, replay_saved_labels
 
 SHAPE = (64, 512, 512)
 N_NEURITES = 2000

@@ -20,7 +20,7 @@ from scipy import ndimage
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent)]
 
-from connectome.proofread.session.session import open_session
+from connectome.proofread.session import open_session
 from connectome.proofread.viewer.window import Window
 from connectome.triage.queue import build_queue
 

@@ -15,7 +15,7 @@ from helpers.stripes import LEFT, MIDDLE, RIGHT, SHAPE, VOXEL, write_stripes
 from connectome import runlog
 from connectome.io import paths
 from connectome.proofread import split
-from connectome.proofread.session.session import (
+from connectome.proofread.session import (
     find_unsaved_edits,
     open_session,
     replay_saved_labels,
@@ -570,7 +570,7 @@ CRASHING = """
 import sys, time
 from pathlib import Path
 from connectome.triage.queue import make_guide
-from connectome.proofread.session.session import open_session
+from connectome.proofread.session import open_session
 from connectome.proofread.viewer.window import Window
 session = open_session(Path(sys.argv[1]), user="tester")
 window = Window(session, make_guide(session.draft, session.editor.synapses))

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome proofread") 
     sections = parse_sections(args.slices)
     outdir = Path(args.outdir)
     if args.replay:
-        from connectome.proofread.session.replay import check_replay
+        from connectome.proofread.session import check_replay
 
         print(check_replay(outdir))
     else:

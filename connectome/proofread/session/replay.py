@@ -1,4 +1,4 @@
-"""Whether the labels a person saved are what the log says was done to the draft."""
+"""Replay the edits recorded since a given state, and compare with what was saved."""
 
 from __future__ import annotations
 
@@ -7,14 +7,45 @@ from pathlib import Path
 import numpy as np
 
 from connectome import runlog
-from connectome.core.errors import DataError
+from connectome.core.errors import DataError, UsageError
 from connectome.io import paths
 from connectome.io.draft import read_draft, read_labels
-from connectome.proofread.session.session import replay_saved_labels
+from connectome.proofread.session.log import SessionLog
+
+
+def replay_saved_labels(outdir: Path) -> np.ndarray:
+    """Return the labels that were saved last, reproduced from the draft edit by edit.
+
+    Parameters
+    ----------
+    outdir : Path
+        Output folder of a run that was proofread.
+
+    Returns
+    -------
+    ndarray of int32, shape (Z, Y, X)
+        Identical to what was saved.
+
+    Raises
+    ------
+    UsageError
+        If nothing was saved.
+    DataError
+        If the initial labels of a session are gone, or the log gives other labels than it saved.
+    """
+    draft = read_draft(Path(outdir))
+    log = SessionLog(draft.outdir)
+    if not log.saves:
+        raise UsageError(
+            f"no session has saved anything in {outdir}",
+            "there is nothing to replay",
+            f"napari_proofread.py --outdir {outdir}",
+        )
+    return log.replay_save(log.saves[-1], draft)
 
 
 def check_replay(outdir: Path) -> str:
-    """Replay the log on the draft, and compare with the saved labels; write them if they are gone.
+    """Replay the log and compare with the saved labels; write these if the file is missing.
 
     Parameters
     ----------
@@ -24,31 +55,31 @@ def check_replay(outdir: Path) -> str:
     Returns
     -------
     str
-        What came out, for the user.
+        Result, for the user.
 
     Raises
     ------
     UsageError
-        If nothing was ever saved.
+        If nothing was saved.
     DataError
-        If the log cannot be replayed, or gives other labels than are there.
+        If the log cannot be replayed, or gives other labels than those in the file.
     """
     labels = replay_saved_labels(outdir)
     draft = read_draft(outdir)
     path = outdir / paths.CORRECTED_LABELS
-    logged = sum(run.n_edits for run in runlog.read_history(outdir))
+    n_records = sum(run.n_edits for run in runlog.read_history(outdir))
     if not path.exists():
         paths.write_volume(path, draft.aligned.with_data(labels))
-        return f"{path} was gone and is written again, from {logged} rows of the log"
-    differ = np.count_nonzero(read_labels(path, draft.aligned) != labels)
-    if differ:
+        return f"{path} was missing and is restored from {n_records} records of the log"
+    n_different = np.count_nonzero(read_labels(path, draft.aligned) != labels)
+    if n_different:
         raise DataError(
-            f"{path} differs from what the log gives in {differ} of {labels.size} voxels",
-            "it was changed by another program, or belongs to other corrections",
-            f"move {path.name} away, then --replay writes it again",
+            f"{path} differs from the replayed log in {n_different} of {labels.size} voxels",
+            "another program changed it, or it belongs to other edits",
+            f"move {path.name} away, then --replay restores it",
         )
-    n_changed = np.count_nonzero(labels != draft.labels)
+    n_edited = np.count_nonzero(labels != draft.labels)
     return (
-        f"replayed {logged} rows of the log: the same labels as in {path}, voxel by voxel"
-        f" ({n_changed} of {labels.size} differ from the draft)"
+        f"replaying {n_records} records of the log gives the labels in {path}, voxel by voxel"
+        f" ({n_edited} of {labels.size} voxels differ from the draft)"
     )

@@ -11,7 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 
 from connectome.core.errors import ConnectomeError
 from connectome.proofread.edit_runs import find_marked_voxels
-from connectome.proofread.session.session import Session
+from connectome.proofread.session import Session
 
 VIEW_WIDTH_NM = 1500.0  # what is seen around a place, across the shorter side of the picture
 BRUSH_DIAMETER_NM = 60.0

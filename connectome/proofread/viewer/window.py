@@ -17,7 +17,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from connectome.core.errors import ConnectomeError
 from connectome.proofread.edit_runs import find_marked_voxels
 from connectome.proofread.editor import EditResult, LabelEditor
-from connectome.proofread.session.session import Session, find_unsaved_edits, open_session
+from connectome.proofread.session import Session, find_unsaved_edits, open_session
 from connectome.proofread.viewer.layers import SEED_COLOURS, StackLayers
 from connectome.proofread.viewer.panel import Action, Panel, ask_question, colour_swatch
 from connectome.proofread.viewer.stroke_watch import StrokeWatcher
@@ -56,7 +56,7 @@ def proofread(
     outdir : Path
         Output folder of the run.
     labels, user, command
-        As `connectome.proofread.session.session.open_session` takes them.
+        As `connectome.proofread.session.open_session` takes them.
     sections, n_sections
         As `connectome.triage.queue.build_queue` takes them.
     recover : bool, optional
@@ -87,7 +87,7 @@ def proofread(
         if answer == CANCEL:
             return None
         recover = answer == RECOVER
-    with open_session(outdir, labels, user, bool(recover), command) as session:
+    with open_session(outdir, labels, user=user, recover=bool(recover), command=command) as session:
         synapses = session.editor.synapses
         guide = build_queue(session.draft, synapses, sections, n_sections)
         with _defer_interrupts() as held:

@@ -18,7 +18,7 @@ from connectome.core.errors import ConnectomeError, DataError, UsageError
 from connectome.io import paths
 from connectome.io.draft import read_draft, read_proofread
 from connectome.proofread.editor import LabelEditor
-from connectome.proofread.session.session import (
+from connectome.proofread.session import (
     find_unsaved_edits,
     open_session,
     replay_saved_labels,
@@ -48,7 +48,7 @@ def start(outdir, body):
         f"import signal, sys, time\nsys.path[:0] = {sys.path!r}\n"
         "from pathlib import Path\n"
         "from connectome.core.errors import ConnectomeError\n"
-        "from connectome.proofread.session.session import open_session\n"
+        "from connectome.proofread.session import open_session\n"
         "from helpers.bars import *\n"
         f"outdir = Path(sys.argv[1])\nsession = open_session(outdir)\n{body}\n"
         "(outdir / 'ready').touch()\ntime.sleep(60)\n"
@@ -374,7 +374,7 @@ def test_replay_of_a_log_that_was_tampered_with_is_noticed(outdir, n_later_sessi
     log.execute("DELETE FROM corrections WHERE position = 0 AND tool = 'paint'")
     log.commit()
     log.close()
-    with pytest.raises(DataError, match="other labels than it saved"):
+    with pytest.raises(DataError, match="does not give the labels that it saved"):
         replay_saved_labels(outdir)
 
 
@@ -581,7 +581,7 @@ def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir
     paths.write_volume(outdir / paths.LABELS, volume(stack()[..., ::-1].copy()))
     with pytest.raises(ConnectomeError) as error:
         open_session(outdir)
-    assert "begin without" in error.value.remedy
+    assert "start without" in error.value.remedy
     with open_session(outdir, recover=False) as session:
         assert session.n_recovered == 0
 
@@ -610,7 +610,7 @@ def test_a_damaged_save_in_the_log_is_told_by_replay_and_stops_no_session(outdir
     log.execute("UPDATE corrections SET payload = ? WHERE tool = 'save'", (b"{",))
     log.commit()
     log.close()
-    with pytest.raises(DataError, match="other labels than it saved"):
+    with pytest.raises(DataError, match="does not give the labels that it saved"):
         replay_saved_labels(outdir)
     with open_session(outdir) as session:
         assert not (session.editor.labels == 2).any()

@@ -1,0 +1,162 @@
+"""What a session starts from: labels, synapses, and what was reviewed before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import pandas as pd
+
+from connectome.io import paths
+from connectome.io.draft import Draft, read_labels, read_proofread
+from connectome.io.results import REMEDY, Results
+from connectome.io.tables import check_positions
+from connectome.proofread.editor import UNREVIEWED, LabelEditor
+from connectome.runlog.edit_record import EditRecord
+from connectome.synapses import verdicts
+from connectome.workflows.known import labels_path, reviewed_synapses
+from connectome.workflows.neurites import baseline_probability
+
+SETTLING_TOOLS = ("save", "discard")  # edits before one of these are no longer unsaved
+
+
+@dataclass(frozen=True, eq=False)
+class SessionStart:
+    """The state that a session starts from.
+
+    Parameters
+    ----------
+    labels_file : str
+        File of the labels, relative to the output folder if it is inside.
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite ids.
+    sections : list of int
+        Sections already proofread.
+    reviewed : list of dict
+        Rows of the synapses already reviewed, with ids of ``labels``.
+    """
+
+    labels_file: str
+    labels: np.ndarray
+    sections: list[int]
+    reviewed: list[dict]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the labels."""
+        return content_sha256(self.labels)
+
+    def to_config(self) -> dict:
+        """Return it as the run log stores it, with a checksum in place of the labels."""
+        return {
+            "labels": self.labels_file,
+            "sha256": self.sha256,
+            "sections": self.sections,
+            "reviewed": self.reviewed,
+        }
+
+
+def choose_start(draft: Draft, labels: str) -> SessionStart:
+    """Read the labels to start from, with the sections and synapses reviewed before.
+
+    Parameters
+    ----------
+    draft : Draft
+        Arrays of the run.
+    labels : str
+        As `connectome.proofread.session.open_session` takes it.
+
+    Raises
+    ------
+    UsageError, DataError
+        If there are no such labels, or a file is damaged.
+    """
+    corrected = draft.outdir / paths.CORRECTED_LABELS
+    if labels == "auto":
+        labels = "corrected" if corrected.exists() else "baseline"
+    path = labels_path(draft.outdir, labels)
+    ids = read_labels(path, draft.aligned)
+    proofread = read_proofread(draft) if corrected.exists() else None
+    # In other labels, a section counts as proofread only where it equals the corrected one.
+    sections = [
+        z
+        for z in (proofread.sections if proofread else ())
+        if np.array_equal(ids[z], proofread.labels[z])
+    ]
+    outdir, path = draft.outdir.resolve(), path.resolve()
+    name = path.relative_to(outdir) if path.is_relative_to(outdir) else path
+    return SessionStart(name.as_posix(), ids, sections, _read_reviewed_rows(draft, ids))
+
+
+def restore_editor(
+    draft: Draft, start: SessionStart, records: Iterable[EditRecord] = (), user: str = ""
+) -> LabelEditor:
+    """Return an editor in which logged edits have been replayed.
+
+    Parameters
+    ----------
+    draft : Draft
+        Arrays of the run.
+    start : SessionStart
+        State before the edits.
+    records : iterable of EditRecord
+        Edits to replay, oldest first; saves and discards among them are skipped.
+    user : str
+        Name to log for edits that follow.
+
+    Raises
+    ------
+    DataError
+        If an edit does not fit the labels.
+    """
+    editor = LabelEditor(
+        start.labels.copy(),
+        partial(baseline_probability, draft),
+        draft.tissue,
+        synapses=_read_synapses(draft, start),
+        sections=start.sections,
+        user=user,
+    )
+    for record in records:
+        if record.tool not in SETTLING_TOOLS:
+            editor.replay(record)
+    return editor
+
+
+def content_sha256(labels: np.ndarray) -> str:
+    """Return the SHA-256 of ids, whatever the format of the file they are stored in."""
+    return hashlib.sha256(np.ascontiguousarray(labels, "<i4")).hexdigest()
+
+
+def _read_reviewed_rows(draft: Draft, labels: np.ndarray) -> list[dict]:
+    """Read the synapses reviewed before, as JSON rows for the log."""
+    reviewed = reviewed_synapses(draft, labels)
+    return [] if reviewed is None else json.loads(reviewed.to_json(orient="records"))
+
+
+def _read_synapses(draft: Draft, start: SessionStart) -> pd.DataFrame:
+    """Read the candidates and apply the verdicts given before."""
+    results = Results(draft.outdir)
+    table = pd.DataFrame(columns=["z", "y", "x", "pre_id", "post_id"])
+    if results.has(paths.SYNAPSES):
+        table = results.synapses.drop(columns=UNREVIEWED, errors="ignore")
+        path = results.path(paths.SYNAPSES)
+        check_positions(table, draft.labels.shape, path, "it cannot be shown", REMEDY)
+    candidates = verdicts.relabel_partners(
+        table, _read_candidate_labels(draft), start.labels, draft.aligned.voxel_size
+    )
+    rows: dict[tuple, dict] = {}
+    for row in [*candidates.to_dict("records"), *start.reviewed]:
+        position = tuple(round(row[axis]) for axis in "zyx")
+        rows[position] = rows.get(position, {}) | row
+    return pd.DataFrame(list(rows.values())) if rows else table
+
+
+def _read_candidate_labels(draft: Draft) -> np.ndarray:
+    """Read the labels that the ids in the table of candidates refer to."""
+    path = Results(draft.outdir).labels_path
+    return read_labels(path, draft.aligned) if path.exists() else draft.labels
