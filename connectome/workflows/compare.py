@@ -1,4 +1,4 @@
-"""Two wiring diagrams side by side: ``python -m connectome.graph compare A B``."""
+"""Compare two graphs side by side, each against random graphs of the same degrees."""
 
 from __future__ import annotations
 
@@ -14,80 +14,102 @@ from connectome.graph.formats import read_graph
 from connectome.graph.topology import Topology, measure_topology
 from connectome.io.paths import atomic_path
 
+MAX_MEMBERS_LISTED = 30
+
 
 def compare(
-    paths: tuple[Path, Path], stem: Path, reporter: Reporter, n_random: int = 100, seed: int = 0
+    a: Path, b: Path, stem: Path, reporter: Reporter, *, n_random: int = 100, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure two graphs, and write and print them side by side.
+    """Measure two graphs, print the measures side by side, and write them with a figure.
 
     Parameters
     ----------
-    paths : tuple of Path
-        As `connectome.graph.formats.read_graph` takes.
+    a, b : Path
+        The graphs, as `connectome.graph.formats.read_graph` takes them.
     stem : Path
-        Where to write ``.csv``, ``.pdf`` and ``.png``.
+        Path of the output without its suffix: ``.csv``, ``.pdf`` and ``.png`` are written.
     reporter : Reporter
-        Whom to tell.
+        Receives progress and messages.
     n_random : int
-        Random graphs each is compared with.
+        Number of random graphs that each is compared with.
     seed : int
-        Of their choice.
+        Seed of the random graphs.
 
     Returns
     -------
     DataFrame
         ``group, measure``; ``a, a_random, a_z`` and the same of b, as
-        `connectome.graph.topology.measure_topology` has them; ``difference``, b less a.
-    """
-    if stem.is_dir():
-        raise UsageError(
-            f"{stem} is a folder", "nothing was compared", f"--out {stem}/graph_comparison"
-        )
-    target = stem.with_name(f"{stem.name}.csv")
-    if clash := [path for path in paths if path.resolve() == target.resolve()]:
-        raise UsageError(
-            f"--out {stem} would overwrite {clash[0]}", "nothing was compared", "another --out"
-        )
-    names = _names(paths)
-    graphs = [read_graph(path) for path in paths]
-    measured = {}
-    for name, graph in zip(names, graphs, strict=True):
-        with reporter.progress_bar("random", n_random, "graphs") as tell:
-            measured[name] = measure_topology(graph, n_random, seed, tell)
-    table = _beside(*measured.values())
-    from connectome.figures.comparison import draw_comparison
-    from connectome.figures.overview import write_figure
+        `connectome.graph.topology.measure_topology` has them; ``difference``, b minus a.
 
-    write_figure(draw_comparison(measured), stem)
+    Raises
+    ------
+    UsageError
+        If the output would be a folder, or would overwrite one of the graphs.
+    DataError
+        If a graph cannot be read.
+    """
+    target = stem.with_name(f"{stem.name}.csv")
+    _check_target(stem, target, (a, b))
+    names = _names(a, b)
+    measured = {}
+    for name, graph in zip(names, map(read_graph, (a, b)), strict=True):
+        with reporter.progress_bar("random", n_random, "graphs") as progress:
+            measured[name] = measure_topology(graph, n_random, seed, progress)
+    table = _join_tables(*measured.values())
+    _draw(measured, stem)
     with atomic_path(target) as path:
-        table.assign(a_source=str(paths[0]), b_source=str(paths[1])).to_csv(path, index=False)
-    reporter.message(format_table(table, names))
-    for name, found in measured.items():
-        if not found.directed:
-            reporter.message(
-                f"{name} is without direction: its reciprocity, strong component and triads are "
-                "not applicable, and in and out both count all partners"
-            )
-    for name, found in measured.items():
-        if found.rich_club_members:
-            shown = ", ".join(found.rich_club_members[:30]) + (
-                ", …" if len(found.rich_club_members) > 30 else ""
-            )
-            reporter.message(f"rich club of {name}: {shown}")
+        table.assign(a_source=str(a), b_source=str(b)).to_csv(path, index=False)
+    _report(measured, table, reporter)
     reporter.message(f"written to {target}, .pdf and .png")
     return table
 
 
-def _names(paths: tuple[Path, Path]) -> list[str]:
-    """Call graphs by their files, or by the whole path where that would not tell them apart."""
-    names = [path.resolve().name if path.is_dir() else path.stem for path in paths]
+def _check_target(stem: Path, target: Path, graphs: tuple[Path, Path]) -> None:
+    if stem.is_dir():
+        raise UsageError(
+            f"{stem} is a folder", "nothing was compared", f"--out {stem}/graph_comparison"
+        )
+    for graph in graphs:
+        if graph.resolve() == target.resolve():
+            raise UsageError(
+                f"--out {stem} would overwrite {graph}", "nothing was compared", "another --out"
+            )
+
+
+def _draw(measured: dict[str, Topology], stem: Path) -> None:
+    from connectome.figures.comparison import draw_comparison
+    from connectome.figures.overview import write_figure
+
+    write_figure(draw_comparison(measured), stem)
+
+
+def _report(measured: dict[str, Topology], table: pd.DataFrame, reporter: Reporter) -> None:
+    """Print the table, and what it leaves out."""
+    reporter.message(format_table(table, list(measured)))
+    for name, found in measured.items():
+        if not found.directed:
+            reporter.message(
+                f"{name} is undirected: reciprocity, strong components and triads do not apply,"
+                " and in- and out-degree both count all partners"
+            )
+    for name, found in measured.items():
+        if found.rich_club_members:
+            members = ", ".join(found.rich_club_members[:MAX_MEMBERS_LISTED])
+            more = ", …" if len(found.rich_club_members) > MAX_MEMBERS_LISTED else ""
+            reporter.message(f"rich club of {name}: {members}{more}")
+
+
+def _names(a: Path, b: Path) -> list[str]:
+    """Name graphs by their files, or by the whole path where the files are named alike."""
+    names = [path.resolve().name if path.is_dir() else path.stem for path in (a, b)]
     if names[0] == names[1]:
-        names = [str(path) for path in paths]
+        names = [str(a), str(b)]
     # A graph may be compared with itself.
     return names if names[0] != names[1] else [f"{names[0]} ({letter})" for letter in "AB"]
 
 
-def _beside(a: Topology, b: Topology) -> pd.DataFrame:
+def _join_tables(a: Topology, b: Topology) -> pd.DataFrame:
+    """Put the measures of two graphs beside each other."""
     table = a.table[["group", "measure"]].copy()
     for letter, found in (("a", a), ("b", b)):
         table[letter] = found.table["value"]
@@ -97,7 +119,15 @@ def _beside(a: Topology, b: Topology) -> pd.DataFrame:
 
 
 def format_table(table: pd.DataFrame, names: Sequence[str]) -> str:
-    """Lay the table out for reading, random graphs and z-scores beside the numbers."""
+    """Return the table as aligned text.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `compare` returns it.
+    names : sequence of str
+        Names of the two graphs.
+    """
     titles = ["", "", *(title for name in names for title in (name[-18:], "random", "z"))]
     rows, group = [titles], ""
     for row in table.itertuples(index=False):

@@ -58,8 +58,8 @@ def test_the_program_compares_a_run_with_a_worm(tmp_path):
 def test_a_graph_without_direction_is_compared_as_far_as_it_goes(tmp_path, capsys):
     run = run_folder(tmp_path / "run")
     (run / paths.GRAPH_JSON).write_text('{"directed": false}')
-    table = compare((run, worm(tmp_path / "worm.csv")), tmp_path / "c", Reporter(), 3)
-    assert "run is without direction" in capsys.readouterr().out
+    table = compare(run, worm(tmp_path / "worm.csv"), tmp_path / "c", Reporter(), n_random=3)
+    assert "run is undirected" in capsys.readouterr().out
     table = table.set_index(["group", "measure"])
     assert table.loc[("size", "connections"), "a"] == 3  # 1 and 2, both ways, are one
     assert table.loc[("size", "density"), "a"] == 1
@@ -81,10 +81,10 @@ def test_a_wrong_call_is_answered_in_one_line(arguments, capsys):
 def test_bad_input_leaves_earlier_results_as_they_were(tmp_path):
     good, bad = worm(tmp_path / "good.csv"), tmp_path / "bad.csv"
     bad.write_text("pre,post\nAVAL,\n")
-    compare((good, good), tmp_path / "c", Reporter(quiet=True), 2)
+    compare(good, good, tmp_path / "c", Reporter(quiet=True), n_random=2)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(DataError):
-        compare((good, bad), tmp_path / "c", Reporter(quiet=True), 2)
+        compare(good, bad, tmp_path / "c", Reporter(quiet=True), n_random=2)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -101,7 +101,7 @@ def test_the_error_has_no_traceback(tmp_path):
 def test_a_folder_is_no_place_for_a_figure(tmp_path):
     path = worm(tmp_path / "w.csv")
     with pytest.raises(UsageError, match="is a folder"):
-        compare((path, path), tmp_path, Reporter(quiet=True), 0)
+        compare(path, path, tmp_path, Reporter(quiet=True), n_random=0)
 
 
 def test_a_result_is_not_written_over_a_graph(tmp_path, monkeypatch):
@@ -109,13 +109,13 @@ def test_a_result_is_not_written_over_a_graph(tmp_path, monkeypatch):
     before = (tmp_path / "b.csv").read_bytes()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"--out .*b would overwrite b\.csv"):
-        compare((Path("a.csv"), Path("b.csv")), tmp_path / "b", Reporter(quiet=True), 0)
+        compare(Path("a.csv"), Path("b.csv"), tmp_path / "b", Reporter(quiet=True), n_random=0)
     assert (tmp_path / "b.csv").read_bytes() == before
 
 
 def test_a_graph_is_like_itself(tmp_path):
     path = worm(tmp_path / "w.csv")
-    table = compare((path, path), tmp_path / "c", Reporter(quiet=True), 3)
+    table = compare(path, path, tmp_path / "c", Reporter(quiet=True), n_random=3)
     assert (table["difference"].dropna() == 0).all()
     assert table["a_z"].equals(table["b_z"])
 
@@ -124,7 +124,11 @@ def test_a_graph_is_like_itself(tmp_path):
 def test_graphs_too_small_for_motifs_and_clubs_still_make_a_table_and_a_figure(tmp_path, text):
     (tmp_path / "tiny.csv").write_text(text)
     table = compare(
-        (tmp_path / "tiny.csv", worm(tmp_path / "w.csv")), tmp_path / "c", Reporter(quiet=True), 3
+        tmp_path / "tiny.csv",
+        worm(tmp_path / "w.csv"),
+        tmp_path / "c",
+        Reporter(quiet=True),
+        n_random=3,
     )
     assert (tmp_path / "c.png").exists()
     assert np.isfinite(table["a"][table["group"] == "triads"]).all()
@@ -143,7 +147,7 @@ def test_a_figure_counts_in_words_and_shows_shares_of_nothing_whole():
 def test_the_same_comparison_gives_the_same_bytes(tmp_path):
     a, b = worm(tmp_path / "a.csv"), worm(tmp_path / "b.csv", seed=1)
     for folder in ("one", "two"):
-        compare((a, b), tmp_path / folder / "c", Reporter(quiet=True), 3)
+        compare(a, b, tmp_path / folder / "c", Reporter(quiet=True), n_random=3)
     for name in ("c.csv", "c.png", "c.pdf"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -151,7 +155,7 @@ def test_the_same_comparison_gives_the_same_bytes(tmp_path):
 def test_real_worms_are_compared_within_seconds(shared_data, tmp_path):
     folder = shared_data / "celegans_connectomes"
     tables = (folder / "dataset2.csv", folder / "dataset8.csv")
-    table = compare(tables, tmp_path / "c", Reporter(quiet=True))
+    table = compare(*tables, tmp_path / "c", Reporter(quiet=True))
     table = table.set_index(["group", "measure"])
     assert table.loc[("size", "synapses"), ["a", "b"]].tolist() == [1861, 7901]
     assert (table.loc[("triads", "030T"), ["a_z", "b_z"]] > 10).all()

@@ -273,7 +273,7 @@ def script(*arguments):
 def test_the_script_says_what_changed_and_where_it_is(outdir):
     done = script("--outdir", str(outdir), "--labels=baseline")
     assert done.returncode == 0, done.stderr
-    for said in ("what changed", "connections", "ARE", str(outdir)):
+    for said in ("changes against the previous graph", "connections", "ARE", str(outdir)):
         assert said in done.stdout
 
 

@@ -28,8 +28,15 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome compare") ->
     from connectome.cli.reporter import Reporter
     from connectome.workflows.compare import compare
 
-    graphs = (Path(args.a), Path(args.b))
-    compare(graphs, Path(args.out), Reporter(quiet=args.quiet, prog=prog), args.random, args.seed)
+    reporter = Reporter(quiet=args.quiet, prog=prog)
+    compare(
+        Path(args.a),
+        Path(args.b),
+        Path(args.out),
+        reporter,
+        n_random=args.random,
+        seed=args.seed,
+    )
 
 
 def build_parser(prog: str = "connectome compare") -> arguments.Parser:
