@@ -383,7 +383,7 @@ def test_simulated_misalignment_is_undone_and_truth_from_a_file_scored(straight,
     )
     assert evaluation == json.loads((tmp_path / paths.EVALUATION).read_text())
     assert set(evaluation) == {"alignment", "segmentation", "source"}
-    assert evaluation["alignment"]["reference"] == "where sections lay before"
+    assert evaluation["alignment"]["reference"] == "the position before displacement"
     assert evaluation["alignment"]["rms_px"] <= 0.25
     assert evaluation["segmentation"]["are"] < 0.6
     content = json.loads((tmp_path / paths.ALIGNMENT).read_text())
