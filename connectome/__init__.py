@@ -1,3 +1,3 @@
-"""Draft wiring diagrams from small volume-EM cutouts, on a laptop."""
+"""Turn volume EM of *C. elegans* into a draft connectivity graph, on a laptop CPU."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -34,10 +34,16 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(allow_abbrev=False, **kwargs)
+        super().__init__(add_help=False, allow_abbrev=False, **kwargs)
         common = self.add_argument_group("help")
+        common.add_argument("-h", "--help", action="help", help="show this help")
         common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        common.add_argument("--version", action="version", version=f"connectome {__version__}")
+        common.add_argument(
+            "--version",
+            action="version",
+            version=f"connectome {__version__}",
+            help="show the version",
+        )
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None

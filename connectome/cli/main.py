@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 from connectome.cli.arguments import Parser, run, suggest
@@ -44,7 +44,8 @@ def dispatch(
     name = argv[0] if argv else ""
     if name in commands:
         module, function = commands[name].main.split(":")
-        return getattr(import_module(module), function)(argv[1:], prog=f"{prog} {name}")
+        command: Callable[..., int | None] = getattr(import_module(module), function)
+        return command(argv[1:], prog=f"{prog} {name}")
     parser = _build_parser(prog, commands, description)
     if not name.startswith("-"):
         if name:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from connectome import align, evaluate
+from connectome import align
 from connectome.core.errors import DataError
 from connectome.core.volume import GroundTruth
+from connectome.evaluate.segmentation import score_segmentation
+from connectome.evaluate.synapses import score_synapses
 from connectome.io import paths, stacks
 from connectome.io.draft import Draft
 
@@ -19,7 +22,7 @@ def evaluate_results(
     candidates: pd.DataFrame,
     ground_truth: GroundTruth,
     voxel_size: tuple[float, float, float],
-) -> dict:
+) -> dict[str, Any]:
     """Score neurites and synapses where there is ground truth.
 
     Parameters
@@ -39,11 +42,11 @@ def evaluate_results(
         ``segmentation`` and ``synapses``, as in ``tables/evaluation.json``; empty without ground
         truth.
     """
-    evaluation = {}
+    evaluation: dict[str, Any] = {}
     if ground_truth.labels is not None:
-        evaluation["segmentation"] = evaluate.score_segmentation(labels, ground_truth.labels)
+        evaluation["segmentation"] = score_segmentation(labels, ground_truth.labels)
     if ground_truth.synapses is not None:
-        evaluation["synapses"] = evaluate.score_synapses(
+        evaluation["synapses"] = score_synapses(
             candidates,
             ground_truth.synapses,
             voxel_size,
@@ -53,7 +56,7 @@ def evaluate_results(
     return evaluation
 
 
-def flatten_scores(evaluation: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
+def flatten_scores(evaluation: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """Yield the name and value of every score, such as ("synapses/200/f1", 0.5)."""
     for key, value in evaluation.items():
         if isinstance(value, dict):

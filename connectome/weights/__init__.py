@@ -1,4 +1,4 @@
-"""Trained parameters that ship with the package."""
+"""Trained parameters of the membrane, synapse and U-Net models, as package data."""
 
 from __future__ import annotations
 

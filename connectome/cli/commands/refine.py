@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from connectome.cli import arguments
 from connectome.core.errors import UsageError
+from connectome.core.params import DEFAULT_SEED
 
 RF_DESCRIPTION = "Refine neurites with a random forest trained on proofread sections."
 RF_EXAMPLES = """\
@@ -102,7 +103,7 @@ def main_unet(argv: Sequence[str] | None = None, prog: str = "connectome refine-
 def build_rf_parser(prog: str = "connectome refine-rf") -> arguments.Parser:
     """Return the parser of the random forest's command line."""
     parser = arguments.Parser(prog=prog, description=RF_DESCRIPTION, epilog=RF_EXAMPLES)
-    _add_shared_flags(parser, seed=arguments.DEFAULT_SEED)
+    _add_shared_flags(parser, seed=DEFAULT_SEED)
     training = parser.add_argument_group("training")
     training.add_argument(
         "--n_estimators",
