@@ -193,7 +193,7 @@ def _previous_snapshot(draft: Draft, reporter: Reporter) -> diff.GraphSnapshot:
         intact = results.labels_path.exists() and not results.labels_changed
         return results.labels if intact else None
 
-    used = draft.labels
+    used: np.ndarray | None = draft.labels
     if results.has(paths.GRAPH_LABELS):
         used = read(paths.GRAPH_LABELS, labels, None)
     edges = read(paths.EDGES, lambda: results.edges, None)
@@ -303,8 +303,8 @@ def _save(
     if evaluation:
         paths.write_json(folder / paths.EVALUATION, evaluation)
     used, outdir = labels_file.resolve(), draft.outdir.resolve()
-    name = used.relative_to(outdir) if used.is_relative_to(outdir) else used
-    content = {"labels": str(name), "sha256": paths.sha256(labels_file), "source": source}
+    shown = used.relative_to(outdir) if used.is_relative_to(outdir) else used
+    content = {"labels": str(shown), "sha256": paths.sha256(labels_file), "source": source}
     paths.write_json(folder / paths.GRAPH_LABELS, content)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -17,9 +18,15 @@ from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proof
 from connectome.refine.data import RefinedResult, TrainingStack
 from connectome.workflows.neurites import baseline_probability, segment_neurites
 
+if TYPE_CHECKING:
+    from connectome.refine.forest import ForestParams
+    from connectome.refine.selftrain import UnetParams
+
+Params = TypeVar("Params")
+
 
 @dataclass(frozen=True)
-class RefineConfig:
+class RefineConfig(Generic[Params]):
     """Options shared by the refiners.
 
     Parameters
@@ -34,8 +41,8 @@ class RefineConfig:
         Seed of all random numbers.
     threads : int
         Number of cores to use.
-    params : object
-        Parameters of the refiner, a frozen dataclass.
+    params : ForestParams or UnetParams
+        Parameters of the refiner.
     """
 
     kind: str
@@ -43,15 +50,15 @@ class RefineConfig:
     ground_truth: str | None
     seed: int
     threads: int
-    params: object
+    params: Params
 
 
-Refiner = Callable[[TrainingStack, RefineConfig, Reporter], RefinedResult]
+Refiner = Callable[[TrainingStack, RefineConfig[Any], Reporter], RefinedResult]
 Check = Callable[[Draft, ProofreadSections | None], None]
 
 
 def refine(
-    config: RefineConfig,
+    config: RefineConfig[Any],
     refiner: Refiner,
     reporter: Reporter,
     command: Sequence[str],
@@ -116,22 +123,24 @@ def refine(
     return metrics
 
 
-def refine_with_forest(config: RefineConfig, reporter: Reporter, command: Sequence[str]) -> dict:
+def refine_with_forest(
+    config: RefineConfig[ForestParams], reporter: Reporter, command: Sequence[str]
+) -> dict:
     """Refine with a random forest, trained here or, if ``params.apply`` names a model, elsewhere.
 
     Parameters and results are those of `refine`; ``config.params`` is a `ForestParams`.
     """
     from connectome.refine import forest
 
-    learn = forest.train_forest
+    refiner: Refiner = forest.train_forest
     if config.params.apply is not None:
         model = model_files.read_model(Path(config.params.apply), forest.KIND)
-        learn = partial(forest.apply_forest, model)
-    return refine(config, learn, reporter, command)
+        refiner = partial(forest.apply_forest, model)
+    return refine(config, refiner, reporter, command)
 
 
 def refine_with_unet(
-    config: RefineConfig,
+    config: RefineConfig[UnetParams],
     reporter: Reporter,
     command: Sequence[str],
     *,
@@ -171,7 +180,9 @@ def refine_with_unet(
         def check_model(draft: Draft, proofread: ProofreadSections | None) -> None:
             model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
 
-        def apply(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
+        def apply(
+            stack: TrainingStack, config: RefineConfig[UnetParams], reporter: Reporter
+        ) -> RefinedResult:
             return selftrain.apply_network(
                 stack, model, config.params.device, reporter.progress_bar
             )
@@ -180,7 +191,9 @@ def refine_with_unet(
 
     checkpoint = Path(config.outdir) / paths.MODELS / unet_training.CHECKPOINT
 
-    def train(stack: TrainingStack, config: RefineConfig, reporter: Reporter) -> RefinedResult:
+    def train(
+        stack: TrainingStack, config: RefineConfig[UnetParams], reporter: Reporter
+    ) -> RefinedResult:
         trains = stack.proofread is not None or train_without_proofreading
         return unet_training.train_unet(
             stack,
@@ -282,7 +295,7 @@ def _evaluate(
 
 def _save(
     folder: Path,
-    config: RefineConfig,
+    config: RefineConfig[Any],
     draft: Draft,
     refined: RefinedResult,
     labels: np.ndarray,
