@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items):
         markers |= {MARKER_OF_FIXTURE.get(name) for name in item.fixturenames} - {None}
         for marker in sorted(markers):
             item.add_marker(marker)
+        if os.name == "nt" and item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason="needs a POSIX system"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -20,7 +21,7 @@ from connectome.io.results import Results
 from connectome.report import tiles
 from connectome.runlog.log import PastRun
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = files("connectome.report") / "assets"
 CAPTIONS = {
     1: "One section, and one plane across all sections: as imaged, preprocessed, aligned, and "
     "with neurites.",

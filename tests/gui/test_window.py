@@ -581,6 +581,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.posix
 def test_after_a_crash_the_edits_come_back(opened, outdir):
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", CRASHING, str(outdir)],

@@ -104,6 +104,7 @@ def test_replaying_nothing_is_a_usage_error(tmp_path, capsys):
     assert "nothing to replay" in capsys.readouterr().err
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("n_edits", [0, 1])
 def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path, number, n_edits):

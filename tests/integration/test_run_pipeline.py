@@ -258,6 +258,7 @@ def wait_for(condition, process):
         time.sleep(0.02)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "reached",
     [

@@ -189,6 +189,7 @@ def test_without_proofread_sections_nothing_is_trained_unless_asked_for(untouche
     assert np.array_equal(np.load(untouched / paths.REFINED_LABELS["unet"]), before)
 
 
+@pytest.mark.posix
 def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):
     before = (finished / paths.REFINED_LABELS["unet"]).read_bytes()
     script = [sys.executable, "train_unet2d_selftrain.py", "--outdir", str(finished)]

@@ -144,6 +144,7 @@ def test_the_error_of_the_run_survives_a_log_that_went_away(tmp_path):
         _ = 1 / 0
 
 
+@pytest.mark.posix
 def test_ctrl_c_leaves_an_interrupted_run(tmp_path):
     process = start(tmp_path, WAITING)
     wait_for((tmp_path / "ready").exists)

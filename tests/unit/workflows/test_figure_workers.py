@@ -32,6 +32,7 @@ def test_a_figure_that_cannot_be_drawn_is_an_error(tmp_path, beside):
         press.finish()
 
 
+@pytest.mark.posix
 def test_who_draws_ends_with_a_caller_that_is_killed(tmp_path):
     text = f"""
 import os, pathlib, signal

@@ -149,6 +149,7 @@ def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
     assert list(table)[-4:] == ["verdict", "swapped", "reviewer", "time"]
 
 
+@pytest.mark.posix
 def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
     killed(outdir, "work(session.editor)")
     left = find_unsaved_edits(outdir)
@@ -175,6 +176,7 @@ def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
     assert in_one_go.synapses["verdict"].tolist() == ["accepted", "", "rejected"]
 
 
+@pytest.mark.posix
 def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
     body = (
         "session.editor.merge(1, 2)\nsession.save()\n"
@@ -188,6 +190,7 @@ def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
         assert not (session.editor.labels == 2).any()
 
 
+@pytest.mark.posix
 def test_a_session_that_was_killed_twice_still_has_everything(outdir):
     killed(outdir, "session.editor.merge(1, 2)")
     killed(outdir, "session.editor.merge(3, 4)")
@@ -277,6 +280,7 @@ def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
     )
 
 
+@pytest.mark.posix
 def test_what_goes_on_after_its_own_save_may_save_again(outdir):
     killed(outdir, "session.editor.merge(1, 2)\nsession.save()\nsession.editor.mark(1)")
     with open_session(outdir) as session:
@@ -284,6 +288,7 @@ def test_what_goes_on_after_its_own_save_may_save_again(outdir):
     assert read_proofread(read_draft(outdir)).sections == (1,)
 
 
+@pytest.mark.posix
 def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
     process = start(outdir, "session.editor.merge(1, 2)")
     assert find_unsaved_edits(outdir) is None
@@ -292,6 +297,7 @@ def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
     assert find_unsaved_edits(outdir).n_edits == 1
 
 
+@pytest.mark.posix
 def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     with open_session(outdir) as session:
         session.editor.mark(2)
@@ -404,6 +410,7 @@ def test_files_of_another_program_are_taken_over(outdir):
     np.testing.assert_array_equal(replay_saved_labels(outdir), saved)
 
 
+@pytest.mark.posix
 def test_a_session_on_files_of_another_program_survives_a_kill_after_saving(outdir):
     labels = foreign(outdir)
     killed(
