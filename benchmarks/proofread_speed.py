@@ -23,7 +23,8 @@ from scipy import ndimage
 from connectome.cli import arguments
 from connectome.core.volume import Volume
 from connectome.io import paths
-from connectome.proofread.editor import EditResult, LabelEditor
+from connectome.proofread.editor import LabelEditor
+from connectome.proofread.history import EditResult
 from connectome.proofread.session import open_session, replay_saved_labels
 
 SHAPE = (64, 512, 512)

@@ -15,7 +15,8 @@ from connectome.io import paths
 from connectome.io.draft import Draft, read_labels, read_proofread
 from connectome.io.results import REMEDY, Results
 from connectome.io.tables import check_positions
-from connectome.proofread.editor import UNREVIEWED, LabelEditor
+from connectome.proofread.editor import LabelEditor
+from connectome.proofread.edits import UNREVIEWED
 from connectome.runlog.edit_record import EditRecord
 from connectome.synapses import verdicts
 from connectome.workflows.known import labels_path, reviewed_synapses
@@ -81,12 +82,10 @@ def choose_start(draft: Draft, labels: str) -> SessionStart:
     path = labels_path(draft.outdir, labels)
     ids = read_labels(path, draft.aligned)
     proofread = read_proofread(draft) if corrected.exists() else None
-    # In other labels, a section counts as proofread only where it equals the corrected one.
-    sections = [
-        z
-        for z in (proofread.sections if proofread else ())
-        if np.array_equal(ids[z], proofread.labels[z])
-    ]
+    sections = []
+    if proofread:
+        # In other labels, a section counts as proofread only if it equals the corrected one.
+        sections = [z for z in proofread.sections if np.array_equal(ids[z], proofread.labels[z])]
     outdir, path = draft.outdir.resolve(), path.resolve()
     name = path.relative_to(outdir) if path.is_relative_to(outdir) else path
     return SessionStart(name.as_posix(), ids, sections, _read_reviewed_rows(draft, ids))
@@ -129,7 +128,7 @@ def restore_editor(
 
 def content_sha256(labels: np.ndarray) -> str:
     """Return the SHA-256 of ids, whatever the format of the file they are stored in."""
-    return hashlib.sha256(np.ascontiguousarray(labels, "<i4")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(labels, "<i4").data).hexdigest()
 
 
 def _read_reviewed_rows(draft: Draft, labels: np.ndarray) -> list[dict]:

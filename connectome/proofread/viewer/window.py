@@ -16,7 +16,8 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 
 from connectome.core.errors import ConnectomeError
 from connectome.proofread.edit_runs import find_marked_voxels
-from connectome.proofread.editor import EditResult, LabelEditor
+from connectome.proofread.editor import LabelEditor
+from connectome.proofread.history import EditResult
 from connectome.proofread.session import Session, find_unsaved_edits, open_session
 from connectome.proofread.viewer.layers import SEED_COLOURS, StackLayers
 from connectome.proofread.viewer.panel import Action, Panel, ask_question, colour_swatch
@@ -594,8 +595,8 @@ class Window:
 
     # --- what has changed ---------------------------------------------------------------------
 
-    def _show_result(self, change: EditResult) -> None:
-        if change.record:
+    def _show_result(self, change: EditResult | None) -> None:
+        if change:
             self._redraw_edit(change.box, change.record.tool)
 
     def _redraw_edit(self, box: tuple[slice, ...] | None, tool: str) -> None:

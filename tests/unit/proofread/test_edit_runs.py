@@ -84,7 +84,7 @@ def test_a_row_ends_a_run_and_so_does_another_id():
 def test_the_box_reaches_around_all_runs():
     mask = np.zeros(SHAPE, bool)
     mask[1, 2, 3:6] = mask[2, 0, 1] = True
-    box = whole(mask, np.ones(SHAPE, int), np.zeros(SHAPE, int)).box()
+    box = whole(mask, np.ones(SHAPE, int), np.zeros(SHAPE, int)).bounding_box()
     assert box == (slice(1, 3), slice(0, 3), slice(1, 6))
 
 

@@ -44,7 +44,13 @@ def proofread(labels=None, probability=None, tissue=None):
     probability = np.ones(labels.shape, np.float32) if probability is None else probability
     tissue = np.ones(labels.shape, bool) if tissue is None else tissue
     state = LabelEditor(
-        labels, probability, tissue, candidates(), sections=[0], user="ada", on_edit=told.append
+        labels,
+        probability,
+        tissue,
+        synapses=candidates(),
+        sections=[0],
+        user="ada",
+        on_edit=told.append,
     )
     return state, told
 
@@ -223,7 +229,7 @@ def test_painting_changes_only_what_had_another_id():
 def test_a_stroke_that_changes_nothing_is_not_logged():
     state, told = proofread()
     change = state.paint(voxels((0, 0, 0)), 1)
-    assert change == (None, None)
+    assert change is None
     assert not told
     assert state.undo() is None
 
@@ -310,7 +316,7 @@ def test_a_verdict_names_who_gave_it_and_can_be_withdrawn():
     assert state.synapses.loc[1, ["verdict", "reviewer"]].tolist() == ["rejected", "ada"]
     assert state.synapses.loc[0, "verdict"] == ""
     assert (told[0].tool, told[0].ids, told[0].place) == ("reject", (1,), (2, 3, 4))
-    assert state.review(1, "rejected").record is None
+    assert state.review(1, "rejected") is None
     state.review(1, "")
     assert state.synapses.loc[1, ["verdict", "reviewer", "time"]].tolist() == ["", "", ""]
     assert told[-1].tool == "unreview"
@@ -329,7 +335,7 @@ def test_swapping_twice_is_no_change_and_keeps_other_partners():
 
 def test_sections_are_marked_once():
     state, told = proofread()
-    assert state.mark(0) == (None, None)
+    assert state.mark(0) is None
     state.mark(2)
     state.mark(0, done=False)
     assert state.sections == {2}
@@ -423,7 +429,7 @@ def test_repeating_on_other_labels_is_noticed(edit):
     other, _ = proofread()
     other.labels[other.labels == 2] = 4
     other.synapses["x"] += 1
-    with pytest.raises(DataError, match="are not these"):
+    with pytest.raises(DataError, match="made on other labels"):
         other.replay(told[0])
 
 

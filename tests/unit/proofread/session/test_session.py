@@ -168,7 +168,7 @@ def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
         stack(),
         paths.read_volume(outdir / paths.PROBABILITY).data.astype(np.float32),
         np.ones(SHAPE, bool),
-        pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str}),
+        synapses=pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str}),
     )
     work(in_one_go)
     labels, _, sections = everything(in_one_go)
