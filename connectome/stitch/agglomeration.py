@@ -1,56 +1,58 @@
-"""Neurites: pieces joined within and across sections into 3D ids."""
+"""Agglomerate supervoxels into neurites, within and across sections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 
 from connectome.core.params import StitchParams
-from connectome.core.region_adjacency import Contacts, face_contacts, section_overlaps
-from connectome.core.volume import has_thin_sections, nearest_sound_sections
+from connectome.core.region_adjacency import Contacts
+from connectome.core.volume import has_thin_sections
+from connectome.stitch.damaged_sections import excluded_sections, fill_damaged_labels
+from connectome.stitch.edge_weights import SupervoxelGraph, build_supervoxel_graph
 from connectome.stitch.enclosure import find_enclosed, find_ends_reached, measure_open_surface
 from connectome.stitch.gaec import Contraction, contract_edges
 from connectome.stitch.mitochondria import Brightness, assign_mitochondria, measure_brightness
 
-# Where two maps vote on joins: by which share the second counts, and what is taken off or added.
-SHARES = (0.0, 1 / 3, 1 / 2, 2 / 3, 1.0)
-LEANS = (-0.05, 0.0, 0.05)
-LEAST_VOTES = 0.6  # share of these that joins: one false join costs more than one that is missing
-
-# Takes the probability of every contact, and what more is asked of it; returns every pull.
-Pull = Callable[..., np.ndarray]
+# Consensus of two probability maps: weights of the second map, offsets of the threshold, and the
+# fraction of these contractions that must agree on a join. It is above one half because a false
+# merge costs more than a missing one.
+SECOND_MAP_WEIGHTS = (0.0, 1 / 3, 1 / 2, 2 / 3, 1.0)
+THRESHOLD_OFFSETS = (-0.05, 0.0, 0.05)
+MIN_AGREEMENT = 0.6
 
 
 @dataclass(frozen=True, eq=False)
 class Agglomeration:
-    """Neurites, and what spoke for and against every join.
+    """Neurites, and the graph and joins that produced them.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (Z, Y, X)
-        Neurite ids from 1, numbered without gaps in order of appearance; 0 outside the tissue.
+        Neurite ids from 1, consecutive and in order of appearance; 0 outside the tissue.
     contacts : Contacts
-        Where pieces touch or overlap.
+        Contacts between supervoxels, with the mean of the first neurite probability.
     is_overlap : ndarray of bool, shape (E,)
-        Which contacts are overlaps from section to section.
+        Which contacts are overlaps between sections rather than shared boundaries.
     edge_weight : ndarray of float, shape (E,)
-        How strongly each contact speaks for joining (positive) or against it.
+        Weight of every contact: positive is attractive, negative repulsive.
     join_step : ndarray of int, shape (E,)
-        At which join the pieces of a contact came together; -1 where they are apart.
+        Index of the join that brought the two supervoxels of a contact together; -1 if they belong
+        to different neurites.
     join_weight : ndarray of float, shape (J,)
-        What spoke for each join, all contacts between its two sides together; 0 for joins of
-        what lies within a neurite.
-    mitochondrion_share : ndarray of float, shape (J,)
-        For each join of a dark piece, which share of what speaks for any neighbour of that spoke
-        for this one; NaN for other joins.
+        Total edge weight between the two sides of every join, in the order of joining; 0 for
+        mitochondria and enclosed segments, which are joined by other criteria.
+    host_fraction : ndarray of float, shape (J,)
+        For joins of a mitochondrion, the fraction of its contact weight that its neurite has; NaN
+        for all other joins.
     neurite_of : ndarray of int32, shape (P,)
-        The neurite of every piece number.
+        Neurite id of every supervoxel.
     is_mitochondrion : ndarray of bool, shape (P,)
-        Pieces that were given to a neurite as mitochondria: what they touch says nothing of
-        other joins.
+        Supervoxels assigned to a neurite as mitochondria. Their contacts carry no information on
+        whether two neurites belong together.
     """
 
     labels: np.ndarray
@@ -59,7 +61,7 @@ class Agglomeration:
     edge_weight: np.ndarray
     join_step: np.ndarray
     join_weight: np.ndarray
-    mitochondrion_share: np.ndarray
+    host_fraction: np.ndarray
     neurite_of: np.ndarray
     is_mitochondrion: np.ndarray
 
@@ -67,6 +69,7 @@ class Agglomeration:
 def agglomerate(
     supervoxels: np.ndarray,
     probability: np.ndarray,
+    *,
     voxel_size: tuple[float, float, float],
     damaged_sections: Sequence[int] = (),
     params: StitchParams | None = None,
@@ -74,288 +77,264 @@ def agglomerate(
     second_probability: np.ndarray | None = None,
     em: np.ndarray | None = None,
 ) -> Agglomeration:
-    """Join pieces into neurites.
+    """Agglomerate supervoxels into neurites.
 
-    Two kinds of evidence are weighed in one graph. Where pieces share a boundary, one that looks
-    like membrane keeps them apart and one that looks like cytoplasm pulls them together, in
-    proportion to its size. Between thick sections, pieces are pulled together by the share of
-    each that the other covers, more so where both show cytoplasm there. Shares, unlike the 200
-    pixels of the published pipeline, mean the same at every pixel size and calibre. All joins
-    then happen in one global order (see `connectome.stitch.gaec.contract_edges`), so pieces that
-    overlap across sections stay apart where membranes say so. Damaged thick sections, and blank
-    ones, are skipped and filled from their neighbours afterwards; if all are damaged, all are
-    used. O(V + E log E) time for V voxels and E touching pairs.
+    1. Blank sections and damaged thick sections are excluded.
+    2. Large supervoxels as dark as membranes are taken for mitochondria and set aside.
+    3. Supervoxels that share a boundary, or overlap between adjacent sections, are connected by an
+       edge with a signed weight (`connectome.stitch.edge_weights.SupervoxelGraph.edge_weights`).
+    4. Edges are contracted in one global order (`connectome.stitch.gaec.contract_edges`), so that
+       supervoxels which overlap across sections stay apart if membranes elsewhere separate them.
+    5. Each mitochondrion is assigned to the neurite with which it shares most of its boundary
+       (`connectome.stitch.mitochondria.assign_mitochondria`).
+    6. Segments that one neurite encloses become part of it
+       (`connectome.stitch.enclosure.find_enclosed`).
+    7. Damaged thick sections are filled from their neighbours.
 
-    Pieces that differ in brightness inside are pulled together less: cytoplasm is much the same
-    all along a neurite. Large pieces as dark as membranes are mitochondria. They take no part in
-    all that, but are each given to a neurite afterwards. What
-    then still lies within a single neurite is a part of it, too.
-
-    A second map of the same can have a say. Each contact is then judged by either map and by
-    their means, a little more and a little less strictly; all joins happen under each of these,
-    and a contact pulls, in the end, by how often its two pieces came together. One wrong contact
-    between two large neurites decides much, and is seldom wrong in all.
+    With a second probability map, step 4 is a consensus: contractions are computed for several
+    mixtures of the two maps and several thresholds, and the weight of an edge is how often its two
+    supervoxels were joined, above `MIN_AGREEMENT`. A single misjudged contact between two large
+    neurites can merge them, but is seldom misjudged by all. Takes O(V + E log E) time for V voxels
+    and E contacts.
 
     Parameters
     ----------
-    pieces : ndarray of int32, shape (Z, Y, X)
-        Piece numbers, as `connectome.segment.segment_supervoxels` returns.
+    supervoxels : ndarray of int32, shape (Z, Y, X)
+        Supervoxel ids, as `connectome.segment.segment_supervoxels` returns; 0 is background.
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
     voxel_size : tuple of float
         (z, y, x) in nm.
-    damaged : sequence of int
-        Sections whose own content means nothing.
+    damaged_sections : sequence of int
+        Sections whose content is unreliable. If all are damaged or blank, all are used.
     params : StitchParams, optional
-        Where evidence turns from parting to joining, and the weight of overlap.
-    anchors : ndarray of int, shape (P,), optional
-        The neurite that a person says a piece belongs to, for every piece number
-        (`anchor_pieces`); 0 where nobody has. Pieces of one neurite are
-        joined, wherever they are, and those of two never.
-    other : ndarray of float, shape (Z, Y, X), optional
-        Neurite probability by another judge.
+        Thresholds and weights.
+    constraints : ndarray of int, shape (P,), optional
+        Neurite id of supervoxels in proofread sections, 0 for all others, as
+        `connectome.stitch.constraints.constrain_supervoxels` returns. Supervoxels of one id are
+        joined wherever they are (must-link), those of two ids never (cannot-link).
+    second_probability : ndarray of float, shape (Z, Y, X), optional
+        Neurite probability from another predictor.
     em : ndarray of float, shape (Z, Y, X), optional
-        Preprocessed EM, aligned, that shows how bright pieces are inside.
+        Preprocessed and aligned EM. Without it, brightness is not used and no mitochondria are
+        recognised.
 
     Returns
     -------
     Agglomeration
-        Contacts show the first probability; the pull is what was voted, where there are two.
     """
     params = params or StitchParams()
-    constraints = np.zeros(int(supervoxels.max()) + 1, int) if constraints is None else constraints
-    thin = has_thin_sections(voxel_size)
-    skipped = _skipped(supervoxels, damaged_sections, thin)
-    kept = supervoxels.copy()
-    kept[skipped] = 0
-    size = np.bincount(kept.ravel(), minlength=int(supervoxels.max()) + 1)
-    inner, dark = _seen_inside(kept, em, probability, constraints == 0, voxel_size, params)
+    thin_sections = has_thin_sections(voxel_size)
+    n_supervoxels = int(supervoxels.max()) + 1
+    if constraints is None:
+        constraints = np.zeros(n_supervoxels, int)
+    excluded = excluded_sections(supervoxels, damaged_sections, thin_sections=thin_sections)
+    used = supervoxels.copy()
+    used[excluded] = 0
+
+    brightness = Brightness.unknown(n_supervoxels)
+    if em is not None:
+        brightness = measure_brightness(used, em, probability, n_supervoxels)
+    dark = _find_mitochondria(brightness, constraints, voxel_size, params)
+    brightness = replace(brightness, level=np.where(dark, np.nan, brightness.level))
+
+    def build_graph(neurite_probability: np.ndarray) -> SupervoxelGraph:
+        return build_supervoxel_graph(
+            used,
+            neurite_probability,
+            brightness=brightness,
+            excluded_sections=excluded,
+            thin_sections=thin_sections,
+        )
+
+    graph = build_graph(probability)
+    contact_probability = graph.contacts.probability
     if constraints.any():
-        eased = tuple(least - params.constraint_relaxation for least in params.min_probability)
-        params = replace(params, min_probability=eased)
-    contacts, across, pulled = _weighed(kept, probability, size, inner, thin, skipped, params)
-    rated = contacts.probability
+        params = _relax_thresholds(params)
     if second_probability is None:
-        pull = pulled(rated)
+        edge_weight = graph.edge_weights(contact_probability, params)
     else:
-        seen = Contacts.concatenate(
-            _all_contacts(kept, second_probability, thin, skipped)[:2]
-        ).probability
-        pull = _voted(pulled, contacts, seen, across, constraints, dark)
-        rated = (rated + seen) / 2
-    joined = _contracted(contacts, pull, constraints, dark)
-    weight = rated * _width(contacts, across)
-    joined, share = _with_dark(joined, contacts, weight, dark, params)
-    given = np.zeros(size.size, bool)
-    given[joined.joins[~np.isnan(share), 1]] = True
-    free = np.bincount(joined.root, constraints, minlength=size.size) == 0
-    sound = kept[kept.any(axis=(1, 2))]
-    joined = _with_enclosed(joined, sound, size, contacts, across, free, voxel_size, params)
-    labels, neurite = _in_order(kept, joined.root)
+        second = build_graph(second_probability).contacts.probability
+        edge_weight = _consensus_weights(graph, second, dark, constraints, params)
+        contact_probability = (contact_probability + second) / 2
+
+    contraction = _contract(graph, edge_weight, dark, constraints)
+    contraction, host_fraction = _join_mitochondria(
+        contraction, graph, contact_probability, dark, params
+    )
+    contraction = _join_enclosed(contraction, graph, used, constraints, voxel_size, params)
+    labels, neurite_of = _number_neurites(used, contraction.root)
+    filled = [z for z in excluded if z in damaged_sections]
+    host_fraction = np.pad(
+        host_fraction,
+        (0, len(contraction.joins) - host_fraction.size),
+        constant_values=np.nan,
+    )
     return Agglomeration(
-        fill_damaged_labels(labels, supervoxels > 0, [z for z in skipped if z in damaged_sections]),
-        contacts,
-        across,
-        pull,
-        joined.join_step(contacts.first, contacts.second),
-        joined.join_weight,
-        np.pad(share, (0, len(joined.joins) - share.size), constant_values=np.nan),
-        neurite,
-        given,
+        labels=fill_damaged_labels(labels, supervoxels > 0, filled),
+        contacts=graph.contacts,
+        is_overlap=graph.is_overlap,
+        edge_weight=edge_weight,
+        join_step=contraction.join_step(graph.contacts.first, graph.contacts.second),
+        join_weight=contraction.join_weight,
+        host_fraction=host_fraction,
+        neurite_of=neurite_of,
+        is_mitochondrion=_mark(contraction.joins[~np.isnan(host_fraction), 1], n_supervoxels),
     )
 
 
-def fill_damaged_labels(
-    labels: np.ndarray, mask: np.ndarray, damaged_sections: Sequence[int]
+def _find_mitochondria(
+    brightness: Brightness,
+    constraints: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    params: StitchParams,
 ) -> np.ndarray:
-    """Fill damaged sections from the nearest sound ones.
+    """Find dark, wide supervoxels; those of proofread sections are neurites as they are."""
+    axes = slice(None) if has_thin_sections(voxel_size) else slice(1, None)
+    min_voxels = float(np.prod(params.min_mitochondrion_nm / np.array(voxel_size[axes])))
+    dark = brightness.find_dark(params.max_mitochondrion_brightness, min_voxels)
+    return (constraints == 0) & dark
 
-    Parameters
-    ----------
-    labels : ndarray of int32, shape (Z, Y, X)
-        Neurite ids.
-    tissue : ndarray of bool, shape (Z, Y, X)
-        What is to be filled; a section that shows none is filled wherever a neighbour is.
-    damaged : sequence of int
-        Sections to fill; at the ends of the stack they take their one neighbour's ids.
+
+def _relax_thresholds(params: StitchParams) -> StitchParams:
+    """Lower the thresholds where cannot-link constraints keep false merges from spreading."""
+    thick, thin = params.min_probability
+    return replace(
+        params,
+        min_probability=(
+            thick - params.constraint_relaxation,
+            thin - params.constraint_relaxation,
+        ),
+    )
+
+
+def _consensus_weights(
+    graph: SupervoxelGraph,
+    second_probability: np.ndarray,
+    dark: np.ndarray,
+    constraints: np.ndarray,
+    params: StitchParams,
+) -> np.ndarray:
+    """Weigh edges by how many contractions under two probability maps join their supervoxels."""
+    contacts = graph.contacts
+    n_joined = np.zeros(contacts.size.size)
+    for second_weight, offset in product(SECOND_MAP_WEIGHTS, THRESHOLD_OFFSETS):
+        difference = second_probability - contacts.probability
+        mixture = contacts.probability + second_weight * difference
+        weights = graph.edge_weights(mixture, params, threshold_offset=offset)
+        root = _contract(graph, weights, dark, constraints).root
+        n_joined += root[contacts.first] == root[contacts.second]
+    n_contractions = len(SECOND_MAP_WEIGHTS) * len(THRESHOLD_OFFSETS)
+    return (n_joined / n_contractions - MIN_AGREEMENT) * graph.contact_width
+
+
+def _contract(
+    graph: SupervoxelGraph, edge_weight: np.ndarray, dark: np.ndarray, constraints: np.ndarray
+) -> Contraction:
+    """Contract the edges between supervoxels that are not mitochondria."""
+    first, second = graph.contacts.first, graph.contacts.second
+    used = ~dark[first] & ~dark[second]
+    return contract_edges(
+        constraints.size, first[used], second[used], edge_weight[used], constraints
+    )
+
+
+def _join_mitochondria(
+    contraction: Contraction,
+    graph: SupervoxelGraph,
+    probability: np.ndarray,
+    dark: np.ndarray,
+    params: StitchParams,
+) -> tuple[Contraction, np.ndarray]:
+    """Assign mitochondria to neurites.
 
     Returns
     -------
-    ndarray of int32, shape (Z, Y, X)
-        Ids that the sections before and after agree upon stay in place and grow over the tissue
-        between; where they cannot, ids are those before, or else after.
+    Contraction
+        With these joins added.
+    ndarray of float, shape (J,)
+        For each of its joins, the host's fraction of the contact weight, or NaN.
     """
-    filled = labels.copy()
-    sound = [z for z in range(len(labels)) if z not in set(damaged_sections)]
-    for z in sorted(damaged_sections) if sound else ():
-        before, after = nearest_sound_sections(z, sound)
-        filled[z] = _between(filled[before], filled[after], mask[z])
-        sound.append(z)  # the next of a row goes on from here
-    return filled
-
-
-def _between(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Grow what two sections agree upon over the tissue between; the rest is as before, or after.
-
-    Neurites grow along the tissue, so that none comes out in two parts; and through what was not
-    imaged of it where they are on both sides.
-    """
-    from skimage.segmentation import watershed
-
-    agreed = np.where(before == after, before, 0)
-    rest = np.where(before > 0, before, after)
-    inside = inside | (agreed > 0) if inside.any() else rest > 0
-    grown = watershed(np.zeros(inside.shape, np.uint8), agreed, mask=inside)
-    return np.where(inside & (grown == 0), rest, grown)
-
-
-def _skipped(pieces, damaged, thin) -> list[int]:
-    """Tell which sections say nothing of joins."""
-    # Between thin sections neighbours have stood in for damaged ones.
-    skipped = [z for z in range(len(pieces)) if (z in damaged and not thin) or not pieces[z].any()]
-    return skipped if len(skipped) < len(pieces) else []  # poor evidence is better than none
-
-
-def _seen_inside(
-    pieces, em, probability, free, voxel_size, params
-) -> tuple[Brightness, np.ndarray]:
-    """Tell how bright cytoplasm is in each piece, and which pieces are mitochondria."""
-    if em is None:
-        return Brightness.unknown(free.size), np.zeros(free.size, bool)
-    inner = measure_brightness(pieces, em, probability, free.size)
-    axes = slice(None) if has_thin_sections(voxel_size) else slice(1, None)
-    voxels = float(np.prod(params.min_mitochondrion_nm / np.array(voxel_size[axes])))
-    dark = free & inner.dark(params.max_mitochondrion_brightness, voxels)
-    return replace(inner, level=np.where(dark, np.nan, inner.level)), dark
-
-
-def _all_contacts(pieces, probability, thin, skipped) -> tuple[Contacts, Contacts, np.ndarray]:
-    """Find what touches within sections, or in 3D, and what overlaps across, by which share."""
-    n = int(pieces.max()) + 1
-    touch = face_contacts(pieces, probability, (0, 1, 2) if thin else (1, 2), n)
-    usable = [z for z in range(len(pieces)) if z not in set(skipped)]
-    # Thin sections touch, except across a gap.
-    pairs = [(a, b) for a, b in pairwise(usable) if not thin or b - a > 1]
-    overlaps, shares = [face_contacts(pieces[:0], probability[:0], (0,), n)], [np.zeros(0)]
-    for below, above in pairs:
-        overlap = section_overlaps(pieces, probability, below, above, n)
-        area = np.bincount(pieces[[below, above]].ravel(), minlength=n)
-        overlaps.append(overlap)
-        shares.append((overlap.size / area[[overlap.first, overlap.second]]).mean(axis=0))
-    return touch, Contacts.concatenate(overlaps), np.concatenate(shares)
-
-
-def _weighed(
-    kept, probability, size, inner, thin, skipped, params
-) -> tuple[Contacts, np.ndarray, Pull]:
-    """Find all contacts, which of them are overlaps, and how to tell what speaks for each."""
-    touch, overlap, share = _all_contacts(kept, probability, thin, skipped)
-    contacts = Contacts.concatenate([touch, overlap])
-    across = np.arange(contacts.size.size) >= touch.size.size
-    differ = inner.difference(contacts.first, contacts.second) - params.brightness_tolerance
-    unlike = params.brightness_weight * np.maximum(differ, 0) * _width(contacts, across)
-
-    def pulled(rated, lean=0.0):
-        beside = replace(touch, probability=rated[~across])
-        above = replace(overlap, probability=rated[across])
-        of_boundaries = _boundary_pull(beside, size, thin, params, lean)
-        of_overlaps = _overlap_pull(above, share, thin, params, lean)
-        return np.concatenate([of_boundaries, of_overlaps]) - unlike
-
-    return contacts, across, pulled
-
-
-def _width(contacts: Contacts, across: np.ndarray) -> np.ndarray:
-    """Return how much contacts weigh: the root of an overlap is a length, as a boundary is."""
-    return np.where(across, np.sqrt(contacts.size), contacts.size)
-
-
-def _voted(pulled: Pull, contacts, other: np.ndarray, across, anchors, dark) -> np.ndarray:
-    """Let two judges of all contacts vote on joins; a clear majority pulls together."""
-    together = np.zeros(contacts.size.size)
-    for share, lean in product(SHARES, LEANS):
-        pull = pulled(contacts.probability + share * (other - contacts.probability), lean)
-        root = _contracted(contacts, pull, anchors, dark).root
-        together += root[contacts.first] == root[contacts.second]
-    majority = together / (len(SHARES) * len(LEANS)) - LEAST_VOTES
-    return majority * _width(contacts, across)
-
-
-def _contracted(contacts: Contacts, pull, anchors, dark) -> Contraction:
-    """Join what contacts pull together, but for dark pieces."""
-    light = ~dark[contacts.first] & ~dark[contacts.second]
-    return contract_edges(
-        anchors.size, contacts.first[light], contacts.second[light], pull[light], anchors
+    joins, fraction = assign_mitochondria(
+        dark,
+        contraction.root,
+        first=graph.contacts.first,
+        second=graph.contacts.second,
+        weight=probability * graph.contact_width,
+        min_fraction=params.min_host_fraction,
     )
+    not_applicable = np.full(len(contraction.joins), np.nan)
+    return contraction.append_joins(joins), np.append(not_applicable, fraction)
 
 
-def _with_dark(joined, contacts, weight, dark, params) -> tuple[Contraction, np.ndarray]:
-    """Give each dark piece to a neurite; return also what share spoke for each join, or NaN."""
-    pairs = np.stack([contacts.first, contacts.second])
-    joins, share = assign_mitochondria(dark, joined.root, pairs, weight, params.min_host_fraction)
-    share = np.append(np.full(len(joined.joins), np.nan), share)
-    return joined.append_joins(joins, np.zeros(len(joins))), share
+def _join_enclosed(
+    contraction: Contraction,
+    graph: SupervoxelGraph,
+    supervoxels: np.ndarray,
+    constraints: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    params: StitchParams,
+) -> Contraction:
+    """Join enclosed segments to the neurite around them, except those with a proofread id.
 
-
-def _boundary_pull(touch: Contacts, size: np.ndarray, thin: bool, params, lean) -> np.ndarray:
-    smaller = np.minimum(size[touch.first], size[touch.second])
-    # Large pieces of one neurite meet across its calibre. A narrow window between two is more
-    # often a gap in the membrane.
-    width = touch.size / smaller ** (2 / 3 if thin else 1 / 2)
-    doubt = params.narrow_contact_penalty * np.maximum(0, 1 - width / params.min_relative_width)
-    return (touch.probability - params.min_probability[thin] - lean - doubt) * touch.size
-
-
-def _overlap_pull(overlap: Contacts, share: np.ndarray, thin: bool, params, lean) -> np.ndarray:
-    pull = params.overlap_weight * (share - params.min_overlap)
-    # Pieces of two neurites overlap on the membrane between them, and little elsewhere.
-    pull += overlap.probability - params.min_probability[thin] - lean
-    return pull * np.sqrt(overlap.size)
-
-
-def _with_enclosed(joined, pieces, size, contacts, across, free, voxel_size, params) -> Contraction:
-    """Join what lies within one neurite to it, whatever its boundary looks like.
-
-    Unless a person has said what it is: then it is not ``free``. What was joined may complete what
-    lies around another, so they are looked for until there are none.
+    A join can complete the enclosure of another segment, so this is repeated until none is found.
     """
+    n, contacts = constraints.size, graph.contacts
     z, y, x = voxel_size
-    faces = np.array([y * x, z * x, z * y])
-    in_section = faces.mean() if has_thin_sections(voxel_size) else faces[1]
-    area = contacts.size * np.where(across, faces[0], in_section)
-    of_pieces = measure_open_surface(pieces, faces, size.size), find_ends_reached(pieces, size.size)
+    face_areas = np.array([y * x, z * x, z * y])
+    boundary_face = face_areas.mean() if graph.thin_sections else face_areas[1]
+    area = contacts.size * np.where(graph.is_overlap, face_areas[0], boundary_face)
+    imaged = supervoxels[supervoxels.any(axis=(1, 2))]
+    open_area, ends = measure_open_surface(imaged, face_areas, n), find_ends_reached(imaged, n)
+    proofread = np.bincount(contraction.root, constraints, minlength=n) > 0
     while True:
-        root = joined.root
-        pairs = root[np.stack([contacts.first, contacts.second])]
-        apart = pairs[0] != pairs[1]
+        root = contraction.root
 
-        def together(numbers, root=root):
-            return np.bincount(root, numbers, minlength=root.size)
+        def sum_by_root(values: np.ndarray, root: np.ndarray = root) -> np.ndarray:
+            return np.bincount(root, values, minlength=n)
 
+        first, second = root[contacts.first], root[contacts.second]
+        apart = first != second
         joins = find_enclosed(
-            together(size),
-            pairs[:, apart],
-            area[apart],
-            contacts.probability[apart],
-            together(of_pieces[0]),
-            np.apply_along_axis(together, 2, of_pieces[1]) > 0,
-            params.min_enclosure,
+            first[apart],
+            second[apart],
+            area=area[apart],
+            probability=contacts.probability[apart],
+            volume=sum_by_root(graph.size),
+            open_area=sum_by_root(open_area),
+            ends=np.apply_along_axis(sum_by_root, 2, ends) > 0,
+            min_enclosure=params.min_enclosure,
         )
-        joins = joins[free[joins[:, 1]]]
+        joins = joins[~proofread[joins[:, 1]]]
         if not len(joins):
-            return joined
-        joined = joined.append_joins(joins, np.zeros(len(joins)))
+            return contraction
+        contraction = contraction.append_joins(joins)
 
 
-def _in_order(pieces: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give neurites numbers from 1, in order of appearance: as a stack, and for every piece."""
-    place = np.full(root.size, pieces.size)
-    # Written from the end, so that what stays is where a piece appears first.
-    place[pieces.ravel()[::-1]] = np.arange(pieces.size)[::-1]
-    order = np.argsort(place, kind="stable")
-    order = order[(order > 0) & (place[order] < pieces.size)]
+def _number_neurites(supervoxels: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give neurites ids from 1, in order of appearance.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (Z, Y, X)
+        Neurite id of every voxel.
+    neurite_of : ndarray of int32, shape (P,)
+        Neurite id of every supervoxel.
+    """
+    first_voxel = np.full(root.size, supervoxels.size)
+    # Written from the last voxel to the first, so that the first voxel of each supervoxel remains.
+    first_voxel[supervoxels.ravel()[::-1]] = np.arange(supervoxels.size)[::-1]
+    order = np.argsort(first_voxel, kind="stable")
+    order = order[(order > 0) & (first_voxel[order] < supervoxels.size)]
     _, first = np.unique(root[order], return_index=True)
-    lookup = np.zeros(root.size, np.int32)
-    lookup[root[order[np.sort(first)]]] = np.arange(1, first.size + 1)
-    neurite = lookup[root]
-    return neurite[pieces], neurite
+    id_of_root = np.zeros(root.size, np.int32)
+    id_of_root[root[order[np.sort(first)]]] = np.arange(1, first.size + 1)
+    neurite_of = id_of_root[root]
+    return neurite_of[supervoxels], neurite_of
+
+
+def _mark(numbers: np.ndarray, n: int) -> np.ndarray:
+    """Return a mask of length ``n`` that is True at some numbers."""
+    mask = np.zeros(n, bool)
+    mask[numbers] = True
+    return mask

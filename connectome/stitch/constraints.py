@@ -1,4 +1,4 @@
-"""What a person has said of some sections, as pieces that neurites are joined from."""
+"""Must-link and cannot-link constraints from proofread sections."""
 
 from __future__ import annotations
 
@@ -15,71 +15,73 @@ def constrain_supervoxels(
     proofread_sections: Sequence[int],
     voxel_size: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put a person's profiles in the place of the pieces of proofread sections.
+    """Replace the supervoxels of proofread sections by the proofread profiles.
 
-    Pieces that reach through a proofread section are cut there, so that each lies on one side of
-    it. O(V) time in voxels V.
+    Supervoxels that extend through a proofread section are cut there, so that each lies on one
+    side of it. Takes O(V) time for V voxels.
 
     Parameters
     ----------
-    pieces : ndarray of int32, shape (Z, Y, X)
-        Piece numbers, as `connectome.segment.segment_supervoxels` returns.
-    corrected : ndarray of int, shape (Z, Y, X)
+    supervoxels : ndarray of int32, shape (Z, Y, X)
+        Supervoxel ids, as `connectome.segment.segment_supervoxels` returns.
+    proofread_labels : ndarray of int, shape (Z, Y, X)
         Neurite ids; 0 on membranes and outside the tissue.
-    sections : sequence of int
-        In which ``corrected`` can be believed.
+    proofread_sections : sequence of int
+        Sections in which ``proofread_labels`` were checked.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
-    pieces : ndarray of int32, shape (Z, Y, X)
-        Piece numbers, each one connected piece; 0 where a person left membranes.
-    anchors : ndarray of int, shape (P,)
-        Neurite id of every piece number; 0 for those of sections nobody has proofread.
+    supervoxels : ndarray of int32, shape (Z, Y, X)
+        Supervoxel ids, each a connected region; 0 where proofread sections have no neurite.
+    constraints : ndarray of int, shape (P,)
+        Neurite id of every supervoxel of the proofread sections, 0 for the others: supervoxels of
+        the same id must be linked, supervoxels of different ids cannot be.
     """
     from skimage.measure import label
 
-    anchored = supervoxels.copy()
-    anchored[list(proofread_sections)] = 0
+    constrained = supervoxels.copy()
+    constrained[list(proofread_sections)] = 0
     if has_thin_sections(voxel_size):
-        anchored = label(anchored, connectivity=1).astype(np.int32)
-    n_free = int(anchored.max())
-    anchors = [np.zeros(n_free + 1, int)]
+        constrained = label(constrained, connectivity=1).astype(np.int32)
+    n_supervoxels = int(constrained.max())
+    constraints = [np.zeros(n_supervoxels + 1, int)]
     for z in proofread_sections:
         profiles, n_profiles = label(proofread_labels[z], connectivity=1, return_num=True)
         ids = np.zeros(n_profiles + 1, int)
         ids[profiles.ravel()] = proofread_labels[z].ravel()
-        first = sum(map(len, anchors)) - 1
-        anchored[z] = np.where(profiles > 0, profiles + first, 0)
-        anchors.append(ids[1:])
-    return anchored, np.concatenate(anchors)
+        constrained[z] = np.where(profiles > 0, profiles + n_supervoxels, 0)
+        constraints.append(ids[1:])
+        n_supervoxels += n_profiles
+    return constrained, np.concatenate(constraints)
 
 
 def restore_proofread_ids(
     labels: np.ndarray, proofread_labels: np.ndarray, proofread_sections: Sequence[int]
 ) -> np.ndarray:
-    """Give neurites the ids a person knows them by.
+    """Give neurites the ids they have in the proofread sections.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (Z, Y, X)
-        Neurites joined from anchored pieces: none has two corrected ids.
-    corrected : ndarray of int, shape (Z, Y, X)
+        Neurites agglomerated under constraints, so that none has two proofread ids.
+    proofread_labels : ndarray of int, shape (Z, Y, X)
         Neurite ids.
-    sections : sequence of int
-        In which ``corrected`` can be believed.
+    proofread_sections : sequence of int
+        Sections in which ``proofread_labels`` were checked.
 
     Returns
     -------
     ndarray of int32, shape (Z, Y, X)
-        Neurites that no proofread section shows have the lowest ids that are free.
+        Neurites that no proofread section shows have the lowest unused ids.
     """
-    known = proofread_labels[list(proofread_sections)]
-    inside = known > 0
-    names = np.zeros(int(labels.max()) + 1, np.int32)
-    names[labels[list(proofread_sections)][inside]] = known[inside]
-    taken, unnamed = np.unique(known[inside]), np.flatnonzero(names == 0)[1:]
-    free = np.setdiff1d(np.arange(1, 1 + taken.size + unnamed.size), taken)
-    names[unnamed] = free[: unnamed.size]
-    return names[labels]
+    proofread = proofread_labels[list(proofread_sections)]
+    inside = proofread > 0
+    new_id = np.zeros(int(labels.max()) + 1, np.int32)
+    new_id[labels[list(proofread_sections)][inside]] = proofread[inside]
+    used = np.unique(proofread[inside])
+    unassigned = np.flatnonzero(new_id == 0)[1:]
+    unused = np.setdiff1d(np.arange(1, 1 + used.size + unassigned.size), used)
+    new_id[unassigned] = unused[: unassigned.size]
+    return new_id[labels]

@@ -1,4 +1,4 @@
-"""Regions that lie within another: organelles and invaginations, not neurites of their own."""
+"""Find segments enclosed by another: organelles and invaginations rather than neurites."""
 
 from __future__ import annotations
 
@@ -10,115 +10,128 @@ from connectome.core.region_adjacency import neighbour_slices
 
 
 def find_enclosed(
-    volume: np.ndarray,
-    pairs: np.ndarray,
-    contact: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    area: np.ndarray,
     probability: np.ndarray,
+    volume: np.ndarray,
     open_area: np.ndarray,
     ends: np.ndarray,
-    least: tuple[float, float],
+    min_enclosure: tuple[float, float],
 ) -> np.ndarray:
-    """Find regions that one larger region surrounds for the most part.
+    """Find segments that one larger segment encloses for the most part.
 
-    A mitochondrion or a vacuole has membranes of its own, so its boundary hardly speaks for joining
-    it to its cell. But little else surrounds it. The more the boundary looks like cytoplasm, the
-    less need be surrounded: what counts is the share of the surface plus half the probability. An
-    axon that its neighbour wraps is surrounded, too; it is told apart by going on beyond the stack
-    at both ends. What reaches no end at all need be surrounded least: neurites do not end within so
-    few µm. O(E log E) time for E contacts.
+    A mitochondrion or a vacuole has a membrane of its own, so its boundary looks like that between
+    two neurites, but little else surrounds it. A segment counts as enclosed if the fraction of its
+    surface shared with one larger segment, plus half the mean neurite probability there, reaches a
+    threshold: the more the boundary looks like cytoplasm, the less of the surface must be shared.
+    The threshold is lower for segments that reach no end of the stack, as neurites do not end
+    within a few µm. Segments that reach two opposite ends are never enclosed; this protects axons
+    that a neighbour wraps. Takes O(E log E) time for E contacts.
 
     Parameters
     ----------
-    volume : ndarray, shape (N,)
-        Volume of every region; 0 where there is none.
-    pairs : ndarray of int, shape (2, E)
-        Regions in contact; pairs may repeat and then add up.
-    contact, probability : ndarray of float, shape (E,)
-        Area of every contact, and mean neurite probability there.
+    first, second : ndarray of int, shape (E,)
+        Segments in contact. Pairs may repeat and are then added up.
+    area : ndarray of float, shape (E,)
+        Area of every contact.
+    probability : ndarray of float, shape (E,)
+        Mean neurite probability at every contact.
+    volume : ndarray of float, shape (N,)
+        Volume of every segment; 0 for unused numbers.
     open_area : ndarray of float, shape (N,)
-        Area towards what was not imaged, as `measure_open_surface` returns.
+        Surface that faces no other segment, as `measure_open_surface` returns.
     ends : ndarray of bool, shape (3, 2, N)
-        Ends of the stack that regions reach, as `find_ends_reached` returns.
-    least : tuple of float
-        What share (of the surface, the open one included) and half the probability must add up to:
-        for what reaches an end of the stack, and for what reaches none.
+        Ends of the stack that each segment reaches, as `find_ends_reached` returns.
+    min_enclosure : tuple of float
+        The threshold: for segments that reach an end of the stack, and for those that reach none.
+        The open surface counts as surface that is not shared.
 
     Returns
     -------
     ndarray of int, shape (J, 2)
-        The outer and the inner region of each join, the smallest inner region first.
+        Outer and inner segment of each pair, the smallest inner segment first. The outer one is
+        that of the highest score.
     """
     n = volume.size
-    inner, outer = np.concatenate([pairs, pairs[::-1]], axis=1)
-    keys, which = np.unique(inner.astype(np.int64) * n + outer, return_inverse=True)
-    area = np.bincount(which, np.tile(contact, 2), minlength=keys.size)
-    bright = np.bincount(which, np.tile(contact * probability, 2), minlength=keys.size)
+    inner, outer = np.concatenate([first, second]), np.concatenate([second, first])
+    keys, pair = np.unique(inner.astype(np.int64) * n + outer, return_inverse=True)
+    shared_area = np.bincount(pair, np.tile(area, 2), minlength=keys.size)
+    weighted = np.bincount(pair, np.tile(area * probability, 2), minlength=keys.size)
     inner, outer = np.divmod(keys, n)
-    surface = np.bincount(inner, area, minlength=n) + open_area
-    speaks = area / surface[inner] + bright / area / 2
-    through = ends.all(axis=1).any(axis=0)
-    needed = np.where(ends.any(axis=(0, 1)), *least)[inner]
-    within = (speaks >= needed) & (volume[inner] < volume[outer]) & ~through[inner]
-    inner, outer, speaks = inner[within], outer[within], speaks[within]
-    best = np.lexsort((-speaks, inner))
-    best = best[np.diff(inner[best], prepend=-1) > 0]
+    surface = np.bincount(inner, shared_area, minlength=n) + open_area
+    score = shared_area / surface[inner] + weighted / shared_area / 2
+    at_an_end, at_no_end = min_enclosure
+    threshold = np.where(ends.any(axis=(0, 1)), at_an_end, at_no_end)[inner]
+    crosses_stack = np.logical_or.reduce(ends[:, 0] & ends[:, 1])[inner]
+    enclosed = (score >= threshold) & (volume[inner] < volume[outer]) & ~crosses_stack
+    inner, outer, score = inner[enclosed], outer[enclosed], score[enclosed]
+    order = np.lexsort((-score, inner))
+    best = order[np.diff(inner[order], prepend=-1) > 0]
     best = best[np.argsort(volume[inner[best]], kind="stable")]
     return np.column_stack([outer[best], inner[best]])
 
 
-def measure_open_surface(labels: np.ndarray, face_areas: np.ndarray, n_regions: int) -> np.ndarray:
-    """Sum up the surface of regions towards no region and the ends of the stack. O(V) time.
+def measure_open_surface(labels: np.ndarray, face_areas: np.ndarray, n_segments: int) -> np.ndarray:
+    """Measure the surface of segments towards the background and the ends of the stack.
+
+    Takes O(V) time for V voxels.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Region numbers below ``n_regions``; 0 is no region.
+        Segment ids below ``n_segments``; 0 is background.
     face_areas : ndarray of float, shape (3,)
-        Area of a voxel's face across each axis.
-    n_regions : int
-        One more than the highest number there may be.
+        Area of a voxel's face perpendicular to each axis (z, y, x).
+    n_segments : int
+        One more than the largest possible id.
 
     Returns
     -------
-    ndarray of float, shape (n_regions,)
+    ndarray of float, shape (n_segments,)
+        In the unit of ``face_areas``.
     """
-    surface = np.zeros(n_regions)
-    for axis, face in enumerate(face_areas):
-        for at_end, towards_none in _open_faces(labels, axis):
-            for found in (at_end, towards_none):
-                surface += face * np.bincount(found.ravel(), minlength=n_regions)
+    surface = np.zeros(n_segments)
+    for axis, face_area in enumerate(face_areas):
+        for at_end, at_background in _open_faces(labels, axis):
+            for ids in (at_end, at_background):
+                surface += face_area * np.bincount(ids.ravel(), minlength=n_segments)
     surface[0] = 0
     return surface
 
 
-def find_ends_reached(labels: np.ndarray, n_regions: int) -> np.ndarray:
-    """Tell which regions reach which ends of the stack. O(V) time.
+def find_ends_reached(labels: np.ndarray, n_segments: int) -> np.ndarray:
+    """Find which segments reach which ends of the stack.
 
-    Within sections a stack ends where nothing was imaged any more. That border moves with the
-    alignment from section to section; what it cuts short between two of them reaches no end.
+    Within sections, the stack also ends at the border of what was imaged. Between sections it does
+    not: that border moves from section to section with the alignment, and a segment cut off by it
+    has not reached an end. Takes O(V) time for V voxels.
 
     Parameters
     ----------
-    labels, n_regions
-        As `measure_open_surface` takes them.
+    labels : ndarray of int, shape (Z, Y, X)
+        Segment ids below ``n_segments``; 0 is background.
+    n_segments : int
+        One more than the largest possible id.
 
     Returns
     -------
-    ndarray of bool, shape (3, 2, n_regions)
-        Along each axis, the lower and the upper end.
+    ndarray of bool, shape (3, 2, n_segments)
+        For each axis (z, y, x), the lower and the upper end.
     """
-    reached = np.zeros((3, 2, n_regions), bool)
+    reached = np.zeros((3, 2, n_segments), bool)
     for axis in range(3):
-        for side, (at_end, towards_none) in enumerate(_open_faces(labels, axis)):
+        for side, (at_end, at_background) in enumerate(_open_faces(labels, axis)):
             reached[axis, side, at_end.ravel()] = True
             if axis > 0:
-                reached[axis, side, towards_none] = True
+                reached[axis, side, at_background] = True
     reached[..., 0] = False
     return reached
 
 
 def _open_faces(labels: np.ndarray, axis: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield, below and above, regions of the voxels at the end and of those beside none."""
+    """Yield the ids at the end of the stack and those next to background, lower side first."""
     low, high = neighbour_slices(axis)
     before = (slice(None),) * axis
     for end, here, beyond in ((slice(None, 1), high, low), (slice(-1, None), low, high)):

@@ -1,4 +1,4 @@
-"""Greedy additive edge contraction: which regions of a graph belong together."""
+"""Greedy additive edge contraction with must-link and cannot-link constraints."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """What was joined with what, in which order.
+    """Connected components of a graph, and the joins that produced them.
 
     Parameters
     ----------
     root : ndarray of int, shape (N,)
-        For every region the region that represents what it was joined into.
+        Representative node of the component that each node belongs to.
     joins : ndarray of int, shape (J, 2)
-        Representatives of the two sides of every join, in the order of joining.
-    pull : ndarray of float, shape (J,)
-        Strength of every join.
+        Representatives of the two components joined, in the order of joining. The first
+        represents both from then on.
+    join_weight : ndarray of float, shape (J,)
+        Sum of the edge weights between the two components at the time of the join.
     """
 
     root: np.ndarray
@@ -28,71 +29,79 @@ class Contraction:
     join_weight: np.ndarray
 
     def join_step(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Tell at which join pairs of regions came together.
+        """Find the join that brought each of several pairs of nodes together.
 
         Parameters
         ----------
         first, second : ndarray of int, shape (E,)
-            Regions.
+            Nodes.
 
         Returns
         -------
         ndarray of int, shape (E,)
-            Index of the join; -1 for pairs that stayed apart.
+            Index of the join; -1 for pairs in different components.
         """
-        parent, when = self._balanced()
+        parent, step_of_link = self._balanced_forest()
         a, b = first.copy(), second.copy()
         step = np.full(a.size, -1)
-        # Of two, the one that was joined to its parent earlier climbs; where they meet, the
-        # last join either of them passed brought them together.
+        # The node whose link to its parent is older moves up. Where the two paths meet, the last
+        # link followed is the join that connected them.
         climbing = np.flatnonzero(self.root[a] == self.root[b])
         while climbing.size:
             x, y = a[climbing], b[climbing]
-            lower = when[x] < when[y]
-            earliest = np.where(lower, when[x], when[y])
-            a[climbing] = np.where(lower, parent[x], x)
-            b[climbing] = np.where(lower, y, parent[y])
-            step[climbing] = earliest
+            x_is_older = step_of_link[x] < step_of_link[y]
+            step[climbing] = np.where(x_is_older, step_of_link[x], step_of_link[y])
+            a[climbing] = np.where(x_is_older, parent[x], x)
+            b[climbing] = np.where(x_is_older, y, parent[y])
             climbing = climbing[a[climbing] != b[climbing]]
         return step
 
-    def append_joins(self, joins: np.ndarray, pull: np.ndarray) -> Contraction:
-        """Add joins that were decided otherwise, after all the others.
+    def append_joins(self, joins: np.ndarray, join_weight: np.ndarray | None = None) -> Contraction:
+        """Add joins that were decided by other means, after all present ones.
 
         Parameters
         ----------
         joins : ndarray of int, shape (J, 2)
-            Representatives of the two sides; the second is no side of a later join.
-        pull : ndarray of float, shape (J,)
-            What spoke for each.
+            Representatives of the two sides. The second must not take part in a later join.
+        join_weight : ndarray of float, shape (J,), optional
+            Weight of each join; 0 by default.
 
         Returns
         -------
         Contraction
         """
+        if join_weight is None:
+            join_weight = np.zeros(len(joins))
         parent = np.arange(self.root.size)
         parent[joins[:, 1]] = joins[:, 0]
         return Contraction(
-            _roots(parent)[self.root],
-            np.concatenate([self.joins, joins]),
-            np.concatenate([self.join_weight, pull]),
+            root=_resolve_roots(parent)[self.root],
+            joins=np.concatenate([self.joins, joins]),
+            join_weight=np.concatenate([self.join_weight, join_weight]),
         )
 
-    def _balanced(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same joins as a forest of logarithmic height, and when each link was made."""
+    def _balanced_forest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Replay the joins as a forest of logarithmic height (union by size).
+
+        Returns
+        -------
+        parent, step_of_link : ndarray of int, shape (N,)
+            Parent of every node, and the join that linked the two; a root has itself as its
+            parent, and the number of all joins.
+        """
         n = self.root.size
         parent, size = list(range(n)), [1] * n
-        when = np.full(n, len(self.joins))
-        top = list(range(n))  # of the tree of each representative
+        step_of_link = np.full(n, len(self.joins))
+        tree_root = list(range(n))  # root of the tree that holds each representative
         for step, (keep, drop) in enumerate(self.joins.tolist()):
-            higher, lower = top[keep], top[drop]
+            higher, lower = tree_root[keep], tree_root[drop]
             if size[higher] < size[lower]:
                 higher, lower = lower, higher
             parent[lower] = higher
             size[higher] += size[lower]
-            when[lower] = step
-            top[keep] = higher
-        return np.array(parent), when
+            step_of_link[lower] = step
+            tree_root[keep] = higher
+        return np.array(parent), step_of_link
 
 
 def contract_edges(
@@ -102,86 +111,109 @@ def contract_edges(
     weight: np.ndarray,
     constraints: np.ndarray | None = None,
 ) -> Contraction:
-    """Join regions in one global order, the strongest pull first, until none is left.
+    """Contract the edges of a graph in order of their weight until no positive one is left.
 
-    Every edge pulls its two regions together (positive) or pushes them apart (negative). The
-    edge with the strongest pull is contracted; parallel edges that arise add up, so that many
-    weak signs against a join outweigh one for it. This is the greedy solution of the multicut
-    problem of Keuper et al. 2015 (GAEC). O(E log E) time for E edges of a planar-like graph.
+    Greedy additive edge contraction (GAEC), the heuristic of Keuper et al. (2015) for the multicut
+    problem. An edge of positive weight is attractive, one of negative weight repulsive. The edge
+    of the largest weight is contracted; parallel edges that result are replaced by one with the
+    sum of their weights, so that many weak repulsive edges outweigh one attractive edge. Takes
+    O(E log E) time for E edges of a planar-like graph.
 
     Parameters
     ----------
-    n_regions : int
-        Regions are numbered from 0.
+    n_nodes : int
+        Number of nodes, which are numbered from 0.
     first, second : ndarray of int, shape (E,)
-        The two regions of each edge; pairs may repeat and then add up.
-    pull : ndarray of float, shape (E,)
-        Signed strength.
-    anchors : ndarray of int, shape (N,), optional
-        What is known of regions: those of one number are joined first, with infinite pull, and
-        those of two numbers never; 0 where nothing is known.
+        End nodes of each edge. Pairs may repeat; their weights are added.
+    weight : ndarray of float, shape (E,)
+        Signed edge weights.
+    constraints : ndarray of int, shape (N,), optional
+        Group of every node. Nodes of the same group are linked first, with infinite weight
+        (must-link); nodes of different groups are never linked (cannot-link). Nodes of group 0
+        are unconstrained.
 
     Returns
     -------
     Contraction
-        The regions that belong together, and the joins that made it so.
     """
-    constraints = np.zeros(n_nodes, int) if constraints is None else constraints
-    edges = zip(*_with_known(constraints, first, second, weight), strict=True)
-    neighbours: list[dict[int, float]] = [{} for _ in range(n_nodes)]
-    for a, b, strength in edges:
-        neighbours[a][b] = neighbours[b][a] = neighbours[a].get(b, 0.0) + strength
+    if constraints is None:
+        constraints = np.zeros(n_nodes, int)
+    linked, linked_to = _must_links(constraints)
+    neighbours = _adjacency(
+        n_nodes,
+        np.concatenate([first, linked]),
+        np.concatenate([second, linked_to]),
+        np.concatenate([weight, np.full(linked.size, np.inf)]),
+    )
     queue = [
-        (-strength, a, b)
-        for a, around in enumerate(neighbours)
-        for b, strength in around.items()
-        if a < b and strength > 0
+        (-edge_weight, a, b)
+        for a, edges in enumerate(neighbours)
+        for b, edge_weight in edges.items()
+        if a < b and edge_weight > 0
     ]
     heapq.heapify(queue)
     parent = list(range(n_nodes))
-    known = constraints.tolist()
-    joins, pulls = [], []
+    group = constraints.tolist()
+    joins, join_weight = [], []
     while queue:
-        strength, a, b = heapq.heappop(queue)
-        # An entry is out of date when its edge has gone or has changed since it was queued.
-        if neighbours[a].get(b) != -strength:
+        negative_weight, a, b = heapq.heappop(queue)
+        # An entry is out of date if its edge was contracted or has changed since it was queued.
+        if neighbours[a].get(b) != -negative_weight:
             continue
-        if known[a] and known[b] and known[a] != known[b]:
+        if group[a] and group[b] and group[a] != group[b]:
             continue
         keep, drop = (a, b) if len(neighbours[a]) >= len(neighbours[b]) else (b, a)
         parent[drop] = keep
-        known[keep] = known[keep] or known[drop]
+        group[keep] = group[keep] or group[drop]
         joins.append((keep, drop))
-        pulls.append(-strength)
-        _absorb(neighbours, keep, drop, queue)
-    return Contraction(_roots(parent), np.array(joins, int).reshape(-1, 2), np.array(pulls))
+        join_weight.append(-negative_weight)
+        _merge_edges(neighbours, keep, drop, queue)
+    return Contraction(
+        root=_resolve_roots(parent),
+        joins=np.array(joins, int).reshape(-1, 2),
+        join_weight=np.array(join_weight),
+    )
 
 
-def _with_known(anchors, first, second, pull) -> tuple[list, list, list]:
-    """Add an edge of infinite pull from each region of a number to the next of that number."""
-    order = np.argsort(anchors, kind="stable")
-    order = order[np.count_nonzero(anchors == 0) :]
-    same = np.flatnonzero(anchors[order[1:]] == anchors[order[:-1]])
-    ends = ((first, order[same]), (second, order[same + 1]), (pull, np.full(same.size, np.inf)))
-    return tuple(np.concatenate(pair).tolist() for pair in ends)
+def _must_links(constraints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Chain the nodes of each group: return the two ends of every link."""
+    order = np.argsort(constraints, kind="stable")
+    order = order[np.count_nonzero(constraints == 0) :]
+    same_group = np.flatnonzero(constraints[order[1:]] == constraints[order[:-1]])
+    return order[same_group], order[same_group + 1]
 
 
-def _absorb(neighbours, keep: int, drop: int, queue: list) -> None:
-    """Hand the edges of one region over to another; edges to the same region add up."""
+def _adjacency(
+    n_nodes: int, first: np.ndarray, second: np.ndarray, weight: np.ndarray
+) -> list[dict[int, float]]:
+    """Return the weight of the edge to each neighbour of every node; repeated pairs add up."""
+    neighbours: list[dict[int, float]] = [{} for _ in range(n_nodes)]
+    for a, b, edge_weight in zip(first.tolist(), second.tolist(), weight.tolist(), strict=True):
+        neighbours[a][b] = neighbours[b][a] = neighbours[a].get(b, 0.0) + edge_weight
+    return neighbours
+
+
+def _merge_edges(
+    neighbours: list[dict[int, float]],
+    keep: int,
+    drop: int,
+    queue: list[tuple[float, int, int]],
+) -> None:
+    """Move the edges of node ``drop`` to ``keep``, adding up parallel ones; queue the new ones."""
     del neighbours[keep][drop]
-    for other, strength in neighbours[drop].items():
+    for other, edge_weight in neighbours[drop].items():
         if other == keep:
             continue
         del neighbours[other][drop]
-        total = neighbours[keep].get(other, 0.0) + strength
+        total = neighbours[keep].get(other, 0.0) + edge_weight
         neighbours[keep][other] = neighbours[other][keep] = total
         if total > 0:
             heapq.heappush(queue, (-total, min(keep, other), max(keep, other)))
     neighbours[drop] = {}
 
 
-def _roots(parent: Sequence[int]) -> np.ndarray:
-    """Follow every chain of joins to its end."""
+def _resolve_roots(parent: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Follow the chain of parents of every node to its end."""
     roots = np.array(parent)
     while np.any(roots != roots[roots]):
         roots = roots[roots]

@@ -1,6 +1,7 @@
-"""Mitochondria, which are dark inside and have membranes of their own; and what tells them apart.
+"""Recognise mitochondria by their brightness, and assign each to the neurite that contains it.
 
-The brightness of cytoplasm is much the same all along a neurite, and differs between neurites.
+Mitochondria are dark inside and have membranes of their own. The brightness of cytoplasm is nearly
+constant along a neurite and differs between neurites.
 """
 
 from __future__ import annotations
@@ -10,150 +11,182 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INTERIOR_PROBABILITY = (
-    0.7  # neurite probability above which a voxel lies well inside; 1 less it, on a membrane
-)
-MIN_INTERIOR_VOXELS = 20  # voxels inside a piece that tell how bright it is
-SUBSAMPLING = 7  # voxels between those that tell how bright membranes and most cytoplasm are
+# Neurite probability above which a voxel is interior; a voxel below 1 minus it is membrane.
+INTERIOR_PROBABILITY = 0.7
+MIN_INTERIOR_VOXELS = 20  # in a supervoxel, for its brightness to be measured
+SUBSAMPLING = 7  # voxels per voxel used to estimate the brightness of membrane and cytoplasm
 
 
 @dataclass(frozen=True, eq=False)
 class Brightness:
-    """How bright pieces are inside.
+    """Mean brightness of the interior of supervoxels.
 
     Parameters
     ----------
     level : ndarray of float, shape (P,)
-        For every piece number, from 0 for as dark as membranes to 1 for as bright as most
-        cytoplasm; NaN where too little is seen of it.
-    inside : ndarray of int, shape (P,)
-        Voxels that tell.
+        Brightness of every supervoxel, where 0 is the median of membrane and 1 that of interior
+        voxels; NaN where too few voxels are interior.
+    n_voxels : ndarray of int, shape (P,)
+        Interior voxels of every supervoxel.
     """
 
     level: np.ndarray
-    inside: np.ndarray
+    n_voxels: np.ndarray
 
     @classmethod
-    def unknown(cls, n_pieces: int) -> Brightness:
-        """Return what is known of pieces of which nothing is seen."""
-        return cls(np.full(n_pieces, np.nan), np.zeros(n_pieces, int))
+    def unknown(cls, n_supervoxels: int) -> Brightness:
+        """Return the brightness of supervoxels of which nothing is known."""
+        return cls(np.full(n_supervoxels, np.nan), np.zeros(n_supervoxels, int))
 
     def difference(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Tell how far two pieces are from equally bright; 0 where either is unknown."""
+        """Return the absolute difference of pairs of supervoxels; 0 where either is unknown."""
         return np.nan_to_num(np.abs(self.level[first] - self.level[second]))
 
-    def dark(self, most: float, voxels: float) -> np.ndarray:
-        """Mark pieces up to a level of which at least so many voxels are seen, as (P,)."""
-        return (self.level <= most) & (self.inside >= voxels)
+    def find_dark(self, max_level: float, min_voxels: float) -> np.ndarray:
+        """Find supervoxels at most this bright with at least so many interior voxels.
+
+        Returns
+        -------
+        ndarray of bool, shape (P,)
+        """
+        return (self.level <= max_level) & (self.n_voxels >= min_voxels)
 
 
 def measure_brightness(
     supervoxels: np.ndarray, em: np.ndarray, probability: np.ndarray, n_supervoxels: int
 ) -> Brightness:
-    """Measure how bright pieces are well inside. O(V) time.
+    """Measure the brightness of supervoxels in their interior. Takes O(V) time for V voxels.
 
     Parameters
     ----------
-    pieces : ndarray of int, shape (Z, Y, X)
-        Piece numbers below ``n_pieces``; 0 is no piece.
+    supervoxels : ndarray of int, shape (Z, Y, X)
+        Supervoxel ids below ``n_supervoxels``; 0 is background.
     em : ndarray of float, shape (Z, Y, X)
-        Preprocessed EM: the same brightness means the same everywhere.
+        Preprocessed EM, with the same contrast in all sections.
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability.
-    n_pieces : int
-        One more than the highest number there may be.
+    n_supervoxels : int
+        One more than the largest possible id.
 
     Returns
     -------
     Brightness
+        Unknown if no membrane or no interior is found, or membranes are not the darker ones.
     """
-    inside = (probability > INTERIOR_PROBABILITY) & (supervoxels > 0)
-    bright, numbers = em[inside], supervoxels[inside]
-    membranes = em[(probability < 1 - INTERIOR_PROBABILITY) & (supervoxels > 0)]
-    count = np.bincount(numbers, minlength=n_supervoxels)
-    if not (bright.size and membranes.size):
+    interior = (probability > INTERIOR_PROBABILITY) & (supervoxels > 0)
+    values, ids = em[interior], supervoxels[interior]
+    membrane_values = em[(probability < 1 - INTERIOR_PROBABILITY) & (supervoxels > 0)]
+    n_voxels = np.bincount(ids, minlength=n_supervoxels)
+    if not (values.size and membrane_values.size):
         return Brightness.unknown(n_supervoxels)
-    darkest, usual = (np.median(some[::SUBSAMPLING]) for some in (membranes, bright))
-    if darkest >= usual:
+    membrane, cytoplasm = (np.median(each[::SUBSAMPLING]) for each in (membrane_values, values))
+    if membrane >= cytoplasm:
         return Brightness.unknown(n_supervoxels)
-    mean = np.bincount(numbers, bright, minlength=n_supervoxels) / np.maximum(count, 1)
-    return Brightness(
-        np.where(count >= MIN_INTERIOR_VOXELS, (mean - darkest) / (usual - darkest), np.nan), count
-    )
+    mean = np.bincount(ids, values, minlength=n_supervoxels) / np.maximum(n_voxels, 1)
+    level = (mean - membrane) / (cytoplasm - membrane)
+    return Brightness(np.where(n_voxels >= MIN_INTERIOR_VOXELS, level, np.nan), n_voxels)
 
 
 def assign_mitochondria(
-    dark: np.ndarray, root: np.ndarray, pairs: np.ndarray, weight: np.ndarray, least: float
+    is_mitochondrion: np.ndarray,
+    root: np.ndarray,
+    *,
+    first: np.ndarray,
+    second: np.ndarray,
+    weight: np.ndarray,
+    min_fraction: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the neurite that each dark piece lies in, once the others have been joined.
+    """Assign each mitochondrion to a neurite, after all other supervoxels have been joined.
 
-    Where a mitochondrion touches the membrane of its neurite, the two of them often look like none,
-    and across it neurites would be joined. So mitochondria join last, and join no others (delayed
-    agglomeration, Parag et al. 2015): each goes to the neurite that its contacts speak for most.
-    The clearest goes first, and speaks then for its neurite among the dark pieces it touches.
-    O(E log E) time for E contacts.
+    The membranes of a mitochondrion and of its neurite often cannot be told apart where they
+    touch, and neurites would be merged across it. Mitochondria are therefore joined last and join
+    no neurites (delayed agglomeration; Parag et al. 2015). Each is assigned to the neurite that has
+    the largest fraction of its contact weight, the clearest case first; from then on, its contacts
+    to other mitochondria count for that neurite. Takes O(E log E) time for E contacts.
 
     Parameters
     ----------
-    dark : ndarray of bool, shape (P,)
-        The pieces to place.
+    is_mitochondrion : ndarray of bool, shape (P,)
+        Supervoxels to assign.
     root : ndarray of int, shape (P,)
-        For every other piece the one that represents what it was joined into.
-    pairs : ndarray of int, shape (2, E)
-        Pieces in contact.
+        For every other supervoxel, the representative of the neurite it belongs to.
+    first, second : ndarray of int, shape (E,)
+        Supervoxels in contact.
     weight : ndarray of float, shape (E,)
-        How much each contact speaks for joining its pieces; not negative.
-    least : float
-        Share of all that speaks for any neighbour of a piece that must speak for one neurite.
+        Weight of every contact, not negative.
+    min_fraction : float
+        Smallest fraction of a mitochondrion's total contact weight for an assignment.
 
     Returns
     -------
     joins : ndarray of int, shape (J, 2)
-        The representative of a neurite and the dark piece it takes in, in the order of joining.
-    share : ndarray of float, shape (J,)
-        What share spoke for each.
+        Representative of a neurite and mitochondrion, in the order of assignment.
+    fraction : ndarray of float, shape (J,)
+        Fraction of the contact weight of each assigned mitochondrion that its neurite has.
     """
-    speaks, beside = _spoken_for(dark, root, pairs, weight)
-    all_of_it = {
-        piece: sum(speaks[piece].values()) + sum(speaking for _, speaking in beside[piece])
-        for piece in speaks
+    to_neurites, to_mitochondria = _contact_weights(is_mitochondrion, root, first, second, weight)
+    total = {
+        supervoxel: sum(to_neurites[supervoxel].values())
+        + sum(contact_weight for _, contact_weight in to_mitochondria[supervoxel])
+        for supervoxel in to_neurites
     }
-    queue = []
+    queue: list[tuple[float, int, int]] = []
 
-    def look(piece):
-        if speaks[piece]:
-            neurite = max(speaks[piece], key=speaks[piece].get)
-            heapq.heappush(queue, (-speaks[piece][neurite] / all_of_it[piece], piece, neurite))
+    def enqueue(supervoxel: int) -> None:
+        if weights := to_neurites[supervoxel]:
+            neurite = max(weights, key=weights.__getitem__)
+            fraction = weights[neurite] / total[supervoxel]
+            heapq.heappush(queue, (-fraction, supervoxel, neurite))
 
-    for piece in speaks:
-        look(piece)
-    joins, shares = [], []
-    while queue and -queue[0][0] >= least:
-        share, piece, neurite = heapq.heappop(queue)
-        # What speaks for a neurite only grows, so the first entry of a piece is the valid one.
-        if piece not in speaks:
+    for supervoxel in to_neurites:
+        enqueue(supervoxel)
+    joins, fractions = [], []
+    while queue and -queue[0][0] >= min_fraction:
+        negative_fraction, supervoxel, neurite = heapq.heappop(queue)
+        # Weights only grow, so the first entry of a supervoxel to come up is the current one.
+        if supervoxel not in to_neurites:
             continue
-        del speaks[piece]
-        joins.append((neurite, piece))
-        shares.append(-share)
-        for other, speaking in beside[piece]:
-            if other in speaks:
-                speaks[other][neurite] = speaks[other].get(neurite, 0.0) + speaking
-                look(other)
-    return np.array(joins, int).reshape(-1, 2), np.array(shares)
+        del to_neurites[supervoxel]
+        joins.append((neurite, supervoxel))
+        fractions.append(-negative_fraction)
+        for other, contact_weight in to_mitochondria[supervoxel]:
+            if other in to_neurites:
+                weights = to_neurites[other]
+                weights[neurite] = weights.get(neurite, 0.0) + contact_weight
+                enqueue(other)
+    return np.array(joins, int).reshape(-1, 2), np.array(fractions)
 
 
-def _spoken_for(dark, root, pairs, weight) -> tuple[dict, dict]:
-    """Tell what speaks for which neurite, and for which dark neighbours, of every dark piece."""
-    speaks = {piece: {} for piece in np.flatnonzero(dark).tolist()}
-    beside = {piece: [] for piece in speaks}
-    either_way = np.concatenate([pairs, pairs[::-1]], axis=1)
-    told = np.tile(weight, 2)
-    placed = dark[either_way[0]] & (told > 0)
-    for piece, other, speaking in zip(*either_way[:, placed].tolist(), told[placed], strict=True):
-        if dark[other]:
-            beside[piece].append((other, speaking))
+def _contact_weights(
+    is_mitochondrion: np.ndarray,
+    root: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    weight: np.ndarray,
+) -> tuple[dict[int, dict[int, float]], dict[int, list[tuple[int, float]]]]:
+    """Sum up the contact weight of every mitochondrion to each neurite; list the other contacts.
+
+    Returns
+    -------
+    to_neurites : dict
+        Weight by neurite, for every mitochondrion.
+    to_mitochondria : dict
+        Mitochondrion and weight of every contact with another one, for every mitochondrion.
+    """
+    to_neurites: dict[int, dict[int, float]] = {
+        supervoxel: {} for supervoxel in np.flatnonzero(is_mitochondrion).tolist()
+    }
+    to_mitochondria: dict[int, list[tuple[int, float]]] = {
+        supervoxel: [] for supervoxel in to_neurites
+    }
+    here, there = np.concatenate([first, second]), np.concatenate([second, first])
+    both = np.tile(weight, 2)
+    counts = is_mitochondrion[here] & (both > 0)
+    contacts = zip(here[counts].tolist(), there[counts].tolist(), both[counts], strict=True)
+    for supervoxel, other, contact_weight in contacts:
+        if is_mitochondrion[other]:
+            to_mitochondria[supervoxel].append((other, contact_weight))
         else:
-            neurite = int(root[other])
-            speaks[piece][neurite] = speaks[piece].get(neurite, 0.0) + speaking
-    return speaks, beside
+            neurite, weights = int(root[other]), to_neurites[supervoxel]
+            weights[neurite] = weights.get(neurite, 0.0) + contact_weight
+    return to_neurites, to_mitochondria

@@ -123,7 +123,7 @@ def _joins(stitched, volume, sections, voxel_size) -> pd.DataFrame:
     table = _summed(stitched, together, stitched.join_step[together], favour=1)
     smaller, shared = _sides(table["piece_a"], table["piece_b"], volume, sections)
     within = stitched.join_weight <= 0
-    dark = ~np.isnan(stitched.mitochondrion_share)
+    dark = ~np.isnan(stitched.host_fraction)
     # The width of what was joined, in widths of the contact as it is in each shared section.
     pixel = np.sqrt(voxel_size[1] * voxel_size[2])
     contact = np.where(within, np.inf, stitched.join_weight) * pixel / (1 + shared)
@@ -135,11 +135,11 @@ def _joins(stitched, volume, sections, voxel_size) -> pd.DataFrame:
         other=pd.array([pd.NA] * len(table), "Int64"),
         reason=np.select([dark, within], ["organelle", "enclosure"], table["reason"]),
         strength=stitched.join_weight,
-        score=np.where(dark, stitched.mitochondrion_share, table["score"]),
+        score=np.where(dark, stitched.host_fraction, table["score"]),
         shared_sections=shared,
         volume_um3=smaller / NM3_PER_UM3,
         doubt=np.select(
-            [dark, within], [(1 - stitched.mitochondrion_share) ** 2, ENCLOSURE_DOUBT], doubt
+            [dark, within], [(1 - stitched.host_fraction) ** 2, ENCLOSURE_DOUBT], doubt
         ),
     )
 

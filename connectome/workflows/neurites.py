@@ -200,12 +200,12 @@ def segment_neurites(
         agglomeration = stitch.agglomerate(
             supervoxels,
             probability,
-            voxel_size,
-            damaged_sections,
-            stitch_params or StitchParams(),
-            known,
-            second_probability,
-            em,
+            voxel_size=voxel_size,
+            damaged_sections=damaged_sections,
+            params=stitch_params,
+            constraints=known,
+            second_probability=second_probability,
+            em=em,
         )
         labels = agglomeration.labels
         if proofread:

@@ -26,7 +26,7 @@ THIN, THICK = (10.0, 10.0, 10.0), (30.0, 8.0, 8.0)
 
 def described(pieces, probability, voxel_size):
     """Stitch pieces; return labels, the log of joins, and the table of neurites."""
-    stitched = agglomerate(pieces, probability, voxel_size)
+    stitched = agglomerate(pieces, probability, voxel_size=voxel_size)
     log = merge_log(stitched, pieces, voxel_size)
     return stitched.labels, log, segment_table(stitched.labels, voxel_size, stitched, log)
 
