@@ -24,7 +24,16 @@ PARSERS = {
     "rebuild_graph_and_figures.py": rebuild.build_parser,
 }
 DOCUMENTS = [str(path.relative_to(ROOT)) for path in include_scores.DOCUMENTS]
-KNOWN_PROGRAMS = ("python3", "git", "cd", ".ci/run", "xvfb-run", ".venv/bin/ruff", ".venv/bin/mypy")
+KNOWN_PROGRAMS = (
+    "python3",
+    "git",
+    "cd",
+    ".ci/run",
+    "xvfb-run",
+    ".venv/bin/ruff",
+    ".venv/bin/mypy",
+    ".venv/bin/pre-commit",
+)
 PYTHON = (".venv/bin/python", "python")
 
 
