@@ -1,8 +1,9 @@
-"""Pieces of neurites: a fine division of the tissue, before anything is joined."""
+"""Supervoxels: an oversegmentation by watershed from persistent maxima."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage, sparse
@@ -12,8 +13,8 @@ from connectome.core.pyramid import downsample, downsampled_sigma, upsample
 from connectome.core.region_adjacency import boundary_faces, neighbour_slices, pair_keys
 from connectome.core.volume import has_thin_sections
 
-LEAST_HALVED = 2.0  # width in voxels from which half the resolution will do
-HEIGHTS = 2**27  # steps of height that are told apart, from 0 to 1
+MIN_DOWNSAMPLED_PX = 2.0  # Gaussians from this width on are computed at half the resolution
+N_LEVELS = 2**27  # height levels between 0 and 1; with 3 bits of direction they fit into int32
 
 
 def segment_supervoxels(
@@ -22,134 +23,173 @@ def segment_supervoxels(
     voxel_size: tuple[float, float, float],
     params: SegmentParams | None = None,
 ) -> np.ndarray:
-    """Divide the tissue into pieces, finely enough that hardly any spans two neurites.
+    """Segment the tissue so finely that hardly any supervoxel spans two neurites.
 
-    The probability, smoothed a little and a lot, is a landscape whose hills are the insides of
-    neurites. Every voxel goes uphill to its steepest neighbour, and all that end on one summit
-    are a basin (watershed by steepest descent, Meyer 1994, all voxels at once). Basins whose
-    summit stands out too little from the pass to a higher neighbour are noise and join it
-    (persistence, Edelsbrunner et al. 2002). Thin sections are divided in 3D, others one by one;
-    membranes are divided up, too, and pieces meet in mid-membrane. O(V + P log P) time for V
-    voxels and P touching pairs of basins.
+    Watershed by flooding from persistent maxima. The neurite probability is smoothed by a fine and
+    a coarse Gaussian, and the mean of the two is taken as height. Each voxel is assigned to a local
+    maximum by steepest ascent (Meyer 1994). Maxima with a prominence below ``min_prominence`` are
+    merged with the higher maximum across the highest pass (persistence; Edelsbrunner et al. 2002).
+    Thin sections are segmented in 3D, thick ones one by one. Membranes are assigned as well, so
+    that supervoxels meet in the middle of a membrane. Takes O(V + P log P) time for V voxels and P
+    pairs of adjacent basins.
 
     Parameters
     ----------
     probability : ndarray of float, shape (Z, Y, X)
         Neurite probability in [0, 1].
-    tissue : ndarray of bool, shape (Z, Y, X)
-        What is to be divided up.
+    mask : ndarray of bool, shape (Z, Y, X)
+        Voxels to segment: the tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
     params : SegmentParams, optional
-        Widths in nm, and how far a summit must stand out.
+        Widths in nm and the smallest prominence.
 
     Returns
     -------
     ndarray of int32, shape (Z, Y, X)
-        Piece numbers from 1, each one connected piece; 0 outside the tissue.
+        Supervoxel ids from 1, each a connected region; 0 outside the mask.
     """
     params = params or SegmentParams()
     axes = (0, 1, 2) if has_thin_sections(voxel_size) else (1, 2)
-    landscape = _landscape(probability, voxel_size, axes, params)
-    landscape[~mask] = -1  # nobody climbs out of the tissue
-    basins = _basins(landscape, mask, axes)
-    return _without_noise(basins, landscape, axes, params.min_prominence)
+    height = _smooth(probability, voxel_size, axes, params)
+    height[~mask] = -1  # below all of the tissue: no path of ascent crosses it
+    basins = _find_basins(height, mask, axes)
+    return _merge_shallow_maxima(basins, height, axes, params.min_prominence)
 
 
-def _landscape(probability, voxel_size, axes, params) -> np.ndarray:
+def _smooth(
+    probability: np.ndarray,
+    voxel_size: tuple[float, float, float],
+    axes: Sequence[int],
+    params: SegmentParams,
+) -> np.ndarray:
+    """Return the mean of the probability smoothed by a fine and by a coarse Gaussian."""
     fine, coarse = (
         [width_nm / size * (axis in axes) for axis, size in enumerate(voxel_size)]
         for width_nm in (params.fine_nm, params.coarse_nm)
     )
-    landscape = ndimage.gaussian_filter(probability, fine, output=np.float32)
-    halves = [axis for axis in axes if coarse[axis] >= LEAST_HALVED]
-    half = downsample(probability.astype(np.float32, copy=False), halves)
-    half = ndimage.gaussian_filter(half, downsampled_sigma(coarse, halves))
-    landscape += upsample(half, halves, probability.shape)
-    return landscape / 2
+    height = ndimage.gaussian_filter(probability, fine, output=np.float32)
+    halved_axes = [axis for axis in axes if coarse[axis] >= MIN_DOWNSAMPLED_PX]
+    half = downsample(probability.astype(np.float32, copy=False), halved_axes)
+    half = ndimage.gaussian_filter(half, downsampled_sigma(coarse, halved_axes))
+    height += upsample(half, halved_axes, probability.shape)
+    return height / 2
 
 
-def _basins(landscape: np.ndarray, tissue: np.ndarray, axes) -> np.ndarray:
-    """Give every voxel the number of the summit it ends on; on a plateau each is a summit."""
-    uphill = _uphill(landscape, axes)
-    # Everybody takes the step of whoever they would step to, until all stand on a summit.
+def _find_basins(height: np.ndarray, mask: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Assign each voxel to the local maximum it reaches by steepest ascent.
+
+    On a plateau each voxel is a maximum; these are merged later.
+    """
+    uphill = _steepest_ascent(height, axes)
+    # Pointer doubling: each step doubles the length of the path followed, for all voxels at once.
     while not np.array_equal(further := np.take(uphill, uphill), uphill):
         uphill = further
-    summits = np.flatnonzero((uphill == np.arange(uphill.size)) & tissue.ravel())
-    numbers = np.zeros(landscape.size, np.int32)
-    numbers[summits] = np.arange(1, summits.size + 1)
-    return np.where(tissue, np.take(numbers, uphill).reshape(landscape.shape), 0)
+    maxima = np.flatnonzero((uphill == np.arange(uphill.size)) & mask.ravel())
+    numbers = np.zeros(height.size, np.int32)
+    numbers[maxima] = np.arange(1, maxima.size + 1)
+    return np.where(mask, np.take(numbers, uphill).reshape(height.shape), 0)
 
 
-def _uphill(landscape: np.ndarray, axes) -> np.ndarray:
-    """Tell every voxel the place of its highest neighbour, or its own on a summit."""
-    # Height and direction are one number, so that one maximum finds both. Standing still is the
-    # highest of directions: nobody steps to a neighbour of the same height.
-    height = (landscape * np.float32(HEIGHTS)).astype(np.int32) << 3
+def _steepest_ascent(height: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Return for every voxel the flat index of its highest neighbour, or its own at a maximum."""
+    # Height and direction are packed into one integer, so that one maximum finds both. The voxel
+    # itself has the highest direction code, so that no step leads to a neighbour of equal height.
+    level = (height * np.float32(N_LEVELS)).astype(np.int32) << 3
     step = np.zeros(8, np.intp)
     direction = 7
-    best = height | direction
+    best = level | direction
     for axis in axes:
-        stride = math.prod(landscape.shape[axis + 1 :])
+        stride = math.prod(height.shape[axis + 1 :])
         low, high = neighbour_slices(axis)
-        for here, there, step_there in ((low, high, stride), (high, low, -stride)):
+        for here, neighbour, index_step in ((low, high, stride), (high, low, -stride)):
             direction -= 1
-            step[direction] = step_there
-            np.maximum(best[here], height[there] | direction, out=best[here])
-    return step[best.ravel() & 7] + np.arange(landscape.size)
+            step[direction] = index_step
+            np.maximum(best[here], level[neighbour] | direction, out=best[here])
+    return step[best.ravel() & 7] + np.arange(height.size)
 
 
-def _without_noise(basins, landscape, axes, least_prominence) -> np.ndarray:
-    """Join basins over passes that lie hardly below the lower summit."""
+def _merge_shallow_maxima(
+    basins: np.ndarray, height: np.ndarray, axes: Sequence[int], min_prominence: float
+) -> np.ndarray:
+    """Merge basins across passes that are hardly lower than the lower of the two maxima."""
     n = int(basins.max()) + 1
     summit = np.full(n, -np.inf, np.float32)
-    np.maximum.at(summit, basins.ravel(), landscape.ravel())
-    first, second, height = _passes(basins, landscape, axes, summit - least_prominence)
-    # Plateaus can have as many summits as voxels; these join all at once.
-    level = height >= np.minimum(summit[first], summit[second])
+    np.maximum.at(summit, basins.ravel(), height.ravel())
+    first, second, pass_height = _find_passes(basins, height, axes, summit - min_prominence)
+    # A plateau can have as many maxima as voxels: those are merged all at once.
+    level = pass_height >= np.minimum(summit[first], summit[second])
     graph = sparse.coo_matrix((level[level], (first[level], second[level])), (n, n))
-    _, group = sparse.csgraph.connected_components(graph, directed=False)
-    top = np.full(group.max() + 1, -np.inf, np.float32)
-    np.maximum.at(top, group, summit)
-    order = np.argsort(-height, kind="stable")
-    joined = _join_by_prominence(
-        top.tolist(), group[first][order], group[second][order], height[order], least_prominence
+    _, plateau = sparse.csgraph.connected_components(graph, directed=False)
+    top = np.full(plateau.max() + 1, -np.inf, np.float32)
+    np.maximum.at(top, plateau, summit)
+    order = np.argsort(-pass_height, kind="stable")
+    merged = _flood(
+        top.tolist(),
+        plateau[first][order],
+        plateau[second][order],
+        pass_height[order],
+        min_prominence,
     )
-    # Basin 0, outside the tissue, touches none: it is the first group, and stays 0.
-    _, numbers = np.unique(joined[group], return_inverse=True)
+    # Basin 0, outside the mask, has no pass to any other: it is the first group and stays 0.
+    _, numbers = np.unique(merged[plateau], return_inverse=True)
     return numbers.astype(np.int32)[basins]
 
 
-def _passes(basins, landscape, axes, least_height):
-    """Find the highest pass between every two basins that touch, if it is high enough for one."""
+def _find_passes(
+    basins: np.ndarray, height: np.ndarray, axes: Sequence[int], min_height: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the highest pass between every two adjacent basins.
+
+    Returns
+    -------
+    first, second : ndarray of int, shape (P,)
+        The two basins.
+    pass_height : ndarray of float32, shape (P,)
+        Height of the pass. Passes below the ``min_height`` of both basins are left out: maxima
+        only become higher by merging, so that these passes are never used.
+    """
     n = int(basins.max()) + 1
     keys, heights = [], []
     for axis in axes:
-        a, b = boundary_faces(basins, axis)
-        height = np.minimum(landscape.ravel()[a], landscape.ravel()[b])
-        a, b = basins.ravel()[a], basins.ravel()[b]
-        # Summits only rise when basins join, so that too deep a pass stays too deep.
-        high = height >= np.minimum(least_height[a], least_height[b])
+        lower, upper = boundary_faces(basins, axis)
+        face_height = np.minimum(height.ravel()[lower], height.ravel()[upper])
+        a, b = basins.ravel()[lower], basins.ravel()[upper]
+        high = face_height >= np.minimum(min_height[a], min_height[b])
         keys.append(pair_keys(a[high], b[high], n))
-        heights.append(height[high])
-    keys, which = np.unique(np.concatenate(keys), return_inverse=True)
-    height = np.full(keys.size, -np.inf, np.float32)
-    np.maximum.at(height, which, np.concatenate(heights))
-    return *np.divmod(keys, n), height
+        heights.append(face_height[high])
+    unique_keys, pair = np.unique(np.concatenate(keys), return_inverse=True)
+    pass_height = np.full(unique_keys.size, -np.inf, np.float32)
+    np.maximum.at(pass_height, pair, np.concatenate(heights))
+    first, second = np.divmod(unique_keys, n)
+    return first, second, pass_height
 
 
-def _join_by_prominence(top, first, second, height, least_prominence) -> np.ndarray:
-    """Flood from the highest pass down; return for every group the one it ends in."""
+def _flood(
+    top: list[float],
+    first: np.ndarray,
+    second: np.ndarray,
+    pass_height: np.ndarray,
+    min_prominence: float,
+) -> np.ndarray:
+    """Merge groups of basins across passes, from the highest pass to the lowest.
+
+    Returns
+    -------
+    ndarray of int
+        For every group, the group of the highest maximum that it was merged into.
+    """
     parent = list(range(len(top)))
 
-    def root(group):
+    def root(group: int) -> int:
         while parent[group] != group:
             parent[group] = group = parent[parent[group]]
         return group
 
-    for a, b, level in zip(first.tolist(), second.tolist(), height.tolist(), strict=True):
+    passes = zip(first.tolist(), second.tolist(), pass_height.tolist(), strict=True)
+    for a, b, height in passes:
         a, b = root(a), root(b)
         higher, lower = (a, b) if top[a] >= top[b] else (b, a)
-        if a != b and top[lower] - level < least_prominence:
+        if a != b and top[lower] - height < min_prominence:
             parent[lower] = higher
     return np.array([root(group) for group in range(len(top))])

@@ -1,3 +1,5 @@
+"""The published baseline: profiles, links between them, and a whole run."""
+
 import json
 import sys
 from dataclasses import replace
@@ -35,7 +37,7 @@ def discs(centres, radius=12, shape=(96, 96)):
     return np.clip((radius + 1 - distance) / 4, 0, 1).astype(np.float32)
 
 
-def outlined(stack, voxel_size=VOXEL, **changes):
+def segment(stack, voxel_size=VOXEL, **changes):
     return segment_profiles(stack, np.ones(stack.shape, bool), voxel_size, **changes)
 
 
@@ -50,83 +52,83 @@ def block(shape, *corners, side=15):
 # --- profiles -----------------------------------------------------------------------------------
 
 
-def test_every_bright_disc_is_one_profile_and_the_dark_is_none():
+def test_every_bright_disc_is_one_profile_and_dark_pixels_are_background():
     section = discs([(24, 24), (24, 70), (70, 46)])
-    (profiles,) = outlined(section[None])
+    (profiles,) = segment(section[None])
     assert profiles[24, 24] != profiles[24, 70] != profiles[70, 46] != profiles[24, 24]
     assert sorted(np.unique(profiles)) == [0, 1, 2, 3]
     assert not profiles[section == 0].any()
 
 
 def test_touching_discs_are_divided_between_their_centres():
-    (profiles,) = outlined(discs([(40, 30), (40, 51)])[None])
+    (profiles,) = segment(discs([(40, 30), (40, 51)])[None])
     left, right = profiles[40, 30], profiles[40, 51]
     assert left > 0
     assert right > 0
     assert left != right
 
 
-def test_a_disc_at_the_rim_is_a_profile_too():
-    (profiles,) = outlined(discs([(0, 30), (60, 60)])[None])
+def test_a_disc_at_the_edge_is_a_profile():
+    (profiles,) = segment(discs([(0, 30), (60, 60)])[None])
     assert profiles[0, 30] > 0
 
 
-def test_what_is_smaller_than_the_least_area_is_nobody():
+def test_objects_below_the_smallest_area_are_background():
     section = discs([(30, 30)]) + discs([(70, 70)], radius=4)
-    (profiles,) = outlined(section[None], params=EVERYTHING)
+    (profiles,) = segment(section[None], params=EVERYTHING)
     assert profiles[30, 30] > 0
     assert profiles[70, 70] == 0
 
 
-def test_lengths_mean_the_same_at_another_pixel_size():
+def test_lengths_are_in_nm_not_in_pixels():
     coarse = discs([(24, 24), (24, 70), (70, 46), (80, 12)])[None]
     fine = ndimage.zoom(coarse, (1, 2, 2), order=1)
-    a, b = outlined(coarse), outlined(fine, (30.0, 4.0, 4.0))
+    a, b = segment(coarse), segment(fine, (30.0, 4.0, 4.0))
     assert a.max() == b.max()
     assert np.mean((a > 0) == (b[:, ::2, ::2] > 0)) > 0.97
 
 
-def test_pixels_need_not_be_square():
+def test_pixels_may_be_rectangular():
     coarse = discs([(24, 24), (24, 70), (70, 46)])[None]
     stretched = np.repeat(coarse, 3, axis=2)
-    assert outlined(stretched, (30.0, 8.0, 8 / 3)).max() == 3
+    assert segment(stretched, (30.0, 8.0, 8 / 3)).max() == 3
 
 
-def test_black_surroundings_do_not_count_as_dark_tissue():
+def test_black_surroundings_are_not_part_of_the_tissue():
     section = discs([(24, 24), (24, 70), (70, 46)])
     padded = np.pad(section, ((0, 0), (0, 400)))
-    tissue = np.zeros(padded.shape, bool)
-    tissue[:, :96] = True
-    (profiles,) = segment_profiles(padded[None], tissue[None], VOXEL)
-    np.testing.assert_array_equal(profiles[:, :96] > 0, outlined(section[None])[0] > 0)
+    mask = np.zeros(padded.shape, bool)
+    mask[:, :96] = True
+    (profiles,) = segment_profiles(padded[None], mask[None], VOXEL)
+    np.testing.assert_array_equal(profiles[:, :96] > 0, segment(section[None])[0] > 0)
     assert not profiles[:, 96:].any()
 
 
 def test_threads_do_not_change_the_result():
     stack = np.random.default_rng(0).random((5, 60, 70)).astype(np.float32)
     stack = ndimage.gaussian_filter(stack, (0, 4, 4))
-    np.testing.assert_array_equal(*(outlined(stack, threads=n) for n in (1, 3)))
+    np.testing.assert_array_equal(*(segment(stack, threads=n) for n in (1, 3)))
 
 
-def test_progress_is_told_of_every_section():
-    told = []
-    outlined(np.zeros((4, 16, 16), np.float32), progress=told.append)
-    assert told == [1, 1, 1, 1]
+def test_progress_is_reported_for_every_section():
+    calls = []
+    segment(np.zeros((4, 16, 16), np.float32), progress=calls.append)
+    assert calls == [1, 1, 1, 1]
 
 
-# --- joins --------------------------------------------------------------------------------------
+# --- links --------------------------------------------------------------------------------------
 
 
-def test_profiles_are_joined_from_200_pixels_of_overlap_at_8_nm():
+def test_profiles_are_linked_from_200_pixels_of_overlap_at_8_nm():
     below = block((2, 40, 40), (0, 0, 0), (1, 1, 0))  # 14 × 15 = 210 px in common
     apart = block((2, 40, 40), (0, 0, 0), (1, 2, 0))  # 13 × 15 = 195 px
     assert link_profiles(below, VOXEL).max() == 1
     assert link_profiles(apart, VOXEL).max() == 2
-    # Twice as far across, in pixels half as wide, is as much tissue.
+    # Twice as many pixels of half the width are the same area.
     assert link_profiles(below.repeat(2, 2), (30, 8, 4)).max() == 1
 
 
-def test_a_bridge_joins_whatever_it_touches():
+def test_a_bridge_merges_the_profiles_it_overlaps():
     profiles = block((3, 20, 40), (0, 0, 0), (0, 0, 20), (2, 0, 0), (2, 0, 20))
     assert link_profiles(profiles, VOXEL).max() == 4
     profiles[1, :15, :35] = 1
@@ -146,14 +148,14 @@ def test_ids_are_numbered_in_order_of_appearance():
     assert ids[1, 0, 20] == ids[2, 0, 20] == 3
 
 
-def obvious_join(profiles, least_px):
-    """Join by flooding, link after link."""
+def link_slowly(profiles, min_px):
+    """Link profiles one pair at a time."""
     bodies = [(z, p) for z, section in enumerate(profiles) for p in range(1, section.max() + 1)]
     body = {key: i for i, key in enumerate(bodies)}
     for z in range(len(profiles) - 1):
         for a in range(1, profiles[z].max() + 1):
             for b in range(1, profiles[z + 1].max() + 1):
-                if np.sum((profiles[z] == a) & (profiles[z + 1] == b)) >= least_px:
+                if np.sum((profiles[z] == a) & (profiles[z + 1] == b)) >= min_px:
                     one, other = body[z, a], body[z + 1, b]
                     body = {key: one if i == other else i for key, i in body.items()}
     joined = np.full(profiles.shape, -1)
@@ -166,13 +168,13 @@ def obvious_join(profiles, least_px):
 @given(
     arrays(np.int32, st.tuples(*map(st.integers, (1, 1, 1), (4, 6, 6))), elements=st.integers(0, 3))
 )
-def test_joins_are_those_of_an_obvious_reference(profiles):
+def test_links_are_those_of_a_slow_reference(profiles):
     for section in profiles:
         section[:] = np.unique(np.append(section, 0), return_inverse=True)[1][:-1].reshape(
             section.shape
         )
     ids = link_profiles(profiles, VOXEL, WatershedParams(min_overlap_nm2=3 * 64))
-    expected = obvious_join(profiles, 3)
+    expected = link_slowly(profiles, 3)
     assert ids.dtype == np.int32
     assert np.array_equal(ids == 0, profiles == 0)
     assert set(np.unique(ids)) - {0} == set(range(1, ids.max() + 1))
@@ -180,7 +182,7 @@ def test_joins_are_those_of_an_obvious_reference(profiles):
     assert len(pairs) == ids.max() == len(set(expected[ids > 0].tolist()))
 
 
-# --- whatever comes -----------------------------------------------------------------------------
+# --- arbitrary input -----------------------------------------------------------------------------
 
 
 @settings(max_examples=40)
@@ -191,7 +193,7 @@ def test_joins_are_those_of_an_obvious_reference(profiles):
     seed=st.integers(0, 99),
     kind=st.sampled_from(["noise", "constant", "black", "smooth"]),
 )
-def test_any_stack_gives_ids_that_start_at_one_and_hang_together(
+def test_any_stack_has_connected_neurites_with_consecutive_ids(
     shape, anisotropy, pixel_nm, seed, kind
 ):
     rng = np.random.default_rng(seed)
@@ -201,11 +203,11 @@ def test_any_stack_gives_ids_that_start_at_one_and_hang_together(
         "black": lambda: np.zeros(shape),
         "smooth": lambda: ndimage.gaussian_filter(rng.random(shape), (0, 3, 3)),
     }[kind]().astype(np.float32)
-    tissue = rng.random(shape) > 0.1
+    mask = rng.random(shape) > 0.1
     voxel_size = (pixel_nm * anisotropy, pixel_nm, pixel_nm)
-    ids = link_profiles(segment_profiles(stack, tissue, voxel_size), voxel_size)
+    ids = link_profiles(segment_profiles(stack, mask, voxel_size), voxel_size)
     assert (ids.shape, ids.dtype, ids.min()) == (shape, np.int32, 0) or ids.all()
-    assert not ids[~tissue].any()
+    assert not ids[~mask].any()
     assert np.array_equal(np.unique(ids[ids > 0]), np.arange(1, ids.max() + 1))
     for i in range(1, ids.max() + 1):
         assert ndimage.label(ids == i)[1] == 1
@@ -223,10 +225,10 @@ def config(tmp_path_factory):
     return RunConfig(source, outdir, segmentation="watershed")
 
 
-def test_a_run_by_watershed_needs_no_evidence_and_leaves_what_any_run_leaves(config, tmp_path):
+def test_a_watershed_run_predicts_no_membranes_and_writes_the_same_files(config, tmp_path):
     evaluation = pipeline.run(config, Reporter(quiet=True))
     stages = [stage.name for stage in runlog.read_history(config.outdir)[-1].stages]
-    assert "evidence" not in stages
+    assert not {"evidence", "membranes"} & set(stages)
     assert {"segment", "stitch"} < set(stages)
     labels = paths.read_volume(tmp_path / config.outdir / paths.LABELS).data
     assert labels.max() > 3
@@ -236,7 +238,7 @@ def test_a_run_by_watershed_needs_no_evidence_and_leaves_what_any_run_leaves(con
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (2, 17, 40)])
-def test_a_run_by_watershed_on_what_shows_nothing_ends_in_empty_tables(config, tmp_path, shape):
+def test_a_watershed_run_on_a_constant_stack_has_empty_tables(config, tmp_path, shape):
     np.save(tmp_path / "em.npy", np.full(shape, 128, np.uint8))
     source = Source(str(tmp_path / "em.npy"), voxel_size=VOXEL)
     config = replace(config, source=source, outdir=str(tmp_path / "out"))
@@ -244,13 +246,13 @@ def test_a_run_by_watershed_on_what_shows_nothing_ends_in_empty_tables(config, t
     assert pd.read_csv(tmp_path / "out" / paths.NODES).empty
 
 
-def test_at_8_nm_it_does_what_the_published_steps_do(shared_data):
+def test_at_8_nm_the_result_is_that_of_the_published_steps(shared_data):
     with np.load(shared_data / "fib25_dev.npz") as archive:
         raw = archive["raw"][:12]
     smooth = ndimage.gaussian_filter(raw / np.float32(255), (0, 0.7, 0.7))
     published = poc_reference.stitch(poc_reference.segment(smooth))
-    ours = link_profiles(outlined(smooth, threads=2), VOXEL)
-    # The published steps put no seed near the rim.
+    ours = link_profiles(segment(smooth, threads=2), VOXEL)
+    # The published steps place no seed near the edge.
     ours, published = ours[:, 8:-8, 8:-8], published[:, 8:-8, 8:-8]
     assert np.mean((ours > 0) == (published > 0)) > 0.95
     assert score_segmentation(ours, published)["are"] < 0.1

@@ -1,4 +1,4 @@
-"""Pieces: connected, in order with the landscape, and none across two neurites."""
+"""Supervoxels are connected, follow the maxima, and span no two neurites."""
 
 import warnings
 
@@ -17,37 +17,37 @@ THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 BOTH = pytest.mark.parametrize("voxel_size", [THICK, THIN])
 
 
-def everything(stack):
+def full_mask(stack):
     return np.ones(stack.shape, bool)
 
 
-def as_it_is(least_prominence):
-    """Return parameters for a landscape that is not smoothed."""
-    return SegmentParams(0.0, 0.0, least_prominence)
+def unsmoothed(min_prominence):
+    """Return parameters without smoothing."""
+    return SegmentParams(0.0, 0.0, min_prominence)
 
 
-def n_connected(pieces, voxel_size):
-    """Count pieces that hang together: through faces, within sections where these are thick."""
+def count_components(supervoxels, voxel_size):
+    """Count connected components: in 3D, or within sections where these are thick."""
     if voxel_size == THIN:
-        return label(pieces, connectivity=1).max()
-    return sum(label(section, connectivity=1).max() for section in pieces)
+        return label(supervoxels, connectivity=1).max()
+    return sum(label(section, connectivity=1).max() for section in supervoxels)
 
 
-def assert_well_formed(pieces, tissue, voxel_size):
-    assert pieces.dtype == np.int32 and np.array_equal(pieces > 0, tissue)
-    numbers = np.unique(pieces[tissue])
+def assert_well_formed(supervoxels, mask, voxel_size):
+    assert supervoxels.dtype == np.int32 and np.array_equal(supervoxels > 0, mask)
+    numbers = np.unique(supervoxels[mask])
     assert np.array_equal(numbers, np.arange(1, numbers.size + 1))
-    assert n_connected(pieces, voxel_size) == numbers.size
+    assert count_components(supervoxels, voxel_size) == numbers.size
 
 
-def same_partition(a, b):
-    """Tell whether two labellings put the same voxels together."""
+def is_same_partition(a, b):
+    """Return whether two labellings are the same up to numbering."""
     pairs = len(set(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)))
     return pairs == len(np.unique(a)) == len(np.unique(b))
 
 
 def honeycomb(shape=(2, 120, 120), pitch=30, width=3):
-    """Bright squares between dark lines, and the number of the square of every voxel."""
+    """Return bright squares between dark lines, and the number of every voxel's square."""
     z, y, x = shape
     rows, columns = np.arange(y) // pitch, np.arange(x) // pitch
     numbers = 1 + rows[:, None] * (columns.max() + 1) + columns
@@ -59,129 +59,131 @@ def honeycomb(shape=(2, 120, 120), pitch=30, width=3):
 # --- against the obvious method -----------------------------------------------------------------
 
 
-def neighbours(at, tissue, axes):
+def neighbours(at, mask, axes):
     for axis in axes:
         for step in (-1, 1):
             to = list(at)
             to[axis] += step
-            if 0 <= to[axis] < tissue.shape[axis] and tissue[tuple(to)]:
+            if 0 <= to[axis] < mask.shape[axis] and mask[tuple(to)]:
                 yield tuple(to)
 
 
-def slow_pieces(landscape, tissue, axes, least_prominence):
-    """Climb voxel by voxel; then join over the highest pass that counts, until none does."""
+def segment_slowly(height_map, mask, axes, min_prominence):
+    """Ascend voxel by voxel; then merge shallow maxima across their highest pass, one by one."""
     summit_of, touching = {}, []
-    for start in zip(*np.nonzero(tissue), strict=True):
+    for start in zip(*np.nonzero(mask), strict=True):
         at = start
         while True:
-            best = max(neighbours(at, tissue, axes), key=landscape.__getitem__, default=at)
-            if landscape[best] <= landscape[at]:
+            best = max(neighbours(at, mask, axes), key=height_map.__getitem__, default=at)
+            if height_map[best] <= height_map[at]:
                 break
             at = best
         summit_of[start] = at
-        touching += [(start, to) for to in neighbours(start, tissue, axes)]
+        touching += [(start, to) for to in neighbours(start, mask, axes)]
     owner = dict(summit_of)
     while True:
         passes = []
         for voxel, to in touching:
             a, b = owner[voxel], owner[to]
-            height = min(landscape[voxel], landscape[to])
-            if a != b and min(landscape[a], landscape[b]) - height < least_prominence:
-                # Of passes of one height, the one between the first summits comes first.
+            height = min(height_map[voxel], height_map[to])
+            if a != b and min(height_map[a], height_map[b]) - height < min_prominence:
+                # Among passes of equal height, that between the first maxima comes first.
                 passes.append((-height, *sorted((summit_of[voxel], summit_of[to])), a, b))
         if not passes:
             break
-        lower, higher = sorted(min(passes)[3:], key=landscape.__getitem__)
+        lower, higher = sorted(min(passes)[3:], key=height_map.__getitem__)
         owner = {voxel: higher if top == lower else top for voxel, top in owner.items()}
-    pieces = np.zeros(landscape.shape, int)
+    supervoxels = np.zeros(height_map.shape, int)
     numbers = {top: number for number, top in enumerate(owner.values(), start=1)}
     for voxel, top in owner.items():
-        pieces[voxel] = numbers[top]
-    return pieces
+        supervoxels[voxel] = numbers[top]
+    return supervoxels
 
 
 @st.composite
-def landscapes(draw):
-    """Return a small landscape without level ground, and some of it as tissue."""
+def height_maps(draw):
+    """Return a small height map without plateaus, and a mask."""
     shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = np.prod(shape)
-    landscape = (rng.permutation(size).reshape(shape) / size).astype(np.float32)
-    return landscape, rng.random(shape) < draw(st.sampled_from([0.5, 0.9, 1.0]))
+    height_map = (rng.permutation(size).reshape(shape) / size).astype(np.float32)
+    return height_map, rng.random(shape) < draw(st.sampled_from([0.5, 0.9, 1.0]))
 
 
 @BOTH
-@given(case=landscapes(), least_prominence=st.floats(0, 1))
+@given(case=height_maps(), min_prominence=st.floats(0, 1))
 @settings(max_examples=100)
-def test_pieces_are_those_of_the_obvious_method(voxel_size, case, least_prominence):
-    landscape, tissue = case
+def test_supervoxels_are_those_of_a_slow_reference(voxel_size, case, min_prominence):
+    height_map, mask = case
     axes = (0, 1, 2) if voxel_size == THIN else (1, 2)
-    # Half-way between two heights: no difference lies on the threshold.
-    least_prominence = (np.floor(least_prominence * landscape.size) + 0.5) / landscape.size
-    pieces = segment_supervoxels(landscape, tissue, voxel_size, as_it_is(least_prominence))
-    assert_well_formed(pieces, tissue, voxel_size)
-    assert same_partition(pieces, slow_pieces(landscape, tissue, axes, least_prominence))
+    # Half-way between two heights, so that no prominence equals the threshold.
+    min_prominence = (np.floor(min_prominence * height_map.size) + 0.5) / height_map.size
+    supervoxels = segment_supervoxels(height_map, mask, voxel_size, unsmoothed(min_prominence))
+    assert_well_formed(supervoxels, mask, voxel_size)
+    assert is_same_partition(supervoxels, segment_slowly(height_map, mask, axes, min_prominence))
 
 
 @BOTH
-@given(case=landscapes(), levels=st.integers(1, 4))
+@given(case=height_maps(), levels=st.integers(1, 4))
 @settings(max_examples=100)
-def test_pieces_hang_together_on_level_ground_too(voxel_size, case, levels):
-    landscape, tissue = case
-    landscape = np.floor(landscape * levels) / levels
-    pieces = segment_supervoxels(landscape, tissue, voxel_size, as_it_is(0.3))
-    assert_well_formed(pieces, tissue, voxel_size)
+def test_supervoxels_are_connected_on_plateaus(voxel_size, case, levels):
+    height_map, mask = case
+    height_map = np.floor(height_map * levels) / levels
+    supervoxels = segment_supervoxels(height_map, mask, voxel_size, unsmoothed(0.3))
+    assert_well_formed(supervoxels, mask, voxel_size)
 
 
 @BOTH
-@given(case=landscapes(), small=st.floats(0, 0.5), more=st.floats(0, 0.5))
+@given(case=height_maps(), small=st.floats(0, 0.5), more=st.floats(0, 0.5))
 @settings(max_examples=100)
-def test_what_must_stand_out_more_is_made_of_what_must_less(voxel_size, case, small, more):
+def test_a_larger_prominence_only_merges_supervoxels(voxel_size, case, small, more):
     fine, coarse = (
-        segment_supervoxels(*case, voxel_size, as_it_is(h)) for h in (small, small + more)
+        segment_supervoxels(*case, voxel_size, unsmoothed(h)) for h in (small, small + more)
     )
     pairs = set(zip(fine.ravel().tolist(), coarse.ravel().tolist(), strict=True))
     assert len(pairs) == len(np.unique(fine))
 
 
-# --- what pieces are ----------------------------------------------------------------------------
+# --- properties ----------------------------------------------------------------------------
 
 
-def test_thick_sections_are_divided_one_by_one_and_thin_ones_together():
+def test_thick_sections_are_segmented_one_by_one_and_thin_ones_in_3d():
     stack = np.zeros((5, 20, 40), np.float32)
     stack[:, :, :18] = stack[:, :, 22:] = 1
-    assert segment_supervoxels(stack, everything(stack), THIN).max() == 2
-    pieces = segment_supervoxels(stack, everything(stack), THICK)
-    assert [len(np.unique(section)) for section in pieces] == [2] * 5 and pieces.max() == 10
+    assert segment_supervoxels(stack, full_mask(stack), THIN).max() == 2
+    supervoxels = segment_supervoxels(stack, full_mask(stack), THICK)
+    assert [len(np.unique(section)) for section in supervoxels] == [
+        2
+    ] * 5 and supervoxels.max() == 10
 
 
 @BOTH
-def test_pieces_meet_in_mid_membrane(voxel_size):
+def test_supervoxels_meet_in_the_middle_of_a_membrane(voxel_size):
     stack = np.ones((3, 20, 41), np.float32)
     stack[:, :, 17:24] = 0
-    pieces = segment_supervoxels(stack, everything(stack), voxel_size)
-    for section in pieces:
+    supervoxels = segment_supervoxels(stack, full_mask(stack), voxel_size)
+    for section in supervoxels:
         assert len(np.unique(section[:, :20])) == len(np.unique(section[:, 21:])) == 1
         assert section[0, 0] != section[0, -1]
 
 
-def test_no_piece_spans_two_neurites_and_none_is_missed():
+def test_no_supervoxel_spans_two_neurites_and_no_neurite_is_missed():
     stack, numbers = honeycomb()
-    probability = predict_neurite_probability(stack, everything(stack), THICK)
-    pieces = segment_supervoxels(probability, everything(stack), THICK)
-    assert_well_formed(pieces, everything(stack), THICK)
+    probability = predict_neurite_probability(stack, full_mask(stack), THICK)
+    supervoxels = segment_supervoxels(probability, full_mask(stack), THICK)
+    assert_well_formed(supervoxels, full_mask(stack), THICK)
     inside = stack > 0.5
-    for piece, square in zip(pieces, numbers, strict=True):
-        pairs = np.unique(np.stack([piece[inside[0]], square[inside[0]]]), axis=1)
+    for section, square in zip(supervoxels, numbers, strict=True):
+        pairs = np.unique(np.stack([section[inside[0]], square[inside[0]]]), axis=1)
         assert len(set(pairs[0].tolist())) == pairs.shape[1]
         assert set(pairs[1].tolist()) == set(range(1, 17))
 
 
 @BOTH
-def test_wider_smoothing_gives_fewer_pieces(voxel_size):
+def test_wider_smoothing_gives_fewer_supervoxels(voxel_size):
     noise = np.random.default_rng(0).random((6, 60, 60)).astype(np.float32)
     many, few = (
-        segment_supervoxels(noise, everything(noise), voxel_size, SegmentParams(nm, 2 * nm)).max()
+        segment_supervoxels(noise, full_mask(noise), voxel_size, SegmentParams(nm, 2 * nm)).max()
         for nm in (10.0, 40.0)
     )
     assert few < 0.5 * many
@@ -190,55 +192,55 @@ def test_wider_smoothing_gives_fewer_pieces(voxel_size):
 @BOTH
 def test_a_section_without_tissue_stays_empty(voxel_size):
     stack, _ = honeycomb((3, 60, 60))
-    tissue = everything(stack)
-    tissue[1] = False
-    pieces = segment_supervoxels(stack, tissue, voxel_size)
-    assert_well_formed(pieces, tissue, voxel_size)
-    # Nothing reaches through it.
-    assert not set(np.unique(pieces[0])) & set(np.unique(pieces[2]))
+    mask = full_mask(stack)
+    mask[1] = False
+    supervoxels = segment_supervoxels(stack, mask, voxel_size)
+    assert_well_formed(supervoxels, mask, voxel_size)
+    # No supervoxel extends through it.
+    assert not set(np.unique(supervoxels[0])) & set(np.unique(supervoxels[2]))
 
 
 @BOTH
-def test_tissue_apart_from_the_rest_is_a_piece_of_its_own_however_dark(voxel_size):
+def test_separate_tissue_is_a_supervoxel_of_its_own_however_dark(voxel_size):
     probability = np.zeros((2, 40, 40), np.float32)
     probability[:, :20, :20] = 1
-    tissue = everything(probability)
-    tissue[:, 20:30] = tissue[:, :, 20:30] = False
-    pieces = segment_supervoxels(probability, tissue, voxel_size)
-    assert_well_formed(pieces, tissue, voxel_size)
-    assert not set(np.unique(pieces[:, 30:, 30:])) & set(np.unique(pieces[:, :20, :20]))
+    mask = full_mask(probability)
+    mask[:, 20:30] = mask[:, :, 20:30] = False
+    supervoxels = segment_supervoxels(probability, mask, voxel_size)
+    assert_well_formed(supervoxels, mask, voxel_size)
+    assert not set(np.unique(supervoxels[:, 30:, 30:])) & set(np.unique(supervoxels[:, :20, :20]))
 
 
 @BOTH
 @pytest.mark.parametrize("shape", [(1, 16, 16), (2, 16, 17), (3, 64, 16)])
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_a_stack_without_anything_to_see_is_divided_nowhere(voxel_size, shape, value):
+def test_a_constant_stack_is_not_divided(voxel_size, shape, value):
     stack = np.full(shape, value, np.float32)
-    pieces = segment_supervoxels(stack, everything(stack), voxel_size)
-    assert_well_formed(pieces, everything(stack), voxel_size)
-    assert pieces.max() == (1 if voxel_size == THIN else shape[0])
+    supervoxels = segment_supervoxels(stack, full_mask(stack), voxel_size)
+    assert_well_formed(supervoxels, full_mask(stack), voxel_size)
+    assert supervoxels.max() == (1 if voxel_size == THIN else shape[0])
 
 
 @BOTH
-def test_a_stack_without_tissue_has_no_pieces(voxel_size):
+def test_a_stack_without_tissue_has_no_supervoxels(voxel_size):
     stack = np.ones((2, 16, 16), np.float32)
-    assert not segment_supervoxels(stack, ~everything(stack), voxel_size).any()
+    assert not segment_supervoxels(stack, ~full_mask(stack), voxel_size).any()
 
 
-def test_forty_thousand_pieces_are_as_good_as_one():
+def test_forty_thousand_supervoxels():
     board = (np.indices((1, 284, 284)).sum(axis=0) % 2).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pieces = segment_supervoxels(board, everything(board), THICK, as_it_is(0.5))
-    assert_well_formed(pieces, everything(board), THICK)
-    assert pieces.max() == 284 * 284 // 2
+        supervoxels = segment_supervoxels(board, full_mask(board), THICK, unsmoothed(0.5))
+    assert_well_formed(supervoxels, full_mask(board), THICK)
+    assert supervoxels.max() == 284 * 284 // 2
 
 
-def test_it_depends_on_lengths_not_on_voxels():
+def test_lengths_are_in_nm_not_in_voxels():
     rng = np.random.default_rng(1)
     coarse = ndimage.gaussian_filter(rng.random((1, 60, 60)), (0, 3, 3)).astype(np.float32)
     coarse = (coarse - coarse.min()) / np.ptp(coarse)
     fine = ndimage.zoom(coarse, (1, 2, 2), order=1, grid_mode=True, mode="nearest")
-    a = segment_supervoxels(coarse, everything(coarse), THICK).max()
-    b = segment_supervoxels(fine, everything(fine), (30.0, 4.0, 4.0)).max()
+    a = segment_supervoxels(coarse, full_mask(coarse), THICK).max()
+    b = segment_supervoxels(fine, full_mask(fine), (30.0, 4.0, 4.0)).max()
     assert a > 5 and abs(a - b) <= 0.1 * a
