@@ -107,17 +107,17 @@ def extract_examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     import pandas as pd
 
     from connectome.core.params import SynapseParams
-    from connectome.io.draft import read_draft
+    from connectome.io.run_folder import RunFolder
     from connectome.synapses import candidates, densities
 
-    draft = read_draft(outdir)
+    draft = RunFolder(outdir)
     size = tuple(scale * length for length in draft.aligned.voxel_size)
     params = SynapseParams(min_score=0.0)
     maps = densities.compute_density_maps(
         draft.aligned.data,
-        draft.labels,
+        draft.baseline_labels,
         size,
-        damaged_sections=draft.damaged,
+        damaged_sections=draft.damaged_sections,
         params=params,
     )
     true = pd.read_csv(outdir / paths.TRUE_SYNAPSES)
@@ -137,7 +137,9 @@ def extract_examples(outdir: Path, scale: float) -> tuple[list, list, list]:
     choices = []
     for found, synapse in pairs:
         ids, place = [each.id for each in near[found]], table.loc[found, ["z", "y", "x"]]
-        names = find_corresponding_ids(ids, place, draft.labels, draft.truth.labels, size)
+        names = find_corresponding_ids(
+            ids, place, draft.baseline_labels, draft.ground_truth.labels, size
+        )
         right = np.equal(names, true["pre_id"][synapse])
         if np.count_nonzero(right) == 1:  # neither lost nor split
             choices.append((scoring.presynaptic_features(near[found]), int(np.argmax(right))))

@@ -174,23 +174,23 @@ def score_corrections(outdir: Path, n_sections: int) -> tuple[float, float]:
     import numpy as np
 
     from connectome.evaluate import score_segmentation
-    from connectome.io.draft import read_draft, read_probability, read_proofread
+    from connectome.io.run_folder import RunFolder
     from connectome.workflows.neurites import segment_neurites
 
-    draft = read_draft(outdir)
-    truth = draft.truth.labels
-    sound = np.setdiff1d(np.arange(len(truth)), draft.damaged)
+    draft = RunFolder(outdir)
+    truth = draft.ground_truth.labels
+    sound = np.setdiff1d(np.arange(len(truth)), draft.damaged_sections)
     wanted = (np.arange(n_sections) + 0.5) * len(truth) // n_sections
     chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
     np.save(outdir / paths.CORRECTED_LABELS, truth)
     paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": chosen})
     found = segment_neurites(
-        read_probability(draft),
+        draft.probability,
         draft.aligned.data,
         tissue=draft.tissue,
         voxel_size=draft.aligned.voxel_size,
-        damaged_sections=draft.damaged,
-        proofread=read_proofread(draft),
+        damaged_sections=draft.damaged_sections,
+        proofread=draft.proofread_sections,
     ).labels
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     scores = score_segmentation(found[rest], truth[rest])

@@ -126,9 +126,9 @@ def curve_of_phantom(case: Case) -> list[tuple[float, float, float]]:
     """Return the precision-recall curve of a phantom."""
     import pandas as pd
 
-    from connectome.io.draft import read_draft
+    from connectome.io.run_folder import RunFolder
 
-    draft = read_draft(case.folder / "ours")
+    draft = RunFolder(case.folder / "ours")
     true = pd.read_csv(draft.outdir / paths.TRUE_SYNAPSES)[["z", "y", "x"]].to_numpy(float)
     return precision_recall_curve(find_all_candidates(draft), true, draft.aligned.voxel_size)
 
@@ -207,9 +207,9 @@ def measure_isbi(path: Path, case: Case, with_reference: bool) -> list[Row]:
 
 def curve_of_real_stack(path: Path, case: Case) -> list[tuple[float, float, float]]:
     """Return the precision-recall curve of a real stack."""
-    from connectome.io.draft import read_draft
+    from connectome.io.run_folder import RunFolder
 
-    draft = read_draft(case.folder / "ours")
+    draft = RunFolder(case.folder / "ours")
     annotated = align_annotations(path, case, "ours")
     pieces = path.stem.startswith("isbi")
     true = merged_centroids(annotated, voxel_size(case)) if pieces else centroids(annotated)
@@ -221,22 +221,22 @@ def measure_time(folder: Path, with_reference: bool) -> Row:
     import numpy as np
     import poc_reference
 
-    from connectome.io.draft import read_draft
+    from connectome.io.run_folder import RunFolder
     from connectome.synapses.candidates import detect_synapses
 
     flags = ("--dataset", "phantom://neuropil?seed=101", "--cutout", "256", "256", "64")
     run_ours(Case("phantom, 64 x 256 x 256", folder, flags), folder / "timed")
-    draft = read_draft(folder / "timed")
-    stacks = (draft.aligned.data, draft.labels, draft.aligned.voxel_size)
+    draft = RunFolder(folder / "timed")
+    stacks = (draft.aligned.data, draft.baseline_labels, draft.aligned.voxel_size)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        detect_synapses(*stacks, damaged_sections=draft.damaged, threads=2)
+        detect_synapses(*stacks, damaged_sections=draft.damaged_sections, threads=2)
         seconds.append(time.perf_counter() - began)
     theirs = None
     if with_reference:
         began = time.perf_counter()
-        poc_reference.find_synapses(np.asarray(draft.aligned.data, float), draft.labels)
+        poc_reference.find_synapses(np.asarray(draft.aligned.data, float), draft.baseline_labels)
         theirs = time.perf_counter() - began
     return ("64 x 256 x 256 voxels: seconds", LIMIT_S, theirs, min(seconds))
 
@@ -253,9 +253,9 @@ def find_all_candidates(draft, judge=None):
 
     return detect_synapses(
         draft.aligned.data,
-        draft.labels,
+        draft.baseline_labels,
         draft.aligned.voxel_size,
-        damaged_sections=draft.damaged,
+        damaged_sections=draft.damaged_sections,
         params=replace(SynapseParams(), min_score=0.0),
         classifier=judge,
     )
@@ -278,10 +278,10 @@ def score_after_verdicts(case: Case, true, marks: int = MARKS) -> float:
     import numpy as np
 
     from connectome.core.params import SynapseParams
-    from connectome.io.draft import read_draft
+    from connectome.io.run_folder import RunFolder
     from connectome.synapses import scoring
 
-    draft = read_draft(case.folder / "ours")
+    draft = RunFolder(case.folder / "ours")
     size, middle = draft.aligned.voxel_size, draft.aligned.shape[2] / 2
     found = find_all_candidates(draft)
     scores = []

@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
 def corrected(window: Window) -> dict[str, Image.Image]:
     """Split the neurite of the place that is seen; return the picture at each step."""
     (neurite,) = window.location.ids
-    truth = window.session.draft.truth.labels
+    truth = window.session.draft.ground_truth.labels
     inside = window.session.editor.labels == neurite
     ids, n_voxels = np.unique(truth[inside & (truth > 0)], return_counts=True)
     parts = [inside & (truth == true) for true in ids[np.argsort(-n_voxels)][:2]]

@@ -13,8 +13,8 @@ from connectome.core.errors import DataError
 from connectome.core.volume import GroundTruth
 from connectome.evaluate.segmentation import score_segmentation
 from connectome.evaluate.synapses import score_synapses
-from connectome.io import paths, stacks
-from connectome.io.draft import Draft
+from connectome.io import stacks
+from connectome.io.run_folder import RunFolder
 
 
 def evaluate_results(
@@ -65,12 +65,12 @@ def flatten_scores(evaluation: dict[str, Any], prefix: str = "") -> Iterator[tup
             yield prefix + key, value
 
 
-def aligned_ground_truth(draft: Draft, path: str | None) -> np.ndarray | None:
+def aligned_ground_truth(draft: RunFolder, path: str | None) -> np.ndarray | None:
     """Read the true labels of a finished run in the aligned frame.
 
     Parameters
     ----------
-    draft : Draft
+    draft : RunFolder
         The run.
     path : str or None
         Labels of the whole source or of the cutout, as imaged, which are transformed like the
@@ -87,7 +87,7 @@ def aligned_ground_truth(draft: Draft, path: str | None) -> np.ndarray | None:
         If the labels do not fit the cutout.
     """
     if path is None:
-        return draft.truth.labels
+        return draft.ground_truth.labels
     stack = stacks.open_stack(path, stacks.LABELS)
     shape = draft.aligned.shape
     corner = (0, 0, 0) if stack.shape == shape else draft.aligned.origin
@@ -97,5 +97,7 @@ def aligned_ground_truth(draft: Draft, path: str | None) -> np.ndarray | None:
             "labels cannot be laid over the image",
             "labels of the whole source, or of exactly this cutout",
         )
-    shifts, matrices = paths.read_shifts(draft.outdir)
-    return align.apply_transforms(stack.read(corner, shape), shifts, order=0, matrices=matrices)
+    transforms = draft.transforms
+    return align.apply_transforms(
+        stack.read(corner, shape), transforms.shifts, order=0, matrices=transforms.matrices
+    )

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,6 +124,30 @@ def write_json(path: Path, content: dict) -> None:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, consequence: str = "", remedy: str = "") -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    consequence, remedy : str
+        Consequence and remedy of the error if it cannot be read.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is not an object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {error}", consequence, remedy) from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is no JSON object", consequence, remedy)
+    return content
+
+
 def write_volume(path: Path, volume: Volume) -> None:
     """Write an array as ``.npy`` with its voxel size, origin and source beside it.
 
@@ -218,28 +243,6 @@ def read_array(path: Path, consequence: str, remedy: str) -> np.ndarray:
         said = f"{path} cannot be read: it is a .npz, which holds several arrays"
         raise DataError(said, consequence, remedy)
     return array
-
-
-def read_shifts(outdir: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read how the main job moved sections.
-
-    Returns
-    -------
-    shifts : ndarray of float, shape (Z, 2)
-        (dy, dx) in pixels.
-    matrices : ndarray of float, shape (Z, 2, 2), or None
-        What sections were taken through besides.
-    """
-    try:
-        stored = json.loads((outdir / ALIGNMENT).read_text())
-        shifts, matrices = np.asarray(stored["shifts"], float), stored.get("matrices")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise DataError(
-            f"{outdir / ALIGNMENT} cannot be read: {error!r}",
-            "it is unknown how sections were moved",
-            "run_pipeline.py as before",
-        ) from error
-    return shifts, None if matrices is None else np.asarray(matrices, float)
 
 
 def list_files(folder: Path) -> dict[str, Path]:

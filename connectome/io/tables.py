@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from connectome.core.errors import DataError
+from connectome.core.synapse_table import ACCEPTED, REJECTED
 
 
 def read_table(
@@ -95,6 +96,45 @@ def check_partner_ids(
     fine = posts.str.fullmatch(r"\d+(;\d+)*")
     _refuse(told, "post_ids", fine, path, "", consequence, remedy)
     return told
+
+
+def read_reviewed_synapses(path: Path, shape: tuple[int, int, int]) -> pd.DataFrame:
+    """Read the synapses that a person has reviewed.
+
+    Parameters
+    ----------
+    path : Path
+        ``tables/synapses_reviewed.csv``.
+    shape : tuple of int
+        (Z, Y, X) of the stack.
+
+    Returns
+    -------
+    DataFrame
+        Rows with a verdict, or with a direction that was swapped (``swapped``); ``verdict`` is
+        ``accepted``, ``rejected`` or empty.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, lacks a column, has a gap, or has a position outside the stack.
+    """
+    advice = (
+        "the reviews of synapses cannot be used",
+        "correct the file, or move it away",
+    )
+    text_columns = ("verdict", "reviewer", "time")
+    types = dict.fromkeys(("post_ids", *text_columns), str)
+    table = read_table(path, ("z", "y", "x", "pre_id", "post_id"), types, *advice)
+    check_columns(table, ("verdict",), path, *advice)
+    check_positions(table, shape, path, *advice)
+    table = check_partner_ids(table, path, *advice)
+    text = table.columns.intersection(text_columns)
+    table[text] = table[text].fillna("")
+    verdict = table["verdict"].str.lower()
+    table["verdict"] = verdict.where(verdict.isin([ACCEPTED, REJECTED]), "")
+    table["swapped"] = table["swapped"].astype(bool) if "swapped" in table else False
+    return table[(table["verdict"] != "") | table["swapped"]]
 
 
 def _refuse(table, column: str, fine: pd.Series, path: Path, more: str, *advice: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from connectome.io.draft import ProofreadSections
+from connectome.io.run_folder import ProofreadSections
 
 WIDE_BORDER_BELOW_NM = 6.0  # pixels below this are doubled to make the line between two neurites
 

@@ -11,7 +11,7 @@ import numpy as np
 from connectome.core.errors import DataError
 from connectome.core.volume import has_thin_sections
 from connectome.io import model_files, paths
-from connectome.io.draft import Draft, ProofreadSections
+from connectome.io.run_folder import ProofreadSections, RunFolder
 from connectome.refine import selftrain, unet
 from connectome.refine.data import RefinedResult, TrainingStack, usable_sections
 from connectome.weights import weights_path
@@ -100,7 +100,7 @@ def _report_proofread_sections(
         message(f"not used for training: proofread sections that {UNUSABLE}: {_listed(unusable)}")
 
 
-def check_proofread_sections(draft: Draft, proofread: ProofreadSections | None) -> None:
+def check_proofread_sections(draft: RunFolder, proofread: ProofreadSections | None) -> None:
     """Check that at least one proofread section can be trained on, if there are any.
 
     Raises
@@ -108,7 +108,7 @@ def check_proofread_sections(draft: Draft, proofread: ProofreadSections | None) 
     DataError
         If all of them are damaged or empty.
     """
-    if proofread and not usable_sections(proofread, draft.damaged):
+    if proofread and not usable_sections(proofread, draft.damaged_sections):
         raise DataError(
             f"all proofread sections {UNUSABLE}: {_listed(proofread.sections)} of"
             f" {draft.outdir / paths.CORRECTED_LABELS}",

@@ -17,7 +17,7 @@ from connectome import runlog
 from connectome.core.colouring import colour_graph
 from connectome.graph.node_layout import layout_graph
 from connectome.io import paths
-from connectome.io.results import Results
+from connectome.io.run_folder import RunFolder
 from connectome.report import tiles
 from connectome.runlog.log import PastRun
 
@@ -64,14 +64,14 @@ MAX_UNCERTAIN = 8
 COLOURS = 7
 
 
-def write_report(target: Path, results: Results, outdir: Path) -> None:
+def write_report(target: Path, results: RunFolder, outdir: Path) -> None:
     """Write all that a run found, and how far it can be trusted, as one page.
 
     Parameters
     ----------
     target : Path
         The page, written whole or not at all.
-    results : Results
+    results : RunFolder
         What to show. What was not saved, or not made, is left out and said to be missing.
     outdir : Path
         Output folder whose run log tells what was run.
@@ -125,10 +125,10 @@ def _synthetic(source: str) -> str:
     )
 
 
-def _numbers(results: Results) -> str:
+def _numbers(results: RunFolder) -> str:
     """Return the few numbers that everyone asks for."""
     z, y, x = results.aligned.field_of_view_um
-    neurites = len(np.setdiff1d(pd.unique(results.labels.ravel()), [0]))
+    neurites = len(np.setdiff1d(pd.unique(results.graph_labels.ravel()), [0]))
     shown = {
         f"field of view, {_sides('xyz')}": f"{_sides(f'{um:.3g}' for um in (x, y, z))} µm",
         "neurites": f"{neurites:,}",
@@ -139,7 +139,7 @@ def _numbers(results: Results) -> str:
     return "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in shown.items())
 
 
-def _run_table(results: Results, run: PastRun | None, outdir: Path) -> str:
+def _run_table(results: RunFolder, run: PastRun | None, outdir: Path) -> str:
     """Say what was run, on what."""
     aligned = results.aligned
     rows = {
@@ -147,7 +147,7 @@ def _run_table(results: Results, run: PastRun | None, outdir: Path) -> str:
         "Cutout": f"{_sides(aligned.shape[::-1])} voxels (x, y, z), "
         f"from {', '.join(map(str, aligned.origin[::-1]))}",
         "Voxel size": f"{_sides(f'{nm:g}' for nm in aligned.voxel_size[::-1])} nm (x, y, z)",
-        "Labels": results.labels_path.name,
+        "Labels": results.graph_labels_path.name,
     }
     if run is not None:
         rows |= {
@@ -160,7 +160,7 @@ def _run_table(results: Results, run: PastRun | None, outdir: Path) -> str:
 
 def _told_by_the_log(outdir: Path, run: PastRun) -> dict[str, str]:
     """Return the command and the versions of a run, as far as they are known."""
-    log = Results(outdir)
+    log = RunFolder(outdir)
     name = f"runs/{run.run_id}_config.json"
     told = log.json(name) if log.has(name) else {}
     software = told.get("software", {})
@@ -239,7 +239,7 @@ def _partners(found: dict, directed: bool) -> str:
     return said + f", {found['direction']:.0%} the right direction" * directed
 
 
-def _doubts(results: Results) -> Iterator[str]:
+def _doubts(results: RunFolder) -> Iterator[str]:
     """Say in sentences what speaks against believing everything here."""
     if results.directed:
         yield (
@@ -272,20 +272,20 @@ def _doubts(results: Results) -> Iterator[str]:
         )
     else:
         yield "No synapse candidate was found, so that the graph is empty."
-    if results.labels_changed:
+    if results.graph_labels_changed:
         yield (
-            f"<strong>{escape(results.labels_path.name)} was changed since the graph was made from "
-            "it</strong>: run rebuild_graph_and_figures.py."
+            f"<strong>{escape(results.graph_labels_path.name)} has changed since the graph was"
+            " made from it</strong>: run rebuild_graph_and_figures.py."
         )
 
 
-def _worst(results: Results) -> str:
+def _worst(results: RunFolder) -> str:
     """List the most doubtful neurites, each a button that leads there."""
     if not results.has(paths.SEGMENTS):
         return ""
     table = results.table(paths.SEGMENTS)
     # Doubts are about the main job's neurites; other labels have other ids.
-    theirs = results.labels_path == results.path(paths.LABELS)
+    theirs = results.graph_labels_path == results.path(paths.LABELS)
     if not theirs or not {"id", "doubt", "reason"} <= set(table):
         return ""
     table = table.dropna(subset=["id", "doubt"])
@@ -307,7 +307,7 @@ def _section(row) -> str:
 # Figures and tables -------------------------------------------------------------------------
 
 
-def _figures(results: Results) -> Iterator[str]:
+def _figures(results: RunFolder) -> Iterator[str]:
     missing = []
     captions = CAPTIONS if results.directed else CAPTIONS | UNDIRECTED_CAPTIONS
     for number, stem in paths.FIGURES.items():
@@ -326,7 +326,7 @@ def _figures(results: Results) -> Iterator[str]:
         yield f"<p class=hint>Missing: {', '.join(missing)}.</p>"
 
 
-def _tables(results: Results) -> Iterator[str]:
+def _tables(results: RunFolder) -> Iterator[str]:
     """Yield every table's text, as it is in its file: the page sorts and shows it."""
     missing = []
     tables = TABLES if results.directed else TABLES | UNDIRECTED_TABLES
@@ -356,11 +356,11 @@ def _beginning(text: str) -> tuple[str, int]:
 # What the viewer and the graph show ---------------------------------------------------------
 
 
-def _viewer(results: Results) -> dict:
+def _viewer(results: RunFolder) -> dict:
     """Return the stack, its neurites, synapses and graph for the page's program."""
     aligned = results.aligned
     step = tiles.choose_step(aligned.shape)
-    ids, index = tiles.renumber_ids(results.labels, step)
+    ids, index = tiles.renumber_ids(results.graph_labels, step)
     spots = tiles.locate_neurites(index, len(ids))
     return {
         "shape": list(index.shape),
@@ -377,7 +377,7 @@ def _viewer(results: Results) -> dict:
     }
 
 
-def _colours(results: Results, ids: np.ndarray) -> np.ndarray:
+def _colours(results: RunFolder, ids: np.ndarray) -> np.ndarray:
     """Give neurites that touch different colours, as far as there are enough."""
     pairs = np.empty((0, 2), int)
     if results.has(paths.CONTACTS):
@@ -396,7 +396,7 @@ def _synapses(table: pd.DataFrame) -> list[list]:
     return [list(row) for row in zip(*columns, posts, table["score"].tolist(), strict=True)]
 
 
-def _graph(results: Results) -> dict:
+def _graph(results: RunFolder) -> dict:
     """Return the strongest neurites and connections with their places."""
     edges = results.edges.sort_values("weight", ascending=False, kind="stable")
     ends = pd.concat([edges["pre_id"], edges["post_id"]])

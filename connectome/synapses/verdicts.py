@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from connectome.core.point_matching import find_corresponding_ids, match_positions
+from connectome.core.synapse_table import ACCEPTED, REJECTED
 
 MATCH_DISTANCE_NM = 100.0  # a candidate this near to a reviewed synapse is the same one
-ACCEPTED, REJECTED = "accepted", "rejected"
 
 
 def apply_verdicts(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from connectome.core.errors import UsageError
 from connectome.io import paths
-from connectome.io.draft import Draft
+from connectome.io.run_folder import RunFolder
 from connectome.io.tables import check_columns, check_numbers, read_table
 from connectome.triage import focused_proofreading
 
@@ -38,7 +38,7 @@ class ProofreadingQueue:
 
 
 def build_queue(
-    draft: Draft,
+    draft: RunFolder,
     synapses: pd.DataFrame,
     sections: Sequence[int] | None = None,
     n_sections: int = N_SECTIONS,
@@ -47,7 +47,7 @@ def build_queue(
 
     Parameters
     ----------
-    draft : Draft
+    draft : RunFolder
         With the tables of its run beside it.
     synapses : DataFrame
         Candidates, as DATASHEET.md describes them.
@@ -63,7 +63,7 @@ def build_queue(
     DataError
         If a table of the run cannot be read, lacks a column or has a gap.
     """
-    n_there = len(draft.labels)
+    n_there = len(draft.baseline_labels)
     if outside := [z for z in sections or () if z >= n_there]:
         raise UsageError(
             f"there is no section {outside[0]}",
@@ -73,17 +73,17 @@ def build_queue(
     segments, log = _segments(draft), _merge_log(draft)
     voxel_size = draft.aligned.voxel_size
     places = focused_proofreading.rank_locations(
-        segments, log, synapses, draft.labels.shape, voxel_size
+        segments, log, synapses, draft.baseline_labels.shape, voxel_size
     )
-    doubt = focused_proofreading.uncertainty_map(draft.labels, segments, log, voxel_size)
+    doubt = focused_proofreading.uncertainty_map(draft.baseline_labels, segments, log, voxel_size)
     if sections is None:
         sections = focused_proofreading.choose_training_sections(
-            doubt, draft.tissue, n_sections, draft.damaged
+            doubt, draft.tissue, n_sections, draft.damaged_sections
         )
     return ProofreadingQueue(places, doubt, tuple(sorted(set(sections))))
 
 
-def _segments(draft: Draft) -> pd.DataFrame:
+def _segments(draft: RunFolder) -> pd.DataFrame:
     """Read what the run said of its neurites; empty where it said nothing."""
     path = draft.outdir / paths.SEGMENTS
     if not path.exists():
@@ -94,10 +94,10 @@ def _segments(draft: Draft) -> pd.DataFrame:
     # What is without doubt has no place where the doubt is greatest.
     check_numbers(table[table["doubt"] >= focused_proofreading.MIN_DOUBT], rating, path, *FAULT)
     # Of a neurite that the draft does not have there is nothing to look at.
-    return table[table["id"].between(0, draft.labels.max())]
+    return table[table["id"].between(0, draft.baseline_labels.max())]
 
 
-def _merge_log(draft: Draft) -> pd.DataFrame:
+def _merge_log(draft: RunFolder) -> pd.DataFrame:
     """Read what the run joined and left apart; empty where it did not say."""
     path = draft.outdir / paths.MERGE_LOG
     if not path.exists():

@@ -17,7 +17,7 @@ from connectome.core.params import SegmentParams, StitchParams
 from connectome.core.progress import Progress, ignore_progress
 from connectome.core.volume import has_thin_sections
 from connectome.io import paths
-from connectome.io.draft import Draft, ProofreadSections, read_probability, require_shape
+from connectome.io.run_folder import ProofreadSections, RunFolder
 from connectome.stitch import constraints
 
 SECOND_MAP_WEIGHT = 1 / 3  # share of a second map in the supervoxels of thick sections
@@ -93,12 +93,12 @@ def predict_aligned_probability(
     return align.apply_transforms(probability, shifts, order=0, matrices=matrices) * tissue
 
 
-def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
+def baseline_probability(draft: RunFolder, threads: int = 1) -> np.ndarray:
     """Return the untrained neurite probability of a finished run.
 
     Parameters
     ----------
-    draft : Draft
+    draft : RunFolder
         The run; the map is computed again if the run did not save it.
     threads : int
         Number of sections processed in parallel.
@@ -114,25 +114,24 @@ def baseline_probability(draft: Draft, threads: int = 1) -> np.ndarray:
     DataError
         If the arrays are damaged, or belong to another cutout.
     """
-    stored = read_probability(draft)
+    stored = draft.probability
     if stored is not None:
         return stored
-    aligned, path = draft.aligned, draft.outdir / paths.PREPROCESSED
-    if path.exists():
-        shifts, matrices = paths.read_shifts(draft.outdir)
+    aligned = draft.aligned
+    if draft.has(paths.PREPROCESSED):
         probability = predict_aligned_probability(
-            require_shape(paths.read_volume(path).data, aligned, path),
+            draft.preprocessed,
             aligned.data,
             tissue=draft.tissue,
             voxel_size=aligned.voxel_size,
-            shifts=shifts,
-            matrices=matrices,
-            damaged_sections=draft.damaged,
+            shifts=draft.transforms.shifts,
+            matrices=draft.transforms.matrices,
+            damaged_sections=draft.damaged_sections,
             threads=threads,
         )
     else:
         probability = membranes.predict_neurite_probability(
-            aligned.data, draft.tissue, aligned.voxel_size, draft.damaged, threads
+            aligned.data, draft.tissue, aligned.voxel_size, draft.damaged_sections, threads
         )
     return probability.astype(np.float16).astype(np.float32)
 

@@ -19,7 +19,7 @@ from connectome.core.params import DEFAULT_CUTOUT, RunConfig
 from connectome.evaluate.results import evaluate_results, flatten_scores
 from connectome.fetch import CutoutPlan
 from connectome.io import paths
-from connectome.io.results import Results
+from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
 from connectome.segment import baseline
 from connectome.triage import uncertainty
@@ -145,7 +145,7 @@ def _run_stages(config: RunConfig, plan: CutoutPlan, folder: Path, reporter: Rep
         with reporter.stage("figures"):
             figures.finish()
     with reporter.stage("report"):
-        write_report(folder / paths.REPORT, Results(folder), Path(config.outdir))
+        write_report(folder / paths.REPORT, RunFolder(folder), Path(config.outdir))
     return evaluation
 
 
@@ -227,7 +227,10 @@ def _save_arrays(
 ) -> None:
     """Write the arrays, each with its voxel size, origin and source beside it."""
     dtype = config.aligned_dtype
-    arrays = {paths.ALIGNED[dtype]: stack.aligned.astype(dtype), paths.LABELS: draft.labels}
+    arrays = {
+        paths.ALIGNED[dtype]: stack.aligned.astype(dtype),
+        paths.LABELS: draft.labels,
+    }
     if not config.save_minimal:
         arrays |= {paths.CUTOUT: stack.cutout.data, paths.PREPROCESSED: stack.preprocessed}
         if draft.probability is not None:

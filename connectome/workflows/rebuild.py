@@ -15,6 +15,7 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams
+from connectome.core.volume import GroundTruth
 from connectome.evaluate.results import (
     aligned_ground_truth,
     evaluate_results,
@@ -22,13 +23,12 @@ from connectome.evaluate.results import (
 )
 from connectome.graph import diff
 from connectome.io import paths
-from connectome.io.draft import Draft, read_draft, read_labels
-from connectome.io.results import Results
+from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
 from connectome.synapses import scoring, verdicts
 from connectome.workflows.connectivity import Connectivity, detect_and_connect
 from connectome.workflows.figure_workers import FigureWorkers
-from connectome.workflows.known import labels_path, reviewed_synapses
+from connectome.workflows.known import reviewed_synapses
 
 Content = TypeVar("Content")
 
@@ -81,13 +81,14 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
         If there is no run, or the labels are missing or do not fit it.
     """
     outdir = Path(config.outdir)
-    draft = read_draft(outdir)
-    path = _resolve_labels(outdir, config.labels)
-    labels = read_labels(path, draft.aligned)
+    draft = RunFolder(outdir)
+    draft.check_complete()
+    path = _resolve_labels(draft, config.labels)
+    labels = draft.read_labels(path)
     if not labels.any():
         raise DataError(f"{path} holds no neurite", "there would be no graph", "--labels baseline")
     true_labels = aligned_ground_truth(draft, config.ground_truth)
-    draft = replace(draft, truth=replace(draft.truth, labels=true_labels))
+    ground_truth = replace(draft.ground_truth, labels=true_labels)
     before = _previous_snapshot(draft, reporter)
     if config.directed is None:
         config = replace(config, directed=before.directed)
@@ -102,7 +103,7 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
         reporter = reporter.for_run(log)
         connectivity = _connect(draft, labels, config, reporter)
         _draw(figures, draft, labels, connectivity, reporter)
-        evaluation = _evaluate(draft, labels, connectivity, reporter)
+        evaluation = _evaluate(draft, labels, connectivity, ground_truth, reporter)
         figures.draw(
             8,
             connectivity.nodes,
@@ -118,24 +119,25 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
         with reporter.stage("figures"):
             figures.finish()
         with reporter.stage("report"):
-            write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
+            write_report(folder / paths.REPORT, RunFolder(folder, outdir), outdir)
         log.log_files(paths.list_files(folder))
     _report_changes(outdir, changes, evaluation, reporter)
     reporter.message(f"results are in {outdir}/ (run {log.run_id})")
     return evaluation
 
 
-def _resolve_labels(outdir: Path, name: str) -> Path:
+def _resolve_labels(draft: RunFolder, name: str) -> Path:
     """Return the path of named labels; ``auto`` means the latest that derive from the draft."""
     if name == "auto":
         derived = [paths.CORRECTED_LABELS, *paths.REFINED_LABELS.values()]
-        present = [outdir / stored for stored in derived if (outdir / stored).exists()]
-        return max(present, key=lambda path: path.stat().st_mtime_ns, default=outdir / paths.LABELS)
-    return labels_path(outdir, name)
+        present = [draft.path(stored) for stored in derived if draft.has(stored)]
+        baseline = draft.path(paths.LABELS)
+        return max(present, key=lambda path: path.stat().st_mtime_ns, default=baseline)
+    return draft.find_labels(name)
 
 
 def _connect(
-    draft: Draft, labels: np.ndarray, config: RebuildConfig, reporter: Reporter
+    draft: RunFolder, labels: np.ndarray, config: RebuildConfig, reporter: Reporter
 ) -> Connectivity:
     """Detect synapses and build the graph; a person's verdicts train the classifier and stand."""
     reviewed = reviewed_synapses(draft, labels)
@@ -153,7 +155,7 @@ def _connect(
     return detect_and_connect(
         draft.aligned,
         labels,
-        damaged_sections=draft.damaged,
+        damaged_sections=draft.damaged_sections,
         graph_params=GraphParams(directed=bool(config.directed)),
         classifier=_train_classifier(reviewed, reporter),
         review=review,
@@ -176,12 +178,11 @@ def _train_classifier(
     return classifier
 
 
-def _previous_snapshot(draft: Draft, reporter: Reporter) -> diff.GraphSnapshot:
+def _previous_snapshot(draft: RunFolder, reporter: Reporter) -> diff.GraphSnapshot:
     """Describe the present graph, as far as its files can be read: only the changes need it."""
-    results = Results(draft.outdir)
 
     def read(name: str, content: Callable[[], Content], default: Content) -> Content:
-        if not results.has(name):
+        if not draft.has(name):
             return default
         try:
             return content()
@@ -190,28 +191,28 @@ def _previous_snapshot(draft: Draft, reporter: Reporter) -> diff.GraphSnapshot:
             return default
 
     def labels() -> np.ndarray | None:
-        intact = results.labels_path.exists() and not results.labels_changed
-        return results.labels if intact else None
+        intact = draft.graph_labels_path.exists() and not draft.graph_labels_changed
+        return draft.graph_labels if intact else None
 
-    used: np.ndarray | None = draft.labels
-    if results.has(paths.GRAPH_LABELS):
+    used: np.ndarray | None = draft.baseline_labels
+    if draft.has(paths.GRAPH_LABELS):
         used = read(paths.GRAPH_LABELS, labels, None)
-    edges = read(paths.EDGES, lambda: results.edges, None)
+    edges = read(paths.EDGES, lambda: draft.edges, None)
     counts = _count(
         used,
-        read(paths.SYNAPSES, lambda: results.synapses, None),
-        read(paths.NODES, lambda: results.nodes, None),
+        read(paths.SYNAPSES, lambda: draft.synapses, None),
+        read(paths.NODES, lambda: draft.nodes, None),
         edges,
     )
-    scores = dict(flatten_scores(read(paths.EVALUATION, lambda: results.evaluation, {})))
+    scores = dict(flatten_scores(read(paths.EVALUATION, lambda: draft.evaluation, {})))
     edges = pd.DataFrame() if edges is None else edges
     edges = edges.reindex(columns=["pre_id", "post_id", "weight"])
-    return diff.GraphSnapshot(used, edges, counts, scores, _was_directed(results, reporter))
+    return diff.GraphSnapshot(used, edges, counts, scores, _was_directed(draft, reporter))
 
 
-def _was_directed(results: Results, reporter: Reporter) -> bool:
+def _was_directed(draft: RunFolder, reporter: Reporter) -> bool:
     try:
-        return results.directed
+        return draft.directed
     except DataError as error:
         reporter.warn(f"{error.problem}; assuming that connections were directed")
         return True
@@ -247,7 +248,7 @@ def _count_ids(labels: np.ndarray) -> int:
 
 def _draw(
     figures: FigureWorkers,
-    draft: Draft,
+    draft: RunFolder,
     labels: np.ndarray,
     connectivity: Connectivity,
     reporter: Reporter,
@@ -271,24 +272,28 @@ def _draw(
 
 
 def _evaluate(
-    draft: Draft, labels: np.ndarray, connectivity: Connectivity, reporter: Reporter
+    draft: RunFolder,
+    labels: np.ndarray,
+    connectivity: Connectivity,
+    ground_truth: GroundTruth,
+    reporter: Reporter,
 ) -> dict:
     """Score the labels and synapses; the score of the alignment stays as it was."""
     with reporter.stage("evaluate"):
         evaluation = evaluate_results(
-            labels, connectivity.synapses, draft.truth, draft.aligned.voxel_size
+            labels, connectivity.synapses, ground_truth, draft.aligned.voxel_size
         )
     for name, value in flatten_scores(evaluation):
         reporter.metric(name, value)
     with contextlib.suppress(DataError):  # the user was warned when the snapshot was read
-        if alignment := Results(draft.outdir).evaluation.get("alignment"):
+        if alignment := draft.evaluation.get("alignment"):
             evaluation["alignment"] = alignment
     return evaluation and evaluation | {"source": draft.aligned.source}
 
 
 def _save(
     folder: Path,
-    draft: Draft,
+    draft: RunFolder,
     labels_file: Path,
     connectivity: Connectivity,
     evaluation: dict,

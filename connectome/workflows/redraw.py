@@ -11,7 +11,7 @@ import numpy as np
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.io import paths
-from connectome.io.results import Results
+from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
 from connectome.workflows.figure_workers import FigureWorkers
 
@@ -39,7 +39,7 @@ def redraw(outdir: Path, wanted: Collection[int], reporter: Reporter, threads: i
     """
     if not outdir.is_dir():
         raise UsageError(f"there is no folder {outdir}", "", f"run_pipeline.py --outdir {outdir}")
-    results = Results(outdir)
+    results = RunFolder(outdir)
     numbers = sorted(set(wanted) - {0})
     if 1 in numbers and not results.has(paths.CUTOUT, paths.PREPROCESSED):
         reporter.warn("Figure 1 stays as it is: it needs what --save_minimal left out")
@@ -55,30 +55,30 @@ def redraw(outdir: Path, wanted: Collection[int], reporter: Reporter, threads: i
             reporter.message(f"figure      {paths.FIGURES[number]}")
         press.finish()
         if 0 in wanted:
-            write_report(folder / paths.REPORT, Results(folder, outdir), outdir)
+            write_report(folder / paths.REPORT, RunFolder(folder, outdir), outdir)
             reporter.message(f"report      {paths.REPORT}")
     reporter.message(f"results are in {outdir}/")
 
 
-def _contents(results: Results, number: int) -> tuple:
+def _contents(results: RunFolder, number: int) -> tuple:
     """Gather what a figure takes; each reads no file that it does not show."""
     contents = {
-        1: lambda r: (r.cutout, r.preprocessed, r.aligned.data, r.labels),
+        1: lambda r: (r.cutout, r.preprocessed, r.aligned.data, r.graph_labels),
         2: lambda r: (
-            *(r.aligned.data, r.labels, r.synapses, r.aligned.voxel_size, r.source),
+            *(r.aligned.data, r.graph_labels, r.synapses, r.aligned.voxel_size, r.source),
             r.directed,
         ),
         3: lambda r: (r.graph, r.source),
         4: _alignment,
-        5: lambda r: (r.aligned, r.labels),
-        6: lambda r: (r.labels, r.aligned.voxel_size, r.source),
-        7: lambda r: (r.aligned, r.labels, r.synapses, r.directed),
+        5: lambda r: (r.aligned, r.graph_labels),
+        6: lambda r: (r.graph_labels, r.aligned.voxel_size, r.source),
+        7: lambda r: (r.aligned, r.graph_labels, r.synapses, r.directed),
         8: lambda r: (r.nodes, r.edges, r.synapses, r.evaluation, r.source, r.directed),
     }
     return contents[number](results)
 
 
-def _alignment(results: Results) -> tuple:
+def _alignment(results: RunFolder) -> tuple:
     told = results.alignment
     names = ("shifts", "true_shifts", "confidence", "trend", "matrices")
     shifts, true_shifts, confidence, trend, matrices = (

@@ -14,7 +14,7 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.evaluate.results import aligned_ground_truth
 from connectome.io import model_files, paths
-from connectome.io.draft import Draft, ProofreadSections, read_draft, read_proofread
+from connectome.io.run_folder import ProofreadSections, RunFolder
 from connectome.refine.data import RefinedResult, TrainingStack
 from connectome.workflows.neurites import baseline_probability, segment_neurites
 
@@ -54,7 +54,7 @@ class RefineConfig(Generic[Params]):
 
 
 Refiner = Callable[[TrainingStack, RefineConfig[Any], Reporter], RefinedResult]
-Check = Callable[[Draft, ProofreadSections | None], None]
+Check = Callable[[RunFolder, ProofreadSections | None], None]
 
 
 def refine(
@@ -85,8 +85,9 @@ def refine(
         The metrics, as saved.
     """
     outdir = Path(config.outdir)
-    draft = read_draft(outdir)
-    proofread = read_proofread(draft)
+    draft = RunFolder(outdir)
+    draft.check_complete()
+    proofread = draft.proofread_sections
     check(draft, proofread)
     truth = aligned_ground_truth(draft, config.ground_truth)
     sections = list(proofread.sections) if proofread else []
@@ -177,7 +178,7 @@ def refine_with_unet(
         name = Path(model_path).name
         model = model_files.read_model(Path(model_path), unet.KIND)
 
-        def check_model(draft: Draft, proofread: ProofreadSections | None) -> None:
+        def check_model(draft: RunFolder, proofread: ProofreadSections | None) -> None:
             model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
 
         def apply(
@@ -221,7 +222,7 @@ def refine_with_unet(
 
 
 def _training_stack(
-    draft: Draft, proofread: ProofreadSections | None, threads: int
+    draft: RunFolder, proofread: ProofreadSections | None, threads: int
 ) -> TrainingStack:
     """Return the stack to train on, with the present prediction and corrections."""
     baseline = baseline_probability(draft, threads)
@@ -236,9 +237,9 @@ def _training_stack(
         draft.aligned.data,
         draft.tissue,
         draft.aligned.voxel_size,
-        draft.damaged,
+        draft.damaged_sections,
         baseline,
-        draft.labels,
+        draft.baseline_labels,
         proofread,
         to_labels,
     )
@@ -253,7 +254,7 @@ def _exclude_sections(
 
 
 def _segment(
-    draft: Draft,
+    draft: RunFolder,
     proofread: ProofreadSections | None,
     baseline: np.ndarray,
     predicted: np.ndarray,
@@ -266,7 +267,7 @@ def _segment(
         draft.aligned.data,
         tissue=draft.tissue,
         voxel_size=draft.aligned.voxel_size,
-        damaged_sections=draft.damaged,
+        damaged_sections=draft.damaged_sections,
         proofread=proofread,
         second_probability=predicted if voted else None,
         reporter=reporter,
@@ -274,7 +275,7 @@ def _segment(
 
 
 def _evaluate(
-    draft: Draft,
+    draft: RunFolder,
     labels: np.ndarray,
     truth: np.ndarray,
     proofread_sections: Sequence[int],
@@ -286,7 +287,7 @@ def _evaluate(
         return {}
     scores = {
         name: evaluate.score_segmentation(found[rest], truth[rest])
-        for name, found in (("before", draft.labels), ("after", labels))
+        for name, found in (("before", draft.baseline_labels), ("after", labels))
     }
     for name in ("are", "voi"):
         reporter.metric(f"segmentation/{name}", scores["after"][name])
@@ -296,7 +297,7 @@ def _evaluate(
 def _save(
     folder: Path,
     config: RefineConfig[Any],
-    draft: Draft,
+    draft: RunFolder,
     refined: RefinedResult,
     labels: np.ndarray,
     metrics: dict,

@@ -20,7 +20,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source, SynapseParams
 from connectome.io import paths
-from connectome.io.draft import read_draft
+from connectome.io.run_folder import RunFolder
 from connectome.synapses.candidates import detect_synapses
 from connectome.synapses.scoring import MIN_VERDICTS
 from connectome.workflows import pipeline, rebuild
@@ -151,12 +151,12 @@ def test_a_persons_word_on_synapses_overrides(outdir):
 
 def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     """What the default judge believes in least is accepted, the best rejected."""
-    draft = read_draft(outdir)
+    draft = RunFolder(outdir)
     everything = detect_synapses(
         draft.aligned.data,
-        draft.labels,
+        draft.baseline_labels,
         draft.aligned.voxel_size,
-        damaged_sections=draft.damaged,
+        damaged_sections=draft.damaged_sections,
         params=replace(SynapseParams(), min_score=0.0),
     )
     n = MIN_VERDICTS

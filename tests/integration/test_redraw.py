@@ -16,6 +16,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source
 from connectome.io import paths
+from connectome.io.run_folder import RunFolder
 from connectome.workflows import pipeline, redraw
 
 QUIET = Reporter(quiet=True)
@@ -158,7 +159,7 @@ def test_labels_of_the_graph_are_drawn(outdir):
         "sha256": paths.sha256(outdir / paths.CORRECTED_LABELS),
     }
     (outdir / paths.GRAPH_LABELS).write_text(json.dumps(used))
-    results = redraw.Results(outdir)
-    assert set(np.unique(results.labels)) == {0, 7} and not results.labels_changed
+    results = RunFolder(outdir)
+    assert set(np.unique(results.graph_labels)) == {0, 7} and not results.graph_labels_changed
     np.save(outdir / paths.CORRECTED_LABELS, labels)
-    assert redraw.Results(outdir).labels_changed
+    assert RunFolder(outdir).graph_labels_changed

@@ -12,7 +12,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.io import model_files, paths
-from connectome.io.draft import read_draft
+from connectome.io.run_folder import RunFolder
 from connectome.refine.data import RefinedResult, mask_interiors, split_held_out
 from connectome.workflows import pipeline, refine
 from connectome.workflows.neurites import baseline_probability
@@ -59,7 +59,7 @@ def test_without_corrections_or_learning_the_draft_comes_out_again(outdir):
 
 
 def test_a_probability_that_was_not_kept_is_found_again(outdir):
-    draft = read_draft(outdir)
+    draft = RunFolder(outdir)
     kept = baseline_probability(draft)
     (outdir / paths.PROBABILITY).unlink()
     assert np.array_equal(baseline_probability(draft), kept)

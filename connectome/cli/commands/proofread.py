@@ -104,11 +104,11 @@ def _open_window(
     command: list[str],
 ) -> None:
     from connectome.cli.programs import name_programs
-    from connectome.io.draft import read_draft
+    from connectome.io.run_folder import RunFolder
     from connectome.proofread.viewer.display_check import require_display
 
     # Both fail within a second; importing napari takes several.
-    read_draft(outdir)
+    RunFolder(outdir).check_complete()
     require_display()
     print("opening the window, which takes a few seconds", flush=True)
     from connectome.proofread.viewer.window import proofread

@@ -11,7 +11,7 @@ import numpy as np
 from connectome import runlog
 from connectome.core.errors import DataError
 from connectome.io import paths
-from connectome.io.draft import Draft, read_labels
+from connectome.io.run_folder import RunFolder
 from connectome.proofread.session.start import (
     SETTLING_TOOLS,
     SessionStart,
@@ -137,7 +137,7 @@ class SessionLog:
             run, records = self._runs[earlier], self._records[earlier] + records
         return run, records
 
-    def replay_save(self, save: Save, draft: Draft) -> np.ndarray:
+    def replay_save(self, save: Save, draft: RunFolder) -> np.ndarray:
         """Return the labels of a save, reproduced from the draft edit by edit.
 
         Raises
@@ -157,7 +157,7 @@ class SessionLog:
         return labels
 
     def find_start(
-        self, run: runlog.PastRun, draft: Draft, *, replay: bool = False
+        self, run: runlog.PastRun, draft: RunFolder, *, replay: bool = False
     ) -> SessionStart:
         """Find the state that a session started from.
 
@@ -165,7 +165,7 @@ class SessionLog:
         ----------
         run : PastRun
             A session that resumed none.
-        draft : Draft
+        draft : RunFolder
             Arrays of the run.
         replay : bool
             Reproduce the labels from the draft if an earlier session saved them, even if the
@@ -180,7 +180,7 @@ class SessionLog:
         labels = self._find_labels(run, draft, replay)
         return SessionStart(config["labels"], labels, config["sections"], config["reviewed"])
 
-    def _find_labels(self, run: runlog.PastRun, draft: Draft, replay: bool) -> np.ndarray:
+    def _find_labels(self, run: runlog.PastRun, draft: RunFolder, replay: bool) -> np.ndarray:
         name, sha256 = run.config["labels"], run.config["sha256"]
         earlier = list(self._runs)[: list(self._runs).index(run.run_id)]
         saves = [save for save in self.saves if save.sha256 == sha256 and save.run_id in earlier]
@@ -190,7 +190,7 @@ class SessionLog:
             with np.load(copy) as archive:
                 return archive["labels"]
         if (path := self._outdir / name).exists():
-            labels = read_labels(path, draft.aligned)
+            labels = draft.read_labels(path)
             if content_sha256(labels) == sha256:
                 return labels
         if saves:

@@ -23,7 +23,7 @@ import pandas as pd
 from connectome import runlog
 from connectome.core.errors import ConnectomeError, DataError
 from connectome.io import paths
-from connectome.io.draft import Draft, read_draft
+from connectome.io.run_folder import RunFolder
 from connectome.proofread.editor import LabelEditor
 from connectome.proofread.session.log import (
     JOB,
@@ -48,7 +48,7 @@ class Session:
 
     Parameters
     ----------
-    draft : Draft
+    draft : RunFolder
         Arrays of the run.
     start : SessionStart
         State that the session, or the sessions it resumes, started from.
@@ -67,7 +67,7 @@ class Session:
     ----------
     outdir : Path
         Output folder.
-    draft : Draft
+    draft : RunFolder
         Arrays of the run.
     editor : LabelEditor
         Current labels, synapses and sections. Ids of synapses are those of ``initial_labels``;
@@ -84,7 +84,7 @@ class Session:
 
     def __init__(
         self,
-        draft: Draft,
+        draft: RunFolder,
         start: SessionStart,
         editor: LabelEditor,
         *,
@@ -240,7 +240,8 @@ def open_session(
         If there is no run, its files or the labels cannot be used, or unsaved edits cannot be
         replayed.
     """
-    draft = read_draft(Path(outdir))
+    draft = RunFolder(Path(outdir))
+    draft.check_complete()
     user = user or _login_name()
     log = SessionLog(draft.outdir)
     unsaved = log.find_unsaved_edits()
@@ -266,7 +267,7 @@ def find_unsaved_edits(outdir: Path) -> UnsavedEdits | None:
 
 
 def _resume_session(
-    draft: Draft, log: SessionLog, unsaved: UnsavedEdits, user: str, command: Sequence[str]
+    draft: RunFolder, log: SessionLog, unsaved: UnsavedEdits, user: str, command: Sequence[str]
 ) -> Session:
     """Replay unsaved edits and continue from there."""
     first, records = log.trace_session(unsaved.run_id)

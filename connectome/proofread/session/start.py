@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from connectome.io import paths
-from connectome.io.draft import Draft, read_labels, read_proofread
-from connectome.io.results import REMEDY, Results
+from connectome.io.run_folder import RERUN, RunFolder
 from connectome.io.tables import check_positions
 from connectome.proofread.editor import LabelEditor
 from connectome.proofread.edits import UNREVIEWED
 from connectome.runlog.edit_record import EditRecord
 from connectome.synapses import verdicts
-from connectome.workflows.known import labels_path, reviewed_synapses
+from connectome.workflows.known import reviewed_synapses
 from connectome.workflows.neurites import baseline_probability
 
 SETTLING_TOOLS = ("save", "discard")  # edits before one of these are no longer unsaved
@@ -61,12 +60,12 @@ class SessionStart:
         }
 
 
-def choose_start(draft: Draft, labels: str) -> SessionStart:
+def choose_start(draft: RunFolder, labels: str) -> SessionStart:
     """Read the labels to start from, with the sections and synapses reviewed before.
 
     Parameters
     ----------
-    draft : Draft
+    draft : RunFolder
         Arrays of the run.
     labels : str
         As `connectome.proofread.session.open_session` takes it.
@@ -79,9 +78,9 @@ def choose_start(draft: Draft, labels: str) -> SessionStart:
     corrected = draft.outdir / paths.CORRECTED_LABELS
     if labels == "auto":
         labels = "corrected" if corrected.exists() else "baseline"
-    path = labels_path(draft.outdir, labels)
-    ids = read_labels(path, draft.aligned)
-    proofread = read_proofread(draft) if corrected.exists() else None
+    path = draft.find_labels(labels)
+    ids = draft.read_labels(path)
+    proofread = draft.proofread_sections if corrected.exists() else None
     sections = []
     if proofread:
         # In other labels, a section counts as proofread only if it equals the corrected one.
@@ -92,13 +91,13 @@ def choose_start(draft: Draft, labels: str) -> SessionStart:
 
 
 def restore_editor(
-    draft: Draft, start: SessionStart, records: Iterable[EditRecord] = (), user: str = ""
+    draft: RunFolder, start: SessionStart, records: Iterable[EditRecord] = (), user: str = ""
 ) -> LabelEditor:
     """Return an editor in which logged edits have been replayed.
 
     Parameters
     ----------
-    draft : Draft
+    draft : RunFolder
         Arrays of the run.
     start : SessionStart
         State before the edits.
@@ -131,20 +130,19 @@ def content_sha256(labels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(labels, "<i4").data).hexdigest()
 
 
-def _read_reviewed_rows(draft: Draft, labels: np.ndarray) -> list[dict]:
+def _read_reviewed_rows(draft: RunFolder, labels: np.ndarray) -> list[dict]:
     """Read the synapses reviewed before, as JSON rows for the log."""
     reviewed = reviewed_synapses(draft, labels)
     return [] if reviewed is None else json.loads(reviewed.to_json(orient="records"))
 
 
-def _read_synapses(draft: Draft, start: SessionStart) -> pd.DataFrame:
+def _read_synapses(draft: RunFolder, start: SessionStart) -> pd.DataFrame:
     """Read the candidates and apply the verdicts given before."""
-    results = Results(draft.outdir)
     table = pd.DataFrame(columns=["z", "y", "x", "pre_id", "post_id"])
-    if results.has(paths.SYNAPSES):
-        table = results.synapses.drop(columns=UNREVIEWED, errors="ignore")
-        path = results.path(paths.SYNAPSES)
-        check_positions(table, draft.labels.shape, path, "it cannot be shown", REMEDY)
+    if draft.has(paths.SYNAPSES):
+        table = draft.synapses.drop(columns=UNREVIEWED, errors="ignore")
+        path = draft.path(paths.SYNAPSES)
+        check_positions(table, draft.aligned.shape, path, "it cannot be shown", RERUN)
     candidates = verdicts.relabel_partners(
         table, _read_candidate_labels(draft), start.labels, draft.aligned.voxel_size
     )
@@ -155,7 +153,6 @@ def _read_synapses(draft: Draft, start: SessionStart) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values())) if rows else table
 
 
-def _read_candidate_labels(draft: Draft) -> np.ndarray:
+def _read_candidate_labels(draft: RunFolder) -> np.ndarray:
     """Read the labels that the ids in the table of candidates refer to."""
-    path = Results(draft.outdir).labels_path
-    return read_labels(path, draft.aligned) if path.exists() else draft.labels
+    return draft.graph_labels if draft.graph_labels_path.exists() else draft.baseline_labels

@@ -543,7 +543,9 @@ class Window:
     def _current_ids(self, place: focused_proofreading.Location) -> tuple[int, ...]:
         session = self.session
         # Tables of the run name neurites of the draft, synapses those the session began with.
-        before = session.draft.labels if place.synapse_row is None else session.initial_labels
+        before = (
+            session.draft.baseline_labels if place.synapse_row is None else session.initial_labels
+        )
         return focused_proofreading.current_ids(
             place, before, self._editor.labels, self._voxel_size
         )

@@ -10,7 +10,7 @@ from connectome import preprocess
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.io import model_files
-from connectome.io.draft import ProofreadSections
+from connectome.io.run_folder import ProofreadSections
 from connectome.membranes import predict
 from connectome.phantom.neuropil import make_phantom
 from connectome.phantom.tissue import PhantomParams

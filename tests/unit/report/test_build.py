@@ -19,7 +19,7 @@ from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.core.volume import Volume
 from connectome.io import paths
-from connectome.io.results import Results
+from connectome.io.run_folder import RunFolder
 from connectome.report import tiles
 from connectome.report.build import MAX_EDGES, MAX_NODES, write_report
 from connectome.workflows import pipeline
@@ -86,7 +86,7 @@ def write_small(folder, labels, synapses=(), nodes=(), edges=(), source="stack.n
 
 
 def report(folder):
-    write_report(folder / paths.REPORT, Results(folder), folder)
+    write_report(folder / paths.REPORT, RunFolder(folder), folder)
     return Page((folder / paths.REPORT).read_text())
 
 

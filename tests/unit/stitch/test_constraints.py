@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.measure import label
 
 from connectome.evaluate import score_segmentation
-from connectome.io.draft import ProofreadSections
+from connectome.io.run_folder import ProofreadSections
 from connectome.stitch.constraints import constrain_supervoxels, restore_proofread_ids
 from connectome.workflows.neurites import segment_neurites
 

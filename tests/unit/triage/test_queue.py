@@ -5,7 +5,7 @@ import pytest
 from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import Volume
 from connectome.io import paths
-from connectome.io.draft import read_draft
+from connectome.io.run_folder import RunFolder
 from connectome.triage.queue import build_queue
 
 SHAPE = (8, 20, 20)
@@ -21,7 +21,7 @@ def draft(tmp_path):
     }.items():
         paths.write_volume(tmp_path / name, Volume(data, (30, 8, 8)))
     paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": [2]})
-    return read_draft(tmp_path)
+    return RunFolder(tmp_path)
 
 
 def rate(draft):

@@ -16,7 +16,7 @@ from helpers.locations import ROOT
 from connectome import runlog
 from connectome.core.errors import ConnectomeError, DataError, UsageError
 from connectome.io import paths
-from connectome.io.draft import read_draft, read_proofread
+from connectome.io.run_folder import RunFolder
 from connectome.proofread.editor import LabelEditor
 from connectome.proofread.session import (
     find_unsaved_edits,
@@ -87,7 +87,7 @@ def test_the_draft_itself_is_never_changed(outdir):
     with open_session(outdir) as session:
         work(session.editor)
         session.save()
-        np.testing.assert_array_equal(session.draft.labels, stack())
+        np.testing.assert_array_equal(session.draft.baseline_labels, stack())
     assert files == {name: (outdir / name).read_bytes() for name in files}
 
 
@@ -116,7 +116,7 @@ def test_saving_writes_three_files_that_the_refiners_read(outdir):
         outdir / name
         for name in (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
     )
-    proofread = read_proofread(read_draft(outdir))
+    proofread = RunFolder(outdir).proofread_sections
     np.testing.assert_array_equal(proofread.labels, labels)
     assert proofread.sections == (0, 3)
     stored = paths.read_volume(outdir / paths.CORRECTED_LABELS)
@@ -285,7 +285,7 @@ def test_what_goes_on_after_its_own_save_may_save_again(outdir):
     killed(outdir, "session.editor.merge(1, 2)\nsession.save()\nsession.editor.mark(1)")
     with open_session(outdir) as session:
         session.save()
-    assert read_proofread(read_draft(outdir)).sections == (1,)
+    assert RunFolder(outdir).proofread_sections.sections == (1,)
 
 
 @pytest.mark.posix

@@ -11,7 +11,7 @@ import pytest
 from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import Volume
 from connectome.io import paths
-from connectome.io.draft import read_draft, read_labels, read_probability, read_proofread
+from connectome.io.run_folder import RunFolder
 
 SHAPE = (4, 10, 12)
 
@@ -34,19 +34,25 @@ def correct(outdir, slices, labels=None):
     (outdir / paths.PROOFREAD_SECTIONS).write_text(json.dumps({"slices": slices, "by": "me"}))
 
 
+def read_proofread(outdir):
+    draft = RunFolder(outdir)
+    draft.check_complete()
+    return draft.proofread_sections
+
+
 def test_a_draft_knows_its_tissue_and_its_place(outdir):
-    draft = read_draft(outdir)
+    draft = RunFolder(outdir)
     assert draft.aligned.voxel_size == (30, 8, 8)
     assert draft.aligned.data.dtype == np.float32
-    assert draft.damaged == (2,)
+    assert draft.damaged_sections == (2,)
     assert not draft.tissue[:, 0].any() and draft.tissue[:, 1:].all()
-    assert draft.truth.labels is None and draft.truth.synapses is None
-    assert read_probability(draft) is None
+    assert draft.ground_truth.labels is None and draft.ground_truth.synapses is None
+    assert draft.probability is None
 
 
 def test_two_files_from_any_program_are_enough(outdir):
     correct(outdir, [3, 1, 3], np.ones(SHAPE, np.uint64))
-    proofread = read_proofread(read_draft(outdir))
+    proofread = RunFolder(outdir).proofread_sections
     assert proofread.sections == (1, 3)
     assert proofread.labels.dtype == np.int32
 
@@ -55,7 +61,7 @@ def test_two_files_from_any_program_are_enough(outdir):
 def test_no_section_is_no_proofreading(outdir, slices):
     if slices is not None:
         correct(outdir, slices)
-    assert read_proofread(read_draft(outdir)) is None
+    assert RunFolder(outdir).proofread_sections is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_no_section_is_no_proofreading(outdir, slices):
 def test_sections_that_are_not_there_are_refused(outdir, slices, problem):
     correct(outdir, slices)
     with pytest.raises(DataError, match=problem) as refused:
-        read_proofread(read_draft(outdir))
+        read_proofread(outdir)
     assert refused.value.consequence and refused.value.remedy
 
 
@@ -82,27 +88,27 @@ def test_sections_that_are_not_there_are_refused(outdir, slices, problem):
 def test_labels_that_do_not_fit_are_refused(outdir, labels, problem):
     correct(outdir, [1], labels)
     with pytest.raises(DataError, match=problem) as refused:
-        read_proofread(read_draft(outdir))
+        read_proofread(outdir)
     assert refused.value.consequence and refused.value.remedy
 
 
 def test_the_labels_of_the_run_itself_are_checked_too(outdir):
     np.save(outdir / paths.LABELS, np.full(SHAPE, -1, np.int32))
     with pytest.raises(DataError, match="from -1 to -1"):
-        read_draft(outdir)
+        RunFolder(outdir).check_complete()
 
 
 @pytest.mark.parametrize("damaged", [7, [999], [-1], [1.0], [True], ["1"], "all", None, {"1": 2}])
 def test_damaged_sections_that_are_none_of_the_stack_are_refused(outdir, damaged):
     paths.write_json(outdir / paths.ALIGNMENT, {"damaged_sections": damaged})
     with pytest.raises(DataError, match=r"damaged_sections is .*, of 4 sections") as refused:
-        read_draft(outdir)
+        RunFolder(outdir).check_complete()
     assert refused.value.remedy
 
 
 def test_where_no_section_is_said_to_be_damaged_none_is(outdir):
     paths.write_json(outdir / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4})
-    assert read_draft(outdir).damaged == ()
+    assert RunFolder(outdir).damaged_sections == ()
 
 
 def test_labels_of_another_place_are_refused(outdir):
@@ -110,14 +116,14 @@ def test_labels_of_another_place_are_refused(outdir):
     other = Volume(np.ones(SHAPE, np.int32), (30, 8, 8), (0, 0, 0), "here")
     paths.write_volume(path, other)
     with pytest.raises(DataError, match="origin"):
-        read_labels(path, read_draft(outdir).aligned)
+        RunFolder(outdir).read_labels(path)
 
 
 def test_a_list_without_labels_is_refused(outdir):
     correct(outdir, [1])
     (outdir / paths.CORRECTED_LABELS).unlink()
     with pytest.raises(DataError, match="corrected"):
-        read_proofread(read_draft(outdir))
+        read_proofread(outdir)
 
 
 def stored(save, content, **more) -> bytes:
@@ -143,7 +149,7 @@ def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir
     correct(outdir, [1])
     (outdir / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name} cannot be read") as refused:
-        read_proofread(read_draft(outdir))
+        read_proofread(outdir)
     assert refused.value.consequence and refused.value.remedy
     assert "allow_pickle" not in str(refused.value)
 
@@ -156,11 +162,11 @@ def test_descriptions_that_are_none_are_named_with_what_to_do(outdir, name, cont
     correct(outdir, [1])
     (outdir / name).write_text(content)
     with pytest.raises(DataError, match=Path(name).name) as refused:
-        read_proofread(read_draft(outdir))
+        read_proofread(outdir)
     assert refused.value.consequence and refused.value.remedy
 
 
 @pytest.mark.parametrize("outdir", [Path("nowhere")], indirect=False)
 def test_without_a_run_one_is_asked_for(outdir):
     with pytest.raises(UsageError, match=r"run_pipeline\.py"):
-        read_draft(outdir)
+        RunFolder(outdir).check_complete()
