@@ -16,6 +16,8 @@ from connectome.core.params import GraphParams, SynapseParams
 from connectome.core.volume import Volume
 from connectome.graph import formats
 from connectome.io import paths
+from connectome.io.run_folder import RunFolder
+from connectome.synapses import verdicts
 from connectome.synapses.scoring import SynapseClassifier
 from connectome.triage import uncertainty
 
@@ -153,3 +155,26 @@ def _measure_neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]
     compact = labels if ids[-1] < len(ids) else np.searchsorted(ids, labels).astype(np.int32)
     table = uncertainty.segment_table(compact, voxel_size)
     return table.assign(id=ids[table["id"]])
+
+
+def reviewed_synapses(draft: RunFolder, labels: np.ndarray) -> pd.DataFrame | None:
+    """Read the synapses that a person has reviewed, with the ids of other labels.
+
+    Parameters
+    ----------
+    draft : RunFolder
+        Results of a run.
+    labels : ndarray of int32, shape (Z, Y, X)
+        Labels whose ids the partners get.
+
+    Returns
+    -------
+    DataFrame or None
+        As `RunFolder.reviewed_synapses`.
+    """
+    reviewed = draft.reviewed_synapses
+    if reviewed is None:
+        return None
+    return verdicts.relabel_partners(
+        reviewed, draft.reviewed_labels, labels, draft.aligned.voxel_size
+    )

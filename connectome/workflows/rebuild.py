@@ -26,9 +26,12 @@ from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
 from connectome.synapses import scoring, verdicts
-from connectome.workflows.connectivity import Connectivity, detect_and_connect
+from connectome.workflows.connectivity import (
+    Connectivity,
+    detect_and_connect,
+    reviewed_synapses,
+)
 from connectome.workflows.figure_workers import FigureWorkers
-from connectome.workflows.known import reviewed_synapses
 
 Content = TypeVar("Content")
 

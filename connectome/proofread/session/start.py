@@ -18,7 +18,7 @@ from connectome.proofread.editor import LabelEditor
 from connectome.proofread.edits import UNREVIEWED
 from connectome.runlog.edit_record import EditRecord
 from connectome.synapses import verdicts
-from connectome.workflows.known import reviewed_synapses
+from connectome.workflows.connectivity import reviewed_synapses
 from connectome.workflows.neurites import baseline_probability
 
 SETTLING_TOOLS = ("save", "discard")  # edits before one of these are no longer unsaved
