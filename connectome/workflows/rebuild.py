@@ -15,6 +15,7 @@ from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams
+from connectome.core.synapse_table import ACCEPTED, REJECTED
 from connectome.core.volume import GroundTruth
 from connectome.evaluate.results import (
     aligned_ground_truth,
@@ -150,8 +151,8 @@ def _connect(
             return candidates
         counts = reviewed["verdict"].value_counts()
         reporter.message(
-            f"reviewed    {counts.get(verdicts.ACCEPTED, 0)} synapses accepted,"
-            f" {counts.get(verdicts.REJECTED, 0)} rejected by a person"
+            f"reviewed    {counts.get(ACCEPTED, 0)} synapses accepted,"
+            f" {counts.get(REJECTED, 0)} rejected by a person"
         )
         return verdicts.apply_verdicts(candidates, reviewed, draft.aligned.voxel_size)
 
@@ -173,8 +174,8 @@ def _train_classifier(
     """Train the synapse classifier on a person's verdicts; None if there are too few."""
     if reviewed is None:
         return None
-    examples = reviewed[reviewed["verdict"].isin([verdicts.ACCEPTED, verdicts.REJECTED])]
-    accepted = (examples["verdict"] == verdicts.ACCEPTED).to_numpy()
+    examples = reviewed[reviewed["verdict"].isin([ACCEPTED, REJECTED])]
+    accepted = (examples["verdict"] == ACCEPTED).to_numpy()
     classifier = scoring.retrain_classifier(scoring.default_classifier(), examples, accepted)
     if classifier is not None:
         reporter.message(f"reviewed    synapse classifier trained on {len(examples)} verdicts")
