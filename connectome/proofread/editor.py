@@ -303,10 +303,7 @@ class LabelEditor:
         return self._history.carry_out(self._plan_review(record), record)
 
     def mark(self, section: int, done: bool = True) -> EditResult | None:
-        """Mark a section as proofread from edge to edge, or remove the mark.
-
-        Returns None if nothing changes.
-        """
+        """Mark a section as proofread, or remove the mark; return None if nothing changes."""
         self._check_section(section)
         if (section in self.sections) == done:
             return None

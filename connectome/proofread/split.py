@@ -270,20 +270,20 @@ def _sample_blocks(probability: np.ndarray, block_px: int) -> np.ndarray:
     """Return the mean of four voxels per block, which shows membranes half a block wide."""
     quarters = (block_px // 4, block_px - 1 - block_px // 4)
     rows, columns = (
-        # Strides are faster than indices, but only indices stay within a last, cropped block.
-        [
-            slice(offset, None, block_px)
-            if n % block_px == 0
-            else _sample_positions(n, block_px, offset)
-            for offset in quarters
-        ]
+        [_sample_positions(n, block_px, offset) for offset in quarters]
         for n in probability.shape[1:]
     )
-    samples = [probability[:, y][:, :, x].astype(np.float32) for y in rows for x in columns]
-    return np.sum(samples, axis=0) / 4
+    first, *others = (probability[:, y][:, :, x] for y in rows for x in columns)
+    total = first.astype(np.float32)
+    for sample in others:
+        total += sample
+    return total / 4
 
 
-def _sample_positions(n: int, block_px: int, offset: int) -> np.ndarray:
+def _sample_positions(n: int, block_px: int, offset: int) -> slice | np.ndarray:
+    """Return the row or column at an offset in every block of an axis of length ``n``."""
+    if n % block_px == 0:  # strides are faster, but run out in a last block that is cropped
+        return slice(offset, None, block_px)
     return np.minimum(np.arange(0, n, block_px) + offset, n - 1)
 
 
