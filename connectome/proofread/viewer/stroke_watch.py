@@ -1,4 +1,4 @@
-"""What a brush has changed in the plane that is seen, told from a copy of it."""
+"""Detect what a brush changed in the plane on the screen, by comparison with a copy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 class Stroke(NamedTuple):
-    """Voxels that got an id.
+    """Voxels that were given an id.
 
     Parameters
     ----------
     voxels : tuple of three ndarray of int, shape (N,)
         Indices along (z, y, x).
     neurite : int
-        The id they have now.
+        Their new id.
     before : ndarray of int, shape (N,)
-        The ids they had.
+        Their ids before.
     """
 
     voxels: tuple[np.ndarray, ...]
@@ -26,47 +26,51 @@ class Stroke(NamedTuple):
 
 
 class StrokeWatcher:
-    """Compares a plane of a stack with how it was, whoever changes it and by what means.
+    """Compares a plane of a stack with its earlier state, whatever changed it.
 
-    A viewer's own record of its brush is private and changes from version to version; a copy of
-    one plane costs less than a millisecond.
+    napari's own record of its brush is private and changes from version to version; a copy of one
+    plane costs less than a millisecond.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Watched; edited in place by others.
+        Edited in place by others.
     """
 
     def __init__(self, labels: np.ndarray):
         self._labels = labels
-        self._axis, self._at = 0, 0
-        self._last_seen: np.ndarray | None = None
+        self._axis, self._index = 0, 0
+        self._copy: np.ndarray | None = None
 
-    def watch_plane(self, axis: int | None, at: int = 0) -> None:
-        """Remember a plane as it is now.
+    def watch_plane(self, axis: int | None, index: int = 0) -> None:
+        """Copy a plane, to detect later changes.
 
         Parameters
         ----------
         axis : int or None
-            Across the plane; None watches nothing.
-        at : int
+            Axis perpendicular to the plane; None watches nothing.
+        index : int
             Index along that axis.
         """
-        self._axis, self._at = axis, at
-        self._last_seen = None if axis is None else self._labels.take(at, axis)
+        if axis is None:
+            self._copy = None
+            return
+        self._axis, self._index = axis, index
+        self._copy = self._labels.take(index, axis)
 
     def take_strokes(self) -> list[Stroke]:
-        """Return what has changed since the last look, by new id, and look again."""
-        if self._last_seen is None:
+        """Return the changes since the last call or copy, one stroke per new id."""
+        if self._copy is None:
             return []
-        was, now = self._last_seen, self._labels.take(self._at, self._axis)
-        changed = np.nonzero(now != was)
-        self._last_seen = now
+        before_plane, plane = self._copy, self._labels.take(self._index, self._axis)
+        changed = np.nonzero(plane != before_plane)
+        self._copy = plane
         voxels = list(changed)
-        voxels.insert(self._axis, np.full_like(changed[0], self._at))
-        after, before = now[changed], was[changed]
+        voxels.insert(self._axis, np.full_like(changed[0], self._index))
+        after, before = plane[changed], before_plane[changed]
         strokes = []
         for neurite in np.unique(after).tolist():
-            given = after == neurite
-            strokes.append(Stroke(tuple(v[given] for v in voxels), neurite, before[given]))
+            in_stroke = after == neurite
+            indices = tuple(axis[in_stroke] for axis in voxels)
+            strokes.append(Stroke(indices, neurite, before[in_stroke]))
         return strokes
