@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = pd.read_csv(outdir / paths.SYNAPSES)
         table.assign(score=0.5).to_csv(outdir / paths.SYNAPSES, index=False)
         with open_session(outdir) as session:
-            guide = build_queue(session.draft, session.editor.synapses, [0])
+            guide = build_queue(session.folder, session.editor.synapses, [0])
             window = Window(session, guide)
             settle()
             # The first edit of a session also reads the probability, and napari compiles.

@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
         command = [sys.executable, str(DOCS.parent / "run_pipeline.py"), *ISBI, "--quiet"]
         subprocess.run([*command, "--outdir", scratch], cwd=folder, check=True)
         with open_session(Path(scratch), user="docs") as session:
-            window = Window(session, build_queue(session.draft, session.editor.synapses))
+            window = Window(session, build_queue(session.folder, session.editor.synapses))
             settle()
             while window.location is None or window.location.kind != "join":
                 window.perform(window.action("Next"))
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
 def corrected(window: Window) -> dict[str, Image.Image]:
     """Split the neurite of the place that is seen; return the picture at each step."""
     (neurite,) = window.location.ids
-    truth = window.session.draft.ground_truth.labels
+    truth = window.session.folder.ground_truth.labels
     inside = window.session.editor.labels == neurite
     ids, n_voxels = np.unique(truth[inside & (truth > 0)], return_counts=True)
     parts = [inside & (truth == true) for true in ids[np.argsort(-n_voxels)][:2]]
@@ -86,7 +86,7 @@ def canvas(window: Window, middle: np.ndarray) -> Image.Image:
     """Return the picture around a pixel of the section."""
     settle()
     image = Image.fromarray(window.viewer.screenshot(canvas_only=True)).convert("RGB")
-    camera, em = window.viewer.scene.camera, window.session.draft.aligned
+    camera, em = window.viewer.scene.camera, window.session.folder.aligned
     pixel = np.array(em.voxel_size[1:]) * camera.zoom
     first = np.array([image.height, image.width]) / 2 - np.array(camera.center[-2:]) * camera.zoom
     # What is beyond the tissue is left out.

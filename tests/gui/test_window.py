@@ -39,7 +39,7 @@ def open_window(outdir, **options):
     from connectome.proofread.viewer.window import CLOSE_UNSAVED, Window
 
     session = open_session(outdir, user="tester", **options)
-    guide = build_queue(session.draft, session.editor.synapses, [0, 3])
+    guide = build_queue(session.folder, session.editor.synapses, [0, 3])
     window = Window(session, guide, asking=lambda *_: CLOSE_UNSAVED)
     window.layers.show_section(0)
     settle()
@@ -569,11 +569,11 @@ def test_nothing_is_offered_to_who_has_decided(outdir, monkeypatch, recover):
 CRASHING = """
 import sys, time
 from pathlib import Path
-from connectome.triage.queue import make_guide
+from connectome.triage.queue import build_queue
 from connectome.proofread.session import open_session
 from connectome.proofread.viewer.window import Window
 session = open_session(Path(sys.argv[1]), user="tester")
-window = Window(session, make_guide(session.draft, session.editor.synapses))
+window = Window(session, build_queue(session.folder, session.editor.synapses))
 for name in ("Next", "Next", "Merge", "Proofread"):
     window.perform(window.action(name))
 print("merged", flush=True)

@@ -137,7 +137,7 @@ class SessionLog:
             run, records = self._runs[earlier], self._records[earlier] + records
         return run, records
 
-    def replay_save(self, save: Save, draft: RunFolder) -> np.ndarray:
+    def replay_save(self, save: Save, folder: RunFolder) -> np.ndarray:
         """Return the labels of a save, reproduced from the draft edit by edit.
 
         Raises
@@ -147,8 +147,8 @@ class SessionLog:
         """
         first, records = self.trace_session(save.run_id)
         n_later = len(self._records[save.run_id]) - save.n_records
-        start = self.find_start(first, draft, replay=True)
-        labels = restore_editor(draft, start, records[: len(records) - n_later]).labels
+        start = self.find_start(first, folder, replay=True)
+        labels = restore_editor(folder, start, records[: len(records) - n_later]).labels
         if content_sha256(labels) != save.sha256:
             raise DataError(
                 f"replaying session {save.run_id} does not give the labels that it saved",
@@ -157,7 +157,7 @@ class SessionLog:
         return labels
 
     def find_start(
-        self, run: runlog.PastRun, draft: RunFolder, *, replay: bool = False
+        self, run: runlog.PastRun, folder: RunFolder, *, replay: bool = False
     ) -> SessionStart:
         """Find the state that a session started from.
 
@@ -165,8 +165,8 @@ class SessionLog:
         ----------
         run : PastRun
             A session that resumed none.
-        draft : RunFolder
-            Arrays of the run.
+        folder : RunFolder
+            Output folder of the run.
         replay : bool
             Reproduce the labels from the draft if an earlier session saved them, even if the
             file is still there.
@@ -177,24 +177,24 @@ class SessionLog:
             If the labels are no longer there and cannot be reproduced.
         """
         config = run.config
-        labels = self._find_labels(run, draft, replay)
+        labels = self._find_labels(run, folder, replay)
         return SessionStart(config["labels"], labels, config["sections"], config["reviewed"])
 
-    def _find_labels(self, run: runlog.PastRun, draft: RunFolder, replay: bool) -> np.ndarray:
+    def _find_labels(self, run: runlog.PastRun, folder: RunFolder, replay: bool) -> np.ndarray:
         name, sha256 = run.config["labels"], run.config["sha256"]
         earlier = list(self._runs)[: list(self._runs).index(run.run_id)]
         saves = [save for save in self.saves if save.sha256 == sha256 and save.run_id in earlier]
         if saves and replay:
-            return self.replay_save(saves[-1], draft)
+            return self.replay_save(saves[-1], folder)
         if (copy := self._copy_path(sha256)).exists():
             with np.load(copy) as archive:
                 return archive["labels"]
         if (path := self._outdir / name).exists():
-            labels = draft.read_labels(path)
+            labels = folder.read_labels(path)
             if content_sha256(labels) == sha256:
                 return labels
         if saves:
-            return self.replay_save(saves[-1], draft)
+            return self.replay_save(saves[-1], folder)
         raise DataError(
             f"{path} is not what session {run.run_id} started from",
             "its edits were made on other labels and cannot be replayed on these",

@@ -33,15 +33,15 @@ def replay_saved_labels(outdir: Path) -> np.ndarray:
     DataError
         If the initial labels of a session are gone, or the log gives other labels than it saved.
     """
-    draft = RunFolder(Path(outdir))
-    log = SessionLog(draft.outdir)
+    folder = RunFolder(Path(outdir))
+    log = SessionLog(folder.outdir)
     if not log.saves:
         raise UsageError(
             f"no session has saved anything in {outdir}",
             "there is nothing to replay",
             f"napari_proofread.py --outdir {outdir}",
         )
-    return log.replay_save(log.saves[-1], draft)
+    return log.replay_save(log.saves[-1], folder)
 
 
 def check_replay(outdir: Path) -> str:
@@ -65,20 +65,20 @@ def check_replay(outdir: Path) -> str:
         If the log cannot be replayed, or gives other labels than those in the file.
     """
     labels = replay_saved_labels(outdir)
-    draft = RunFolder(outdir)
+    folder = RunFolder(outdir)
     path = outdir / paths.CORRECTED_LABELS
     n_records = sum(run.n_edits for run in runlog.read_history(outdir))
     if not path.exists():
-        paths.write_volume(path, draft.aligned.with_data(labels))
+        paths.write_volume(path, folder.aligned.with_data(labels))
         return f"{path} was missing and is restored from {n_records} records of the log"
-    n_different = np.count_nonzero(draft.read_labels(path) != labels)
+    n_different = np.count_nonzero(folder.read_labels(path) != labels)
     if n_different:
         raise DataError(
             f"{path} differs from the replayed log in {n_different} of {labels.size} voxels",
             "another program changed it, or it belongs to other edits",
             f"move {path.name} away, then --replay restores it",
         )
-    n_edited = np.count_nonzero(labels != draft.baseline_labels)
+    n_edited = np.count_nonzero(labels != folder.baseline_labels)
     return (
         f"replaying {n_records} records of the log gives the labels in {path}, voxel by voxel"
         f" ({n_edited} of {labels.size} voxels differ from the draft)"

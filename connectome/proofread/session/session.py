@@ -48,8 +48,8 @@ class Session:
 
     Parameters
     ----------
-    draft : RunFolder
-        Arrays of the run.
+    folder : RunFolder
+        Output folder of the run.
     start : SessionStart
         State that the session, or the sessions it resumes, started from.
     editor : LabelEditor
@@ -67,8 +67,8 @@ class Session:
     ----------
     outdir : Path
         Output folder.
-    draft : RunFolder
-        Arrays of the run.
+    folder : RunFolder
+        Output folder of the run.
     editor : LabelEditor
         Current labels, synapses and sections. Ids of synapses are those of ``initial_labels``;
         `current_synapses` translates them.
@@ -84,7 +84,7 @@ class Session:
 
     def __init__(
         self,
-        draft: RunFolder,
+        folder: RunFolder,
         start: SessionStart,
         editor: LabelEditor,
         *,
@@ -93,8 +93,8 @@ class Session:
         n_recovered: int = 0,
         outdated: bool = False,
     ):
-        self.outdir: Path = draft.outdir
-        self.draft = draft
+        self.outdir: Path = folder.outdir
+        self.folder = folder
         self.editor = editor
         self.initial_labels_file = start.labels_file
         self.initial_labels: np.ndarray = start.labels
@@ -107,8 +107,8 @@ class Session:
             runlog.record_run(
                 self.outdir,
                 config,
-                dataset_uri=draft.aligned.source,
-                cutout_xyz=draft.aligned.shape[::-1],
+                dataset_uri=folder.aligned.source,
+                cutout_xyz=folder.aligned.shape[::-1],
                 command=command,
             )
         )
@@ -176,12 +176,12 @@ class Session:
             self.editor.synapses,
             self.initial_labels,
             self.editor.labels,
-            self.draft.aligned.voxel_size,
+            self.folder.aligned.voxel_size,
         )
 
     def _write(self) -> tuple[Path, ...]:
         names = (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
-        labels = self.draft.aligned.with_data(self.editor.labels)
+        labels = self.folder.aligned.with_data(self.editor.labels)
         with paths.staging_folder(self.outdir, self._log.run_id, owned=()) as folder:
             paths.write_volume(folder / paths.CORRECTED_LABELS, labels)
             paths.write_json(folder / paths.PROOFREAD_SECTIONS, self._describe_sections())
@@ -191,7 +191,7 @@ class Session:
         return tuple(self.outdir / name for name in names)
 
     def _describe_sections(self) -> dict:
-        aligned = self.draft.aligned
+        aligned = self.folder.aligned
         return {
             "slices": sorted(self.editor.sections),
             "source": aligned.source,
@@ -240,18 +240,18 @@ def open_session(
         If there is no run, its files or the labels cannot be used, or unsaved edits cannot be
         replayed.
     """
-    draft = RunFolder(Path(outdir))
-    draft.check_complete()
+    folder = RunFolder(Path(outdir))
+    folder.check_complete()
     user = user or _login_name()
-    log = SessionLog(draft.outdir)
+    log = SessionLog(folder.outdir)
     unsaved = log.find_unsaved_edits()
     if unsaved and recover:
-        return _resume_session(draft, log, unsaved, user, command)
-    start = choose_start(draft, labels)
+        return _resume_session(folder, log, unsaved, user, command)
+    start = choose_start(folder, labels)
     config = start.to_config() | {"job": JOB, "user": user}
     log.keep_labels(start)
-    editor = restore_editor(draft, start, user=user)
-    session = Session(draft, start, editor, config=config, command=command)
+    editor = restore_editor(folder, start, user=user)
+    session = Session(folder, start, editor, config=config, command=command)
     if unsaved:
         log.log_discard(unsaved, user)
     return session
@@ -267,18 +267,18 @@ def find_unsaved_edits(outdir: Path) -> UnsavedEdits | None:
 
 
 def _resume_session(
-    draft: RunFolder, log: SessionLog, unsaved: UnsavedEdits, user: str, command: Sequence[str]
+    folder: RunFolder, log: SessionLog, unsaved: UnsavedEdits, user: str, command: Sequence[str]
 ) -> Session:
     """Replay unsaved edits and continue from there."""
     first, records = log.trace_session(unsaved.run_id)
     try:
-        start = log.find_start(first, draft)
-        editor = restore_editor(draft, start, records, user)
+        start = log.find_start(first, folder)
+        editor = restore_editor(folder, start, records, user)
     except DataError as error:
         remedy = error.remedy or "--no-recover, to start without the unsaved edits"
         raise DataError(error.problem, error.consequence, remedy) from error
     return Session(
-        draft,
+        folder,
         start,
         editor,
         config={"continues": unsaved.run_id, "job": JOB, "user": user},

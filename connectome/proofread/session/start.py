@@ -60,13 +60,13 @@ class SessionStart:
         }
 
 
-def choose_start(draft: RunFolder, labels: str) -> SessionStart:
+def choose_start(folder: RunFolder, labels: str) -> SessionStart:
     """Read the labels to start from, with the sections and synapses reviewed before.
 
     Parameters
     ----------
-    draft : RunFolder
-        Arrays of the run.
+    folder : RunFolder
+        Output folder of the run.
     labels : str
         As `connectome.proofread.session.open_session` takes it.
 
@@ -75,30 +75,30 @@ def choose_start(draft: RunFolder, labels: str) -> SessionStart:
     UsageError, DataError
         If there are no such labels, or a file is damaged.
     """
-    corrected = draft.outdir / paths.CORRECTED_LABELS
+    corrected = folder.outdir / paths.CORRECTED_LABELS
     if labels == "auto":
         labels = "corrected" if corrected.exists() else "baseline"
-    path = draft.find_labels(labels)
-    ids = draft.read_labels(path)
-    proofread = draft.proofread_sections if corrected.exists() else None
+    path = folder.find_labels(labels)
+    ids = folder.read_labels(path)
+    proofread = folder.proofread_sections if corrected.exists() else None
     sections = []
     if proofread:
         # In other labels, a section counts as proofread only if it equals the corrected one.
         sections = [z for z in proofread.sections if np.array_equal(ids[z], proofread.labels[z])]
-    outdir, path = draft.outdir.resolve(), path.resolve()
+    outdir, path = folder.outdir.resolve(), path.resolve()
     name = path.relative_to(outdir) if path.is_relative_to(outdir) else path
-    return SessionStart(name.as_posix(), ids, sections, _read_reviewed_rows(draft, ids))
+    return SessionStart(name.as_posix(), ids, sections, _read_reviewed_rows(folder, ids))
 
 
 def restore_editor(
-    draft: RunFolder, start: SessionStart, records: Iterable[EditRecord] = (), user: str = ""
+    folder: RunFolder, start: SessionStart, records: Iterable[EditRecord] = (), user: str = ""
 ) -> LabelEditor:
     """Return an editor in which logged edits have been replayed.
 
     Parameters
     ----------
-    draft : RunFolder
-        Arrays of the run.
+    folder : RunFolder
+        Output folder of the run.
     start : SessionStart
         State before the edits.
     records : iterable of EditRecord
@@ -113,9 +113,9 @@ def restore_editor(
     """
     editor = LabelEditor(
         start.labels.copy(),
-        partial(baseline_probability, draft),
-        draft.tissue,
-        synapses=_read_synapses(draft, start),
+        partial(baseline_probability, folder),
+        folder.tissue,
+        synapses=_read_synapses(folder, start),
         sections=start.sections,
         user=user,
     )
@@ -130,21 +130,21 @@ def content_sha256(labels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(labels, "<i4").data).hexdigest()
 
 
-def _read_reviewed_rows(draft: RunFolder, labels: np.ndarray) -> list[dict]:
+def _read_reviewed_rows(folder: RunFolder, labels: np.ndarray) -> list[dict]:
     """Read the synapses reviewed before, as JSON rows for the log."""
-    reviewed = reviewed_synapses(draft, labels)
+    reviewed = reviewed_synapses(folder, labels)
     return [] if reviewed is None else json.loads(reviewed.to_json(orient="records"))
 
 
-def _read_synapses(draft: RunFolder, start: SessionStart) -> pd.DataFrame:
+def _read_synapses(folder: RunFolder, start: SessionStart) -> pd.DataFrame:
     """Read the candidates and apply the verdicts given before."""
     table = pd.DataFrame(columns=["z", "y", "x", "pre_id", "post_id"])
-    if draft.has(paths.SYNAPSES):
-        table = draft.synapses.drop(columns=UNREVIEWED, errors="ignore")
-        path = draft.path(paths.SYNAPSES)
-        check_positions(table, draft.aligned.shape, path, "it cannot be shown", RERUN)
+    if folder.has(paths.SYNAPSES):
+        table = folder.synapses.drop(columns=UNREVIEWED, errors="ignore")
+        path = folder.path(paths.SYNAPSES)
+        check_positions(table, folder.aligned.shape, path, "it cannot be shown", RERUN)
     candidates = verdicts.relabel_partners(
-        table, _read_candidate_labels(draft), start.labels, draft.aligned.voxel_size
+        table, _read_candidate_labels(folder), start.labels, folder.aligned.voxel_size
     )
     rows: dict[tuple, dict] = {}
     for row in [*candidates.to_dict("records"), *start.reviewed]:
@@ -153,6 +153,6 @@ def _read_synapses(draft: RunFolder, start: SessionStart) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values())) if rows else table
 
 
-def _read_candidate_labels(draft: RunFolder) -> np.ndarray:
+def _read_candidate_labels(folder: RunFolder) -> np.ndarray:
     """Read the labels that the ids in the table of candidates refer to."""
-    return draft.graph_labels if draft.graph_labels_path.exists() else draft.baseline_labels
+    return folder.graph_labels if folder.graph_labels_path.exists() else folder.baseline_labels

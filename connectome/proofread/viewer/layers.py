@@ -53,7 +53,7 @@ class StackLayers:
     def __init__(self, viewer: napari.Viewer, session: Session, doubt: np.ndarray):
         self.viewer = viewer
         self._initial_labels = session.initial_labels
-        em = session.draft.aligned
+        em = session.folder.aligned
         self._voxel_size = np.array(em.voxel_size)
         self._frame: dict[str, Any] = {"scale": em.voxel_size, "units": ("nm",) * 3}
         self.em = viewer.add_image(

@@ -90,7 +90,7 @@ def proofread(
         recover = answer == RECOVER
     with open_session(outdir, labels, user=user, recover=bool(recover), command=command) as session:
         synapses = session.editor.synapses
-        guide = build_queue(session.draft, synapses, sections, n_sections)
+        guide = build_queue(session.folder, synapses, sections, n_sections)
         with _defer_interrupts() as held:
             window = Window(session, guide)
             _run_until_closed(held)
@@ -170,7 +170,7 @@ class Window:
         self.queue = queue
         self._ask_question = asking
         self._editor: LabelEditor = session.editor
-        self._voxel_size = session.draft.aligned.voxel_size
+        self._voxel_size = session.folder.aligned.voxel_size
         self._location_index = -1  # which of the places
         self._synapse_row: int | None = None  # row of the one in question
         self._picked_ids: list[int] = []
@@ -544,7 +544,7 @@ class Window:
         session = self.session
         # Tables of the run name neurites of the draft, synapses those the session began with.
         before = (
-            session.draft.baseline_labels if place.synapse_row is None else session.initial_labels
+            session.folder.baseline_labels if place.synapse_row is None else session.initial_labels
         )
         return focused_proofreading.current_ids(
             place, before, self._editor.labels, self._voxel_size

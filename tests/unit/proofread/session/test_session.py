@@ -87,7 +87,7 @@ def test_the_draft_itself_is_never_changed(outdir):
     with open_session(outdir) as session:
         work(session.editor)
         session.save()
-        np.testing.assert_array_equal(session.draft.baseline_labels, stack())
+        np.testing.assert_array_equal(session.folder.baseline_labels, stack())
     assert files == {name: (outdir / name).read_bytes() for name in files}
 
 
