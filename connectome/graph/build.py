@@ -1,9 +1,10 @@
-"""The wiring graph: neurites as nodes, candidate synapses summed into connections.
+"""Build the connectivity graph, and the graph of contacts between neurites.
 
-Beside it stands the graph of contacts: who touches whom. In worms that is half of the story, for
-a neurite makes synapses with a part of its neighbours only (White et al. 1983; Moyle et al. 2021).
+In the connectivity graph neurites are nodes, and synapse candidates are summed into connections.
+The contact graph holds every pair of neurites that touch: in *C. elegans* a neurite makes synapses
+with only some of its neighbours (White et al. 1983; Moyle et al. 2021).
 
-``python -m connectome.graph compare A B`` sets two graphs side by side.
+``python -m connectome.graph compare A B`` compares two graphs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from scipy import ndimage
 
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams
-from connectome.core.region_adjacency import neighbour_slices, pair_keys
+from connectome.core.region_adjacency import boundary_faces, pair_keys
 
 NODE_COLUMNS = [
     *("node", "in_degree", "out_degree", "pagerank", "in_synapses", "out_synapses"),
@@ -30,7 +31,7 @@ EDGE_COLUMNS = [*END_COLUMNS, "n_synapses", "weight", "mean_score", "contact_are
 EDGE_COLUMNS += POSITION_COLUMNS
 CONTACT_COLUMNS = ["id_a", "id_b", "area_um2"]
 NM2_PER_UM2 = 1e6
-# Sources times what is walked from each, nodes and edges: about a second of shortest paths.
+# Sources times nodes and edges: about a second of shortest paths.
 BETWEENNESS_WORK = 1_000_000
 MIN_SOURCES = 10
 
@@ -40,27 +41,28 @@ def build_graph(
     params: GraphParams | None = None,
     contacts: pd.DataFrame | None = None,
 ) -> nx.Graph:
-    """Sum synapse candidates into connections, directed ones unless told otherwise.
+    """Sum synapse candidates into connections, directed by default.
 
-    Worm synapses are polyadic: one candidate connects its presynaptic neurite with each of its
-    postsynaptic ones. O(N log N) time in connections.
+    Synapses of *C. elegans* are polyadic: one candidate connects its presynaptic neurite with each
+    of its postsynaptic ones. The direction is that of the candidates, a heuristic. O(N log N) time
+    in connections.
 
     Parameters
     ----------
     synapses : DataFrame
         Columns ``pre_id``, ``post_ids`` (joined by ``;``) and ``score``; without ``post_ids``
-        the column ``post_id`` counts. ``z, y, x`` where they are known.
+        the column ``post_id`` is used. Optionally ``z, y, x``.
     params : GraphParams, optional
-        The least score that counts, and whether direction does.
+        The least score that counts, and whether connections are directed.
     contacts : DataFrame, optional
         As `contact_table` returns.
 
     Returns
     -------
     networkx.DiGraph or networkx.Graph
-        Edges from the presynaptic to the postsynaptic id with all of `EDGE_COLUMNS` that is
-        known. Nodes are the neurites with at least one connection. Without direction it is a
-        Graph: whoever has to know asks it ``is_directed()``.
+        Edges from the presynaptic to the postsynaptic id, with those of `EDGE_COLUMNS` that have
+        values as attributes. Nodes are the neurites with at least one connection. A Graph if
+        connections are undirected; ``is_directed()`` tells the two apart.
 
     Raises
     ------
@@ -69,55 +71,57 @@ def build_graph(
     """
     params = params or GraphParams()
     edges = edge_table(synapses, params, contacts)
-    known = edges.columns[edges.notna().any()]
+    columns = edges.columns[edges.notna().any()]
     graph = nx.DiGraph() if params.directed else nx.Graph()
-    for edge in edges[known].to_dict("records"):
+    for edge in edges[columns].to_dict("records"):
         pre, post = edge.pop("pre_id"), edge.pop("post_id")
         graph.add_edge(pre, post, **edge)
     return graph
 
 
 def edge_table(
-    synapses: pd.DataFrame, params: GraphParams, contacts: pd.DataFrame | None = None
+    synapses: pd.DataFrame,
+    params: GraphParams | None = None,
+    contacts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """List the connections, the strongest first.
+    """List the connections, strongest first.
 
     Parameters
     ----------
     synapses, params, contacts
-        As `build_graph`.
+        As in `build_graph`.
 
     Returns
     -------
     DataFrame
-        `EDGE_COLUMNS`: the two ids, without direction the lower first; ``n_synapses``;
-        ``weight``, the summed score;
-        ``mean_score``; ``contact_area_um2``, of all the contact between the two; ``z, y, x``, the
-        mean place of the synapses in voxels. What is not known is NaN.
+        `EDGE_COLUMNS`: the two ids (the lower first if undirected); ``n_synapses``; ``weight``,
+        the summed score; ``mean_score``; ``contact_area_um2``, the total contact area of the two
+        neurites; ``z, y, x``, the mean position of the synapses in voxels. Unknown values are NaN.
 
     Raises
     ------
     DataError
         If a column is missing, or has gaps.
     """
-    each = _connections(synapses, params.min_score)
+    params = params or GraphParams()
+    pairs = _list_partner_pairs(synapses, params.min_score)
     if not params.directed:
-        each[END_COLUMNS] = np.sort(each[END_COLUMNS], axis=1)
-    summed = {axis: (axis, "mean") for axis in POSITION_COLUMNS if axis in each}
-    edges = each.groupby(END_COLUMNS, as_index=False).agg(
+        pairs[END_COLUMNS] = np.sort(pairs[END_COLUMNS], axis=1)
+    mean_position = {axis: (axis, "mean") for axis in POSITION_COLUMNS if axis in pairs}
+    edges = pairs.groupby(END_COLUMNS, as_index=False).agg(
         n_synapses=("score", "size"),
         weight=("score", "sum"),
         mean_score=("score", "mean"),
-        **summed,
+        **mean_position,
     )
-    edges["contact_area_um2"] = np.nan if contacts is None else _areas(edges, contacts)
+    edges["contact_area_um2"] = np.nan if contacts is None else _look_up_areas(edges, contacts)
     edges = edges.sort_values(["weight", *END_COLUMNS], ascending=[False, True, True])
     decimals = {"weight": 4, "mean_score": 4} | dict.fromkeys(POSITION_COLUMNS, 1)
     return edges.reindex(columns=EDGE_COLUMNS).round(decimals).reset_index(drop=True)
 
 
-def _connections(synapses: pd.DataFrame, least: float) -> pd.DataFrame:
-    """List every pair of partners of every synapse that counts."""
+def _list_partner_pairs(synapses: pd.DataFrame, min_score: float) -> pd.DataFrame:
+    """List the pre- and postsynaptic pairs of all synapses with at least this score."""
     partners = "post_ids" if "post_ids" in synapses else "post_id"
     for name in ("pre_id", partners, "score"):
         if name not in synapses:
@@ -125,20 +129,20 @@ def _connections(synapses: pd.DataFrame, least: float) -> pd.DataFrame:
         if synapses[name].isna().any():
             row = int(np.argmax(synapses[name].isna()))
             raise DataError(
-                f"the synapse in row {row} has no {name}", "it cannot become a connection"
+                f"the synapse in row {row} has no {name}", "it cannot be added to the graph"
             )
-    counted = synapses[synapses["score"] >= least]
-    places = [axis for axis in POSITION_COLUMNS if axis in synapses]
-    each = counted[["pre_id", "score", *places]]
-    each = each.assign(post_id=counted[partners].astype(str).str.split(";")).explode("post_id")
+    counted = synapses[synapses["score"] >= min_score]
+    position = [axis for axis in POSITION_COLUMNS if axis in synapses]
+    pairs = counted[["pre_id", "score", *position]]
+    pairs = pairs.assign(post_id=counted[partners].astype(str).str.split(";")).explode("post_id")
     try:
-        return each.astype({"pre_id": "int64", "post_id": "int64", "score": float})
+        return pairs.astype({"pre_id": "int64", "post_id": "int64", "score": float})
     except ValueError as error:
-        raise DataError(f"a synapse names what is no neurite id: {error}") from error
+        raise DataError(f"the partner of a synapse is not a neurite id: {error}") from error
 
 
-def _areas(edges: pd.DataFrame, contacts: pd.DataFrame) -> np.ndarray:
-    """Look up the contact area of every connection; 0 where the two never touch."""
+def _look_up_areas(edges: pd.DataFrame, contacts: pd.DataFrame) -> np.ndarray:
+    """Look up the contact area of every connection; 0 where the two neurites never touch."""
     area = contacts.set_index(["id_a", "id_b"])["area_um2"]
     ends = np.sort(edges[END_COLUMNS].to_numpy("int64"), axis=1)
     return area.reindex(pd.MultiIndex.from_arrays(ends.T), fill_value=0.0).to_numpy()
@@ -146,32 +150,32 @@ def _areas(edges: pd.DataFrame, contacts: pd.DataFrame) -> np.ndarray:
 
 def close_gaps(
     labels: np.ndarray,
-    tissue: np.ndarray,
+    mask: np.ndarray,
     voxel_size: tuple[float, float, float],
     params: GraphParams | None = None,
 ) -> np.ndarray:
-    """Give membranes that bear no label to the nearest neurite of their section.
+    """Assign unlabelled membrane to the nearest neurite in the same section.
 
-    Many a program and many a person leaves membranes at 0; neurites touch all the same.
+    Many segmentations leave membranes at 0, although the neurites beside them touch.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Neurite ids; 0 is none.
-    tissue : ndarray of bool, shape (Z, Y, X)
-        Where there is tissue: gaps outside stay open.
+        Neurite ids; 0 is background.
+    mask : ndarray of bool, shape (Z, Y, X)
+        Tissue; gaps outside it stay open.
     voxel_size : tuple of float
         (z, y, x) in nm.
     params : GraphParams, optional
-        How wide a gap may be.
+        Largest width of a gap.
 
     Returns
     -------
     ndarray of int, shape (Z, Y, X)
-        The very labels, where they have no gap. O(V) time.
+        A copy, or ``labels`` itself where there are no gaps. O(V) time.
     """
-    reach = (params or GraphParams()).max_gap_nm / 2
-    gaps = (labels == 0) & tissue
+    max_distance_nm = (params or GraphParams()).max_gap_nm / 2
+    gaps = (labels == 0) & mask
     if not gaps.any():
         return labels
     closed = labels.copy()
@@ -180,45 +184,43 @@ def close_gaps(
             distance, (y, x) = ndimage.distance_transform_edt(
                 section == 0, sampling=voxel_size[1:], return_indices=True
             )
-            near = gap & (distance <= reach)
+            near = gap & (distance <= max_distance_nm)
             target[near] = section[y[near], x[near]]
     return closed
 
 
 def contact_table(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
-    """List who touches whom, and how much.
+    """List the pairs of neurites that touch, and their contact areas.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Neurite ids up to 2147483647; 0 is none, and across it nothing touches.
+        Neurite ids up to 2147483647; 0 is background, across which nothing touches.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
     DataFrame
-        ``id_a < id_b`` and ``area_um2``, by rising ids. The area is that of the faces voxels
-        share, each of its true size. As every area from voxels it is exact for surfaces along
-        the axes, and up to 1.7 times too large for oblique ones.
+        ``id_a < id_b`` and ``area_um2``, by rising ids. The area is the sum of the shared voxel
+        faces, so it is exact for surfaces along the axes and up to 1.7 times too large for
+        oblique ones.
 
     Notes
     -----
     O(V) time for V voxels, and sorting those at boundaries.
     """
     n = int(labels.max(initial=0)) + 1
+    flat = labels.ravel()
     keys, areas = [], []
     for axis in range(labels.ndim):
-        a, b = neighbour_slices(axis)
-        border = (labels[a] != labels[b]) & (labels[a] > 0) & (labels[b] > 0)
-        met, faces = np.unique(
-            pair_keys(labels[a][border], labels[b][border], n), return_counts=True
-        )
-        keys.append(met)
-        areas.append(faces * (np.prod(voxel_size) / voxel_size[axis] / NM2_PER_UM2))
-    keys, which = np.unique(np.concatenate(keys), return_inverse=True)
-    area = np.bincount(which, np.concatenate(areas), minlength=len(keys))
-    first, second = np.divmod(keys, n)
+        lower, upper = boundary_faces(labels, axis)
+        touching, n_faces = np.unique(pair_keys(flat[lower], flat[upper], n), return_counts=True)
+        keys.append(touching)
+        areas.append(n_faces * (np.prod(voxel_size) / voxel_size[axis] / NM2_PER_UM2))
+    pairs, index = np.unique(np.concatenate(keys), return_inverse=True)
+    area = np.bincount(index, np.concatenate(areas), minlength=len(pairs))
+    first, second = np.divmod(pairs, n)
     return pd.DataFrame({"id_a": first, "id_b": second, "area_um2": area.round(6)})
 
 
@@ -227,27 +229,29 @@ def node_table(
     segments: pd.DataFrame | None = None,
     contacts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Describe every neurite of the graph, the most central first.
+    """Describe every neurite of the graph, highest PageRank first.
 
     Parameters
     ----------
     graph : networkx.Graph
         As `build_graph` returns.
-    neurites : DataFrame, optional
-        ``id``, ``volume_um3``, ``n_sections`` and ``touches_border`` of the neurites.
+    segments : DataFrame, optional
+        Measurements of all neurites, as `connectome.triage.segment_table` or
+        `connectome.triage.measure_segments` returns: ``id``, ``volume_um3``, ``n_sections`` and
+        ``touches_border``.
     contacts : DataFrame, optional
         As `contact_table` returns.
 
     Returns
     -------
     DataFrame
-        `NODE_COLUMNS`, as DATASHEET.md describes them: ``in_degree`` and ``out_degree`` are
-        weighted by score, as published; ``pagerank`` is that of Page et al. (1999), weighted;
-        ``betweenness`` that of Brandes (2001), in hops along the direction of synapses, from a
-        sample of sources (seeded) where all would take long: about beyond 700 neurites.
-        ``component`` numbers the strongly connected components, the largest is 1. What is not
-        known is empty. Without direction every connection leads both ways: what comes in is what
-        goes out.
+        `NODE_COLUMNS`, as DATASHEET.md describes them. ``in_degree`` and ``out_degree`` are
+        weighted, as published: sums of the scores of incoming and outgoing synapses, not numbers
+        of partners (those are ``n_pre`` and ``n_post``). ``pagerank`` is weighted (Page et al.
+        1999). ``betweenness`` counts hops along the direction of synapses (Brandes 2001), from a
+        seeded sample of sources beyond about 700 neurites, where all would take long.
+        ``component`` numbers the strongly connected components, the largest is 1. Unknown values
+        are empty. In an undirected graph every connection counts in both directions.
     """
     if not graph.is_directed():
         graph = graph.to_directed(as_view=True)
@@ -259,42 +263,45 @@ def node_table(
     table["n_pre"] = node.map(dict(graph.in_degree()))
     table["n_post"] = node.map(dict(graph.out_degree()))
     table["pagerank"] = node.map(nx.pagerank(graph, weight="weight") if graph else {})
-    table["betweenness"] = node.map(_betweenness(graph))
-    table["component"] = node.map(_components(graph))
-    table["contact_area_um2"] = np.nan if contacts is None else node.map(_touched(contacts))
+    table["betweenness"] = node.map(_estimate_betweenness(graph))
+    table["component"] = node.map(_number_components(graph))
+    table["contact_area_um2"] = (
+        np.nan if contacts is None else node.map(_sum_contact_areas(contacts))
+    )
     if segments is not None:
         table = table.join(segments.set_index("id")[NODE_COLUMNS[-3:]], on="node")
     table = table.reindex(columns=NODE_COLUMNS)
-    whole = ["in_synapses", "out_synapses", "n_pre", "n_post", "component", "n_sections"]
-    table = table.astype(dict.fromkeys(whole, "Int64") | {"touches_border": "boolean"})
+    integers = ["in_synapses", "out_synapses", "n_pre", "n_post", "component", "n_sections"]
+    table = table.astype(dict.fromkeys(integers, "Int64") | {"touches_border": "boolean"})
     decimals = {"in_degree": 4, "out_degree": 4, "pagerank": 6, "betweenness": 6}
     table = table.round({**decimals, "contact_area_um2": 6})
     return table.sort_values(["pagerank", "node"], ascending=[False, True]).reset_index(drop=True)
 
 
-def _betweenness(graph: nx.DiGraph) -> dict:
-    """Return the share of shortest paths through each node, from all sources or a sample."""
+def _estimate_betweenness(graph: nx.DiGraph) -> dict[int, float]:
+    """Return the fraction of shortest paths through each node, from all sources or a sample."""
     size = graph.number_of_nodes() + graph.number_of_edges()
     sources = max(MIN_SOURCES, ceil(BETWEENNESS_WORK / max(size, 1)))
     sampled = sources if sources < len(graph) else None
     return nx.betweenness_centrality(graph, k=sampled, seed=0)
 
 
-def _components(graph: nx.DiGraph) -> dict:
-    """Give every node the number of its strongly connected component; 1 is the largest."""
-    parts = nx.strongly_connected_components(graph)
-    parts = sorted(parts, key=lambda part: (-len(part), min(part)))
+def _number_components(graph: nx.DiGraph) -> dict[int, int]:
+    """Return the number of the strongly connected component of every node; 1 is the largest."""
+    parts = sorted(
+        nx.strongly_connected_components(graph), key=lambda part: (-len(part), min(part))
+    )
     return {node: number for number, part in enumerate(parts, start=1) for node in part}
 
 
-def _touched(contacts: pd.DataFrame) -> pd.Series:
-    """Sum up the contact area of every neurite with all others."""
+def _sum_contact_areas(contacts: pd.DataFrame) -> pd.Series:
+    """Return the total contact area of every neurite."""
     sides = [contacts.set_index(side)["area_um2"] for side in ("id_a", "id_b")]
     return pd.concat(sides).groupby(level=0).sum()
 
 
 def annotate_graph(graph: nx.Graph, nodes: pd.DataFrame) -> nx.Graph:
-    """Return the graph with everything the node table knows, for other programs to read.
+    """Return a copy of the graph with the columns of the node table as attributes, for export.
 
     Parameters
     ----------
@@ -306,11 +313,11 @@ def annotate_graph(graph: nx.Graph, nodes: pd.DataFrame) -> nx.Graph:
     Returns
     -------
     networkx.Graph
-        A copy whose attributes are plain Python numbers; what is not known is left out, since
-        no two programs spell NaN alike.
+        Attributes are plain Python numbers. Missing values are left out, because programs
+        disagree on how NaN is written.
     """
-    described = graph.copy()
+    annotated = graph.copy()
     for row in nodes.astype(object).to_dict("records"):
-        known = {name: value for name, value in row.items() if not pd.isna(value)}
-        described.nodes[known.pop("node")].update(known)
-    return described
+        attributes = {name: value for name, value in row.items() if not pd.isna(value)}
+        annotated.nodes[attributes.pop("node")].update(attributes)
+    return annotated

@@ -1,8 +1,8 @@
-"""What became of a wiring diagram when it was made again: ids, connections and scores."""
+"""Compare a connectivity graph before and after a rebuild: ids, connections and scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,28 +10,29 @@ import pandas as pd
 
 COLUMNS = ["kind", "item", "before", "after", "change"]
 END_COLUMNS = ["pre_id", "post_id"]
-# A part of a neurite smaller than this share of it is a shaved edge, not a split.
+# Smaller parts of a neurite are shifted boundaries, not splits.
 MIN_SHARE = 0.1
 MIN_VOXELS = 50
-MIN_WEIGHT_CHANGE = 0.05  # of a connection's weight; less is a boundary that moved by a voxel
+# Fraction of a connection's weight; smaller changes come from boundaries that moved by a voxel.
+MIN_WEIGHT_CHANGE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class GraphSnapshot:
-    """A wiring diagram as far as it is compared.
+    """A connectivity graph, as far as it is compared.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X), or None
-        Neurite ids; None where they are no longer there.
+        Neurite ids; None where they are not available any more.
     edges : DataFrame
         Columns ``pre_id, post_id, weight``.
     counts : mapping of str to int
-        How many there are of what.
+        Numbers of neurites, connections and the like, by name.
     scores : mapping of str to float
-        Metrics by name.
+        Evaluation metrics by name.
     directed : bool
-        Whether connections have a direction.
+        Whether connections are directed.
     """
 
     labels: np.ndarray | None
@@ -42,121 +43,115 @@ class GraphSnapshot:
 
 
 def diff_graphs(before: GraphSnapshot, after: GraphSnapshot) -> pd.DataFrame:
-    """Compare two wiring diagrams of the same tissue.
+    """List the differences between two graphs of the same tissue.
 
     Parameters
     ----------
-    before, after : Wired
-        Their ids need not have anything to do with each other: neurites are recognised by where
-        they are, unless labels are missing; then ids are taken to mean the same.
+    before, after : GraphSnapshot
+        Their ids may be unrelated: neurites are matched by overlap of their labels. Where labels
+        are missing, ids are assumed to mean the same.
 
     Returns
     -------
     DataFrame
-        ``kind``: count, score, split or merged (neurites), gained, lost or weight (connections);
-        ``item``: what it is about, with ids as they are afterwards, but for split neurites;
-        ``before`` and ``after``, as text; and ``change``, a number or a word.
+        ``kind``: count, score, split or merged (neurites), gained, lost or weight (connections).
+        ``item``: the name or ids concerned; ids are those after the change, except for split
+        neurites. ``before`` and ``after``, as text; ``change``, a number or a word.
     """
-    rows = [*_numbers("count", before.counts, after.counts)]
-    rows += _numbers("score", before.scores, after.scores)
-    renamed: dict[int, int] = {}
+    rows = [*_diff_numbers("count", before.counts, after.counts)]
+    rows += _diff_numbers("score", before.scores, after.scores)
+    successors: dict[int, int] = {}
     if before.labels is not None and after.labels is not None:
-        pairs = _overlaps(before.labels, after.labels)
-        renamed = _successors(pairs)
-        rows += _split(pairs)
-        rows += _merged(pairs)
-    # What has no direction in one of them can be compared without it only.
-    rows += _connections(before.edges, after.edges, renamed, before.directed and after.directed)
+        overlaps = _measure_overlaps(before.labels, after.labels)
+        successors = _find_successors(overlaps)
+        rows += _list_splits(overlaps)
+        rows += _list_mergers(overlaps)
+    # If one of them is undirected, only undirected connections can be compared.
+    directed = before.directed and after.directed
+    rows += _diff_connections(before.edges, after.edges, successors, directed)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _numbers(kind: str, before: Mapping, after: Mapping) -> list[tuple]:
+def _diff_numbers(kind: str, before: Mapping, after: Mapping) -> Iterator[tuple]:
     names = [name for name in after if name in before] + [n for n in after if n not in before]
-    return [
-        (kind, name, _text(before.get(name)), _text(after[name]), _difference(before, after, name))
-        for name in names
-    ]
+    for name in names:
+        change = round(after[name] - before[name], 6) if name in before else "new"
+        yield kind, name, _format(before.get(name)), _format(after[name]), change
 
 
-def _difference(before: Mapping, after: Mapping, name: str) -> float | str:
-    return round(after[name] - before[name], 6) if name in before else "new"
-
-
-def _text(number) -> str:
+def _format(number: float | None) -> str:
     return "" if number is None else f"{number:.6g}"
 
 
-def _overlaps(before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    """Count the voxels of every pair of ids, and how much of either that is."""
-    inside = (before > 0) & (after > 0)
-    pairs = pd.DataFrame({"old": before[inside], "new": after[inside]})
-    pairs = pairs.value_counts(sort=False).rename("voxels").reset_index()
+def _measure_overlaps(before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    """Count the voxels of every overlapping pair of ids, and their share of either neurite."""
+    labelled = (before > 0) & (after > 0)
+    overlaps = pd.DataFrame({"old": before[labelled], "new": after[labelled]})
+    overlaps = overlaps.value_counts(sort=False).rename("voxels").reset_index()
     for name in ("old", "new"):
-        total = pairs.groupby(name)["voxels"].transform("sum")
-        pairs[f"share_of_{name}"] = pairs["voxels"] / total
-    return pairs
+        total = overlaps.groupby(name)["voxels"].transform("sum")
+        overlaps[f"share_of_{name}"] = overlaps["voxels"] / total
+    return overlaps
 
 
-def _successors(pairs: pd.DataFrame) -> dict[int, int]:
-    """Find the id that lies over most of each former one."""
-    best = pairs.sort_values(["old", "voxels", "new"], ascending=[True, False, True])
+def _find_successors(overlaps: pd.DataFrame) -> dict[int, int]:
+    """Map every old id to the new one with the largest overlap."""
+    best = overlaps.sort_values(["old", "voxels", "new"], ascending=[True, False, True])
     best = best.drop_duplicates("old")
     return dict(zip(best["old"].tolist(), best["new"].tolist(), strict=True))
 
 
-def _split(pairs: pd.DataFrame) -> list[tuple]:
-    """List former neurites that are now several."""
-    parts = pairs[(pairs["share_of_old"] >= MIN_SHARE) & (pairs["voxels"] >= MIN_VOXELS)]
-    # A part that is mainly somebody else's was never this neurite's to give.
-    parts = parts[parts["share_of_new"] >= 0.5]
-    return _several("split", parts, "old", "new")
+def _list_splits(overlaps: pd.DataFrame) -> list[tuple]:
+    """List old neurites that are several now."""
+    large = (overlaps["share_of_old"] >= MIN_SHARE) & (overlaps["voxels"] >= MIN_VOXELS)
+    # A part that mainly belonged to another neurite is not a result of this split.
+    return _list_groups("split", overlaps[large & (overlaps["share_of_new"] >= 0.5)], "old", "new")
 
 
-def _merged(pairs: pd.DataFrame) -> list[tuple]:
-    """List neurites that were several."""
-    parts = pairs[(pairs["share_of_new"] >= MIN_SHARE) & (pairs["voxels"] >= MIN_VOXELS)]
-    parts = parts[parts["share_of_old"] >= 0.5]
-    return _several("merged", parts, "new", "old")
+def _list_mergers(overlaps: pd.DataFrame) -> list[tuple]:
+    """List new neurites that were several before."""
+    large = (overlaps["share_of_new"] >= MIN_SHARE) & (overlaps["voxels"] >= MIN_VOXELS)
+    return _list_groups("merged", overlaps[large & (overlaps["share_of_old"] >= 0.5)], "new", "old")
 
 
-def _several(kind: str, parts: pd.DataFrame, one: str, many: str) -> list[tuple]:
+def _list_groups(kind: str, parts: pd.DataFrame, one: str, many: str) -> list[tuple]:
     rows = []
     for neurite, group in parts.groupby(one):
         if len(group) < 2:
             continue
         group = group.sort_values(["voxels", many], ascending=[False, True])
         listed = ";".join(map(str, group[many].tolist()))
-        sides = (neurite, listed) if one == "old" else (listed, neurite)
-        rows.append((kind, neurite, *map(str, sides), len(group)))
+        before, after = (neurite, listed) if one == "old" else (listed, neurite)
+        rows.append((kind, neurite, str(before), str(after), len(group)))
     return rows
 
 
-def _connections(
-    before: pd.DataFrame, after: pd.DataFrame, renamed: Mapping[int, int], directed: bool
-):
-    """List connections that came, went, or weigh clearly otherwise; the largest changes first."""
-    former = before.assign(
-        pre_id=before["pre_id"].map(lambda i: renamed.get(i, i)),
-        post_id=before["post_id"].map(lambda i: renamed.get(i, i)),
+def _diff_connections(
+    before: pd.DataFrame, after: pd.DataFrame, successors: Mapping[int, int], directed: bool
+) -> list[tuple]:
+    """List connections that are new, gone, or clearly changed in weight; largest changes first."""
+    old = before.assign(
+        pre_id=before["pre_id"].map(lambda i: successors.get(i, i)),
+        post_id=before["post_id"].map(lambda i: successors.get(i, i)),
     )
-    former = _weights(former[former["pre_id"] != former["post_id"]], directed)
-    now = _weights(after, directed)
-    both = pd.concat([former.rename("before"), now.rename("after")], axis=1)
+    old_weights = _sum_weights(old[old["pre_id"] != old["post_id"]], directed)
+    new_weights = _sum_weights(after, directed)
+    both = pd.concat([old_weights.rename("before"), new_weights.rename("after")], axis=1)
     change = both["after"].fillna(0) - both["before"].fillna(0)
-    differs = both.isna().any(axis=1) | (change.abs() > MIN_WEIGHT_CHANGE * both.max(axis=1))
+    changed = both.isna().any(axis=1) | (change.abs() > MIN_WEIGHT_CHANGE * both.max(axis=1))
     rows = []
-    for (pre, post), by in change[differs].sort_values(key=lambda c: -c.abs()).items():
+    for (pre, post), difference in change[changed].sort_values(key=lambda c: -c.abs()).items():
         weights = both.loc[(pre, post)]
-        came, went = weights.isna()
-        kind = "gained" if came else "lost" if went else "weight"
+        is_new, is_gone = weights.isna()
+        kind = "gained" if is_new else "lost" if is_gone else "weight"
         texts = ("" if np.isnan(weight) else f"{weight:.4g}" for weight in weights)
         item = f"{pre} -> {post}" if directed else f"{pre} -- {post}"
-        rows.append((kind, item, *texts, round(float(by), 4)))
+        rows.append((kind, item, *texts, round(float(difference), 4)))
     return rows
 
 
-def _weights(edges: pd.DataFrame, directed: bool) -> pd.Series:
-    """Sum up the weights by the two ends; without direction those of both ways are one."""
+def _sum_weights(edges: pd.DataFrame, directed: bool) -> pd.Series:
+    """Sum weights by the two ends; without direction, those of both directions are added."""
     if not directed:
         low, high = np.sort(edges[END_COLUMNS].to_numpy(), axis=1).T
         edges = edges.assign(pre_id=low, post_id=high)

@@ -95,7 +95,7 @@ def test_the_matrix_has_presynaptic_ids_in_rows(written):
 
 
 def test_a_matrix_of_too_many_shows_those_with_most_synapses(tmp_path):
-    write_matrix(tmp_path / "m.csv", small_graph(), most=2)
+    write_matrix(tmp_path / "m.csv", small_graph(), max_neurites=2)
     table = pd.read_csv(tmp_path / "m.csv", index_col="pre_id")
     assert table.index.tolist() == [5, 12]
     assert table.loc[5, "12"] == 3

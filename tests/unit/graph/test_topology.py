@@ -119,7 +119,9 @@ def test_random_graphs_keep_what_they_promise(graph, keep_reciprocal, seed):
     rng = np.random.default_rng(seed)
     new = nx.DiGraph()
     new.add_nodes_from(map(int, graph))
-    edges = np.transpose(rewire(pre, post, len(graph), rng, keep_reciprocal)).tolist()
+    edges = np.transpose(
+        rewire(pre, post, len(graph), rng, keep_reciprocal=keep_reciprocal)
+    ).tolist()
     new.add_edges_from(edges)
     assert new.number_of_edges() == graph.number_of_edges() == len(edges)
     assert nx.number_of_selfloops(new) == 0
@@ -145,7 +147,7 @@ def test_every_random_graph_is_as_likely_as_any_other(keep_reciprocal, pre, post
     rng = np.random.default_rng(1)
     seen = Counter()
     for _ in range(600):
-        edges = rewire(np.array(pre), np.array(post), 8, rng, keep_reciprocal)
+        edges = rewire(np.array(pre), np.array(post), 8, rng, keep_reciprocal=keep_reciprocal)
         seen[tuple(sorted(map(tuple, np.transpose(edges).tolist())))] += 1
     chi2 = sum((n - 600 / possible) ** 2 / (600 / possible) for n in seen.values())
     assert len(seen) == possible
