@@ -292,12 +292,13 @@ def _compare(value: float, random: list[float]) -> tuple[float, float, float]:
 
 def _size_rows(graph: nx.Graph, synapses: np.ndarray) -> Iterator[tuple]:
     n_nodes = len(graph)
+    n_pairs = n_nodes * (n_nodes - 1) / 2
     if graph.is_directed():
-        components, possible = nx.weakly_connected_components(graph), n_nodes * (n_nodes - 1)
-        strong = max(map(len, nx.strongly_connected_components(graph)), default=0)
+        components, possible = nx.weakly_connected_components(graph), 2 * n_pairs
+        strong: float = max(map(len, nx.strongly_connected_components(graph)), default=0)
     else:
-        components, possible = nx.connected_components(graph), n_nodes * (n_nodes - 1) / 2
-        strong = np.nan
+        components, possible = nx.connected_components(graph), n_pairs
+        strong = float("nan")
     sizes = {
         "neurites": n_nodes,
         "connections": len(synapses),

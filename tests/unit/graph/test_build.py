@@ -1,4 +1,4 @@
-"""The wiring graph of small tables whose sums are done by hand."""
+"""The connectivity graph of small tables, compared with sums done by hand."""
 
 import networkx as nx
 import numpy as np
@@ -21,7 +21,7 @@ from connectome.graph.build import (
     node_table,
 )
 
-# 1 talks to 2 twice and once to 2 and 3 together; 3 talks back to 1.
+# 1 has two synapses onto 2 and one onto 2 and 3 together; 3 has one onto 1.
 SYNAPSES = pd.DataFrame(
     [(1, "2", 0.5), (1, "2", 0.25), (1, "2;3", 0.75), (3, "1", 0.125)],
     columns=["pre_id", "post_ids", "score"],
@@ -29,14 +29,14 @@ SYNAPSES = pd.DataFrame(
 EMPTY = SYNAPSES.iloc[:0]
 
 
-SUMMED = ["pre_id", "post_id", "n_synapses", "weight", "mean_score"]
+SUMMED_COLUMNS = ["pre_id", "post_id", "n_synapses", "weight", "mean_score"]
 
 
 def rows(table):
-    return [tuple(row) for row in table[SUMMED].itertuples(index=False)]
+    return [tuple(row) for row in table[SUMMED_COLUMNS].itertuples(index=False)]
 
 
-def test_synapses_add_up_to_connections_the_strongest_first():
+def test_synapses_are_summed_into_connections_strongest_first():
     edges = edge_table(SYNAPSES, GraphParams())
     assert list(edges.columns) == EDGE_COLUMNS
     assert rows(edges) == [(1, 2, 3, 1.5, 0.5), (1, 3, 1, 0.75, 0.75), (3, 1, 1, 0.125, 0.125)]
@@ -66,9 +66,9 @@ def test_columns_begin_as_published():
     assert list(node_table(build_graph(SYNAPSES)).columns) == NODE_COLUMNS
 
 
-def test_pagerank_is_the_stationary_visit_of_a_random_walk():
+def test_pagerank_is_the_stationary_distribution_of_a_random_walk():
     nodes = node_table(build_graph(SYNAPSES)).set_index("node")
-    # By hand: a step follows a connection by weight (85 %) or goes anywhere; from 2, anywhere.
+    # A step follows a connection by weight (85 %) or goes to any node; from 2, to any node.
     step = np.array([[0, 2 / 3, 1 / 3], [1 / 3] * 3, [1, 0, 0]])
     rank = np.full(3, 1 / 3)
     for _ in range(200):
@@ -93,7 +93,7 @@ tables = st.lists(
 
 
 @given(tables)
-def test_nothing_is_lost_or_counted_twice(table):
+def test_no_synapse_is_lost_or_counted_twice(table):
     edges = edge_table(table, GraphParams(min_score=0.2))
     counted = table[table.score >= 0.2]
     fan_out = counted.post_ids.astype(str).str.count(";") + 1
@@ -123,7 +123,7 @@ def test_degrees_and_pagerank_agree_with_networkx(table):
 UNDIRECTED = GraphParams(directed=False)
 
 
-def test_without_direction_both_ways_are_summed_under_the_lower_id():
+def test_undirected_connections_sum_both_directions_under_the_lower_id():
     assert rows(edge_table(SYNAPSES, UNDIRECTED)) == [(1, 2, 3, 1.5, 0.5), (1, 3, 2, 0.875, 0.4375)]
     graph = build_graph(SYNAPSES, UNDIRECTED)
     assert not graph.is_directed()
@@ -132,21 +132,21 @@ def test_without_direction_both_ways_are_summed_under_the_lower_id():
 
 
 @given(tables, st.integers(0, 2**32 - 1))
-def test_without_direction_it_does_not_matter_who_is_called_presynaptic(table, seed):
+def test_undirected_connections_do_not_depend_on_the_presynaptic_side(table, seed):
     pairs = table.assign(post_id=table.post_ids.str.split(";")).explode("post_id")
     pairs = pairs.drop(columns="post_ids").astype({"post_id": "int64"})
-    turned = pairs.copy()
+    reversed_ = pairs.copy()
     swap = np.random.default_rng(seed).random(len(pairs)) < 0.5
-    turned.loc[swap, ["pre_id", "post_id"]] = pairs.loc[swap, ["post_id", "pre_id"]].to_numpy()
+    reversed_.loc[swap, ["pre_id", "post_id"]] = pairs.loc[swap, ["post_id", "pre_id"]].to_numpy()
     edges = edge_table(table, UNDIRECTED)
-    pd.testing.assert_frame_equal(edge_table(turned, UNDIRECTED), edges)
+    pd.testing.assert_frame_equal(edge_table(reversed_, UNDIRECTED), edges)
     assert (edges.pre_id <= edges.post_id).all()
     assert not edges.duplicated(["pre_id", "post_id"]).any()
     assert edges.n_synapses.sum() == len(pairs)
 
 
 @given(tables)
-def test_without_direction_all_partners_count_on_both_sides(table):
+def test_undirected_partners_count_on_both_sides(table):
     table = table[table.pre_id.astype(str) != table.post_ids]
     graph = build_graph(table, UNDIRECTED)
     nodes = node_table(graph).set_index("node")
@@ -154,20 +154,20 @@ def test_without_direction_all_partners_count_on_both_sides(table):
         assert nodes[one].tolist() == nodes[other].tolist()
     assert nodes.n_pre.tolist() == nodes.n_post.tolist() == [len(graph[n]) for n in nodes.index]
     for node in graph:
-        around = [edge["weight"] for edge in graph[node].values()]
-        assert nodes.in_degree[node] == pytest.approx(sum(around), abs=1e-3)
+        weights = [edge["weight"] for edge in graph[node].values()]
+        assert nodes.in_degree[node] == pytest.approx(sum(weights), abs=1e-3)
     assert nodes.betweenness.to_dict() == pytest.approx(nx.betweenness_centrality(graph), abs=1e-6)
     parts = nodes.groupby("component").groups.values()
     assert set(map(frozenset, parts)) == set(map(frozenset, nx.connected_components(graph)))
 
 
-def test_the_least_score_counts_and_less_does_not():
+def test_candidates_below_the_threshold_do_not_count():
     edges = edge_table(SYNAPSES, GraphParams(min_score=0.5))
     assert rows(edges) == [(1, 2, 2, 1.25, 0.625), (1, 3, 1, 0.75, 0.75)]
     assert set(build_graph(SYNAPSES, GraphParams(min_score=0.8))) == set()
 
 
-def test_the_published_table_without_all_partners_will_do():
+def test_tables_with_post_id_only_are_accepted():
     published = pd.DataFrame({"pre_id": [1, 1], "post_id": [2, 3], "score": [0.5, 0.5]})
     assert rows(edge_table(published, GraphParams())) == [(1, 2, 1, 0.5, 0.5), (1, 3, 1, 0.5, 0.5)]
 
@@ -181,7 +181,7 @@ def test_a_table_read_back_from_csv_gives_the_same_graph(tmp_path):
     assert rows(edge_table(pd.read_csv(tmp_path / "s.csv"), GraphParams()))[0][:3] == (1, 2, 2)
 
 
-def test_no_synapses_make_an_empty_graph_with_all_columns(tmp_path):
+def test_no_synapses_give_an_empty_graph_with_all_columns(tmp_path):
     EMPTY.to_csv(tmp_path / "empty.csv", index=False)
     for table in (EMPTY, pd.read_csv(tmp_path / "empty.csv")):
         assert list(edge_table(table, GraphParams()).columns) == EDGE_COLUMNS
@@ -205,7 +205,7 @@ def test_the_order_of_the_table_does_not_matter():
 VOXEL = (30.0, 8.0, 4.0)
 
 
-def test_contact_areas_are_those_of_faces_of_the_true_size():
+def test_contact_areas_are_sums_of_voxel_faces():
     labels = np.zeros((2, 2, 3), np.int32)
     labels[0] = [[1, 1, 2], [1, 1, 2]]  # two faces across x, 30 x 8 nm² each
     labels[1] = [[3, 0, 0], [4, 0, 0]]  # each a face of 8 x 4 below 1; between them one of 30 x 4
@@ -217,55 +217,55 @@ def test_contact_areas_are_those_of_faces_of_the_true_size():
 
 
 @given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 5)] * 3))
-def test_contacts_are_those_of_single_pairs_of_voxels(seed, shape):
+def test_contacts_agree_with_a_loop_over_voxel_pairs(seed, shape):
     labels = np.random.default_rng(seed).integers(0, 4, shape).astype(np.int32)
     face = np.prod(VOXEL) / np.array(VOXEL) / 1e6
-    slow = {}
+    expected = {}
     for axis, step in enumerate(np.eye(3, dtype=int)):
         for at in np.ndindex(*(np.array(shape) - step)):
             a, b = sorted((int(labels[at]), int(labels[tuple(at + step)])))
             if 0 < a < b:
-                slow[a, b] = slow.get((a, b), 0) + face[axis]
+                expected[a, b] = expected.get((a, b), 0) + face[axis]
     found = contact_table(labels, VOXEL)
     pairs = zip(found.id_a, found.id_b, strict=True)
-    assert dict(zip(pairs, found.area_um2, strict=True)) == pytest.approx(slow, abs=1e-6)
+    assert dict(zip(pairs, found.area_um2, strict=True)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_ids_up_to_the_largest_that_labels_hold_can_touch():
+def test_the_largest_possible_ids_can_touch():
     labels = np.array([[[2**31 - 1, 2**31 - 2]]], np.int32)
     table = contact_table(labels, VOXEL)
     assert table[["id_a", "id_b"]].to_numpy().tolist() == [[2**31 - 2, 2**31 - 1]]
 
 
-def test_one_neurite_touches_nobody():
+def test_a_single_neurite_has_no_contacts():
     table = contact_table(np.ones((2, 3, 4), np.int32), VOXEL)
     assert table.empty
     assert list(table.columns) == CONTACT_COLUMNS
 
 
-def test_neurites_touch_across_a_membrane_without_label_but_not_outside_the_tissue():
+def test_neurites_touch_across_unlabelled_membrane_but_not_outside_the_mask():
     labels = np.zeros((2, 3, 12), np.int32)
-    labels[:, :, :3], labels[:, :, 6:9] = 1, 2  # a membrane of 3 x 4 nm, and one to nowhere
+    labels[:, :, :3], labels[:, :, 6:9] = 1, 2  # a membrane of 3 x 4 nm between them
     labels[1, :, 6:9] = 0
-    tissue = np.ones(labels.shape, bool)
-    closed = close_gaps(labels, tissue, VOXEL)
+    mask = np.ones(labels.shape, bool)
+    closed = close_gaps(labels, mask, VOXEL)
     assert (closed[0, :, :4] == 1).all()
     assert (closed[0, :, 5:] == 2).all()
-    assert (closed[1, :, :8] == 1).all()  # 25 nm: from the middle of a pixel, six more
+    assert (closed[1, :, :8] == 1).all()  # up to 25 nm: six pixels
     assert (closed[1, :, 9:] == 0).all()
     assert contact_table(closed, VOXEL).id_b.tolist() == [2]
-    narrow = close_gaps(labels, tissue, VOXEL, GraphParams(max_gap_nm=4.0))
+    narrow = close_gaps(labels, mask, VOXEL, GraphParams(max_gap_nm=4.0))
     assert contact_table(narrow, VOXEL).empty
-    tissue[labels == 0] = False
-    assert contact_table(close_gaps(labels, tissue, VOXEL), VOXEL).empty
+    mask[labels == 0] = False
+    assert contact_table(close_gaps(labels, mask, VOXEL), VOXEL).empty
 
 
-def test_labels_without_gaps_are_taken_as_they_are():
+def test_labels_without_gaps_are_returned_unchanged():
     labels = np.ones((2, 3, 4), np.int32)
     assert close_gaps(labels, np.ones(labels.shape, bool), VOXEL) is labels
 
 
-def test_real_neurites_with_membranes_left_out_touch(shared_data):
+def test_real_neurites_touch_across_unlabelled_membranes(shared_data):
     found = np.load(shared_data / "isbi_dev.npz")
     labels, voxel_size = found["labels"][:6], tuple(found["voxel_size_nm_zyx"])
     assert (labels == 0).mean() > 0.1
@@ -277,7 +277,7 @@ def test_real_neurites_with_membranes_left_out_touch(shared_data):
 CONTACTS = pd.DataFrame([(1, 2, 0.5), (2, 3, 0.25)], columns=CONTACT_COLUMNS)
 
 
-def test_connections_know_their_contact_whatever_their_direction():
+def test_contact_areas_are_found_in_both_directions():
     edges = edge_table(SYNAPSES, GraphParams(), CONTACTS).set_index(["pre_id", "post_id"])
     assert edges.contact_area_um2[1, 2] == 0.5
     assert edges.contact_area_um2[1, 3] == edges.contact_area_um2[3, 1] == 0  # never touch
@@ -285,7 +285,7 @@ def test_connections_know_their_contact_whatever_their_direction():
     assert nodes.contact_area_um2.loc[[1, 2, 3]].tolist() == [0.5, 0.75, 0.25]
 
 
-def test_a_connection_lies_amid_its_synapses():
+def test_the_position_of_a_connection_is_the_mean_of_its_synapses():
     placed = SYNAPSES.assign(z=[1, 2, 3, 9], y=[10, 10, 40, 5], x=[0, 0, 6, 7])
     edges = edge_table(placed, GraphParams()).set_index(["pre_id", "post_id"])
     assert edges.loc[(1, 2), ["z", "y", "x"]].tolist() == [2, 20, 2]
@@ -295,21 +295,21 @@ def test_a_connection_lies_amid_its_synapses():
 # --- the node table -----------------------------------------------------------------------------
 
 
-def connected(pre, post):
+def graph_of(pre, post):
     return build_graph(pd.DataFrame({"pre_id": pre, "post_id": post, "score": 1.0}))
 
 
-def test_betweenness_is_the_share_of_paths_that_lead_through():
-    nodes = node_table(connected([1, 2, 3], [2, 3, 4])).set_index("node")
-    # Of 3 x 2 ordered pairs of others, 1→3 and 1→4 lead through 2.
+def test_betweenness_is_the_fraction_of_shortest_paths():
+    nodes = node_table(graph_of([1, 2, 3], [2, 3, 4])).set_index("node")
+    # Of 3 x 2 ordered pairs of others, 1→3 and 1→4 pass through 2.
     assert nodes.betweenness.loc[[1, 2, 3, 4]].tolist() == pytest.approx(
         [0, 1 / 3, 1 / 3, 0], abs=1e-6
     )
 
 
-def test_betweenness_of_a_large_graph_is_a_sample_near_the_truth_and_always_the_same():
+def test_betweenness_of_a_large_graph_is_a_reproducible_estimate():
     ends = np.random.default_rng(5).integers(1, 900, (2, 3000)) ** 2 // 900 + 1  # low ids are hubs
-    graph = connected(*ends)
+    graph = graph_of(*ends)
     found = node_table(graph).set_index("node").betweenness
     exact = pd.Series(nx.betweenness_centrality(graph)).loc[found.index]
     assert not np.allclose(found, exact, atol=1e-6)
@@ -318,32 +318,32 @@ def test_betweenness_of_a_large_graph_is_a_sample_near_the_truth_and_always_the_
 
 
 def test_strongly_connected_components_are_numbered_by_size():
-    nodes = node_table(connected([7, 8, 9, 9, 1], [8, 9, 7, 1, 2])).set_index("node")
+    nodes = node_table(graph_of([7, 8, 9, 9, 1], [8, 9, 7, 1, 2])).set_index("node")
     assert nodes.component.loc[[7, 8, 9, 1, 2]].tolist() == [1, 1, 1, 2, 3]
 
 
-KNOWN = pd.DataFrame(
+SEGMENTS = pd.DataFrame(
     [(1, 0.5, 9, True), (2, 0.25, 4, False)],
     columns=["id", "volume_um3", "n_sections", "touches_border"],
 )
 
 
-def test_neurites_are_described_as_far_as_they_are_known():
-    nodes = node_table(build_graph(SYNAPSES), KNOWN).set_index("node")
+def test_unknown_neurites_have_missing_values():
+    nodes = node_table(build_graph(SYNAPSES), SEGMENTS).set_index("node")
     described = nodes[["volume_um3", "n_sections", "touches_border"]]
     assert described.loc[1].tolist() == [0.5, 9, True]
     assert described.loc[3].isna().all()
-    assert nodes.n_sections.dtype == "Int64"  # a gap makes no fractions of sections
+    assert nodes.n_sections.dtype == "Int64"  # integers in spite of missing values
 
 
-def test_an_annotated_graph_bears_plain_numbers_and_no_gaps():
+def test_an_annotated_graph_has_plain_numbers_and_no_missing_values():
     graph = build_graph(SYNAPSES.assign(z=1, y=2, x=3), contacts=CONTACTS)
-    described = annotate_graph(graph, node_table(graph, KNOWN, CONTACTS))
-    assert described.nodes[1]["n_sections"] == 9
-    assert "n_sections" not in described.nodes[3]
-    borne = [attributes for _, attributes in described.nodes(data=True)]
-    borne += [attributes for *_, attributes in described.edges(data=True)]
-    values = [value for attributes in borne for value in attributes.values()]
+    annotated = annotate_graph(graph, node_table(graph, SEGMENTS, CONTACTS))
+    assert annotated.nodes[1]["n_sections"] == 9
+    assert "n_sections" not in annotated.nodes[3]
+    all_attributes = [attributes for _, attributes in annotated.nodes(data=True)]
+    all_attributes += [attributes for *_, attributes in annotated.edges(data=True)]
+    values = [value for attributes in all_attributes for value in attributes.values()]
     assert {type(value) for value in values} == {int, float, bool}
     assert not np.isnan(values).any()
     assert "volume_um3" not in graph.nodes[1]  # the original stays as it was
@@ -353,7 +353,7 @@ def test_an_annotated_graph_bears_plain_numbers_and_no_gaps():
 
 
 @pytest.mark.parametrize("column", ["pre_id", "post_ids", "score"])
-def test_a_missing_column_or_a_gap_is_named(column):
+def test_a_missing_column_or_value_is_named(column):
     with pytest.raises(DataError, match="no column"):
         build_graph(SYNAPSES.drop(columns=column))
     gap = SYNAPSES.astype(object)
@@ -362,12 +362,12 @@ def test_a_missing_column_or_a_gap_is_named(column):
         build_graph(gap)
 
 
-def test_what_is_no_id_is_named():
+def test_an_invalid_id_is_named():
     with pytest.raises(DataError, match="AVAL"):
         build_graph(SYNAPSES.assign(post_ids=["2", "2", "2;AVAL", "1"]))
 
 
-def test_ids_above_two_to_the_31_stay_what_they_are():
+def test_ids_above_two_to_the_31_stay_exact():
     big = 2**40
     table = pd.DataFrame({"pre_id": [big], "post_ids": [f"{big + 1};{big + 2}"], "score": 1})
     assert set(node_table(build_graph(table)).node) == {big, big + 1, big + 2}

@@ -1,4 +1,4 @@
-"""Measures of graphs agree with networkx, random graphs with what they keep, worms with papers."""
+"""Topology compared with networkx, and of random graphs and worms with the literature."""
 
 from collections import Counter
 
@@ -23,10 +23,10 @@ def graphs(draw):
     return from_matrix(rng.random((n, n)) < density, rng)
 
 
-def from_matrix(there, rng):
+def from_matrix(adjacency, rng):
     graph = nx.DiGraph()
-    graph.add_nodes_from(map(str, range(len(there))))
-    for pre, post in np.argwhere(there).tolist():
+    graph.add_nodes_from(map(str, range(len(adjacency))))
+    for pre, post in np.argwhere(adjacency).tolist():
         graph.add_edge(str(pre), str(post), n_synapses=int(rng.integers(1, 9)))
     return graph
 
@@ -36,7 +36,7 @@ def measured(graph, n_random=0, column="value"):
 
 
 @given(graphs())
-def test_measures_are_those_of_networkx(graph):
+def test_measures_agree_with_networkx(graph):
     found = measure_topology(graph, 0)
     value = found.table.set_index(["group", "measure"]).value
     loops = list(nx.selfloop_edges(graph))
@@ -56,7 +56,7 @@ def test_measures_are_those_of_networkx(graph):
 
 
 @given(graphs())
-def test_without_direction_measures_are_those_of_networkx(graph):
+def test_undirected_measures_agree_with_networkx(graph):
     plain = graph.to_undirected()
     found = measure_topology(plain, 2)
     value = found.table.set_index(["group", "measure"]).value
@@ -74,18 +74,18 @@ def test_without_direction_measures_are_those_of_networkx(graph):
     assert sorted(found.distributions["synapses_per_connection"]) == each
 
 
-def test_without_direction_nothing_is_said_that_asks_for_it():
+def test_directed_measures_are_missing_for_undirected_graphs():
     graph = nx.karate_club_graph()
     nx.set_edge_attributes(graph, 1, "n_synapses")
     table = measure_topology(graph, 5).table.set_index(["group", "measure"])
-    asking = [("size", "largest component, strong"), ("reciprocity", "share of connections")]
-    asking += [("triads", name) for name in TRIAD_NAMES]
-    assert table.loc[asking].isna().all(axis=None)
-    assert table["value"].drop(asking).notna().all()
+    directed_only = [("size", "largest component, strong"), ("reciprocity", "share of connections")]
+    directed_only += [("triads", name) for name in TRIAD_NAMES]
+    assert table.loc[directed_only].isna().all(axis=None)
+    assert table["value"].drop(directed_only).notna().all()
 
 
 @given(graphs())
-def test_degrees_and_weights_are_those_of_networkx(graph):
+def test_degrees_and_synapses_agree_with_networkx(graph):
     found = measure_topology(graph, 0).distributions
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     assert found["in_degree"].tolist() == [d for _, d in graph.in_degree()]
@@ -95,13 +95,13 @@ def test_degrees_and_weights_are_those_of_networkx(graph):
     assert sum(found["synapses_per_connection"]) == graph.size(weight="n_synapses")
 
 
-def test_triads_are_drawn_and_counted_in_one_order():
+def test_the_figure_and_the_table_order_triads_alike():
     assert tuple(DRAWN_TRIADS) == CONNECTED_TRIADS
     assert all(nx.is_weakly_connected(nx.triad_graph(name)) for name in CONNECTED_TRIADS)
     assert len(CONNECTED_TRIADS) == len(TRIAD_NAMES) - 3
 
 
-def test_a_hub_with_fifty_thousand_partners_costs_no_more_than_its_connections():
+def test_a_hub_with_fifty_thousand_partners_is_fast():
     star = nx.DiGraph(((0, i) for i in range(1, 50_001)), n_synapses=1)
     nx.set_edge_attributes(star, 1, "n_synapses")
     value = measured(star)
@@ -113,7 +113,7 @@ def test_a_hub_with_fifty_thousand_partners_costs_no_more_than_its_connections()
 
 
 @given(graphs(), st.booleans(), st.integers(0, 99))
-def test_random_graphs_keep_what_they_promise(graph, keep_reciprocal, seed):
+def test_random_graphs_preserve_degrees(graph, keep_reciprocal, seed):
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     pre, post = np.array([(int(a), int(b)) for a, b in graph.edges], int).reshape(-1, 2).T
     rng = np.random.default_rng(seed)
@@ -128,22 +128,22 @@ def test_random_graphs_keep_what_they_promise(graph, keep_reciprocal, seed):
     assert [d for _, d in new.in_degree()] == [d for _, d in graph.in_degree()]
     assert [d for _, d in new.out_degree()] == [d for _, d in graph.out_degree()]
     if keep_reciprocal:
-        assert answered(new) == answered(graph)
+        assert reciprocated(new) == reciprocated(graph)
 
 
-def answered(graph):
+def reciprocated(graph):
     return [sum(graph.has_edge(post, node) for post in graph[node]) for node in graph]
 
 
 @pytest.mark.parametrize(
     ("keep_reciprocal", "pre", "post", "possible"),
     [
-        (False, [0, 2, 4], [1, 3, 5], 6),  # any sender with any receiver
-        # Three ways to pair four up, times two for the one-way connections.
+        (False, [0, 2, 4], [1, 3, 5], 6),  # any source with any target
+        # Three ways to pair four nodes, times two for the one-way connections.
         (True, [0, 1, 2, 3, 4, 6], [1, 0, 3, 2, 5, 7], 6),
     ],
 )
-def test_every_random_graph_is_as_likely_as_any_other(keep_reciprocal, pre, post, possible):
+def test_random_graphs_are_uniformly_distributed(keep_reciprocal, pre, post, possible):
     rng = np.random.default_rng(1)
     seen = Counter()
     for _ in range(600):
@@ -151,11 +151,11 @@ def test_every_random_graph_is_as_likely_as_any_other(keep_reciprocal, pre, post
         seen[tuple(sorted(map(tuple, np.transpose(edges).tolist())))] += 1
     chi2 = sum((n - 600 / possible) ** 2 / (600 / possible) for n in seen.values())
     assert len(seen) == possible
-    # Its mean is the number of graphs less one, its variance twice that.
+    # The mean of chi2 is the number of graphs minus one, its variance twice that.
     assert chi2 < possible - 1 + 4 * np.sqrt(2 * (possible - 1))
 
 
-def test_chance_is_that_of_the_seed():
+def test_random_graphs_depend_on_the_seed_only():
     graph = from_matrix(np.random.default_rng(3).random((30, 30)) < 0.2, np.random.default_rng(4))
     first, again, other = (measure_topology(graph, 5, seed).table for seed in (0, 0, 1))
     assert first.equals(again)
@@ -164,26 +164,26 @@ def test_chance_is_that_of_the_seed():
 
 def test_planted_feed_forward_loops_stand_out():
     rng = np.random.default_rng(0)
-    there = rng.random((60, 60)) < 0.02
+    adjacency = rng.random((60, 60)) < 0.02
     for a, b, c in (rng.choice(60, 3, replace=False) for _ in range(40)):
-        there[a, b] = there[b, c] = there[a, c] = True
-    z = measured(from_matrix(there, rng), 50, "z")["triads"]
+        adjacency[a, b] = adjacency[b, c] = adjacency[a, c] = True
+    z = measured(from_matrix(adjacency, rng), 50, "z")["triads"]
     assert z["030T"] > 3
     assert z["030C"] < 2
 
 
-def test_a_planted_rich_club_is_found_and_named():
+def test_a_planted_rich_club_is_found():
     rng = np.random.default_rng(0)
-    there = rng.random((200, 200)) < 0.01
-    there[:12] |= rng.random((12, 200)) < 0.15
-    plain = measure_topology(from_matrix(there, rng), 30)
-    there[:12, :12] |= np.triu(np.ones((12, 12), bool), 1)
-    rich = measure_topology(from_matrix(there, rng), 30)
+    adjacency = rng.random((200, 200)) < 0.01
+    adjacency[:12] |= rng.random((12, 200)) < 0.15
+    plain = measure_topology(from_matrix(adjacency, rng), 30)
+    adjacency[:12, :12] |= np.triu(np.ones((12, 12), bool), 1)
+    rich = measure_topology(from_matrix(adjacency, rng), 30)
     assert set(rich.rich_club_members) == set(map(str, range(12)))
     assert not plain.rich_club_members
 
 
-def test_a_random_graph_is_like_random_graphs():
+def test_a_random_graph_does_not_differ_from_random_graphs():
     rng = np.random.default_rng(7)
     z = measured(from_matrix(rng.random((80, 80)) < 0.06, rng), 60, "z")
     assert abs(z["reciprocity", "share of connections"]) < 3
@@ -191,7 +191,7 @@ def test_a_random_graph_is_like_random_graphs():
     assert abs(z["triads", "030T"]) < 3
 
 
-def test_without_random_graphs_nothing_is_compared():
+def test_without_random_graphs_there_are_no_z_scores():
     found = measure_topology(nx.DiGraph([("a", "b", {"n_synapses": 1})]), 0)
     assert found.table[["random", "z"]].isna().all().all()
     assert found.rich_club_members == ()
@@ -209,32 +209,32 @@ def worms(shared_data):
     }
 
 
-def of(worm, column="value"):
+def values_of(worm, column="value"):
     return worm.table.set_index(["group", "measure"])[column]
 
 
-def test_real_worms_are_built_as_the_literature_says(worms):
+def test_real_worms_agree_with_the_literature(worms):
     for worm in worms.values():
-        value, z = of(worm), of(worm, "z")
+        value, z = values_of(worm), values_of(worm, "z")
         # Watts & Strogatz (1998): clustering 0.28, five times chance; Varshney et al. (2011):
-        # reciprocal connections, and sparse: 2,194 connections of 279 neurons.
+        # many reciprocal connections; sparse: 2,194 connections of 279 neurons.
         assert 0.2 < value["clustering", "mean local"] < 0.32
         assert z["clustering", "mean local"] > 10
         assert z["reciprocity", "share of connections"] > 10
         assert 0.02 < value["size", "density"] < 0.06
-        # Milo et al. (2002), Reigl et al. (2004), Qian et al. (2011): feed-forward loops abound,
-        # cycles are avoided.
+        # Milo et al. (2002), Reigl et al. (2004), Qian et al. (2011): feed-forward loops
+        # are frequent, cycles rare.
         assert z["triads", "030T"] > 10
         assert z["triads", "030C"] < 0
-        # Towlson et al. (2013): the well connected are well connected to each other.
+        # Towlson et al. (2013): rich club.
         assert value["rich_club", "normalised coefficient"] > 1.1
         assert z["rich_club", "normalised coefficient"] > 2
         assert len(worm.rich_club_members) >= 10
 
 
-def test_the_brain_grows_as_witvliet_and_others_found(worms):
-    young, adult = of(worms["dataset2"]), of(worms["dataset8"])
-    # Witvliet et al. (2021): synapses are added to connections that are there, and make new ones.
+def test_growth_agrees_with_witvliet_and_others(worms):
+    young, adult = values_of(worms["dataset2"]), values_of(worms["dataset8"])
+    # Witvliet et al. (2021): synapses are added to existing connections, and make new ones.
     assert adult["size", "synapses"] == 7901
     assert young["size", "synapses"] == 1861
     assert adult["size", "density"] > young["size", "density"]
