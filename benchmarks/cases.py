@@ -131,7 +131,7 @@ def prepare_rotated(case: Case, sigma_degrees: float) -> Case:
     """Rotate every section of a stack about its centre by a known, random angle."""
     import numpy as np
 
-    from connectome.align.affine import compose_transform, rotation_matrix, warp_section
+    from connectome.align.transforms import compose_transform, rotation_matrix, warp_section
 
     with np.load(case.folder / "stack.npz") as archive:
         raw, voxel_size = archive["raw"], archive["voxel_size_nm_zyx"]
@@ -139,11 +139,10 @@ def prepare_rotated(case: Case, sigma_degrees: float) -> Case:
     rim = min(raw.shape[1:]) // 4
     # Reflected, because a black border would reveal the rotation.
     wide = np.pad(raw, [(0, 0), (rim, rim), (rim, rim)], mode="reflect").astype(np.float32)
+    transforms = [compose_transform(rotation_matrix(angle), np.zeros(2)) for angle in angles]
     turned = [
-        warp_section(section, compose_transform(rotation_matrix(angle), np.zeros(2)), 3, 0.0)[
-            rim:-rim, rim:-rim
-        ]
-        for section, angle in zip(wide, angles, strict=True)
+        warp_section(section, transform, order=3, cval=0.0)[rim:-rim, rim:-rim]
+        for section, transform in zip(wide, transforms, strict=True)
     ]
     raw = np.clip(np.rint(turned), 0, 255).astype(np.uint8)
     name = f"{case.folder.name} rotated by {sigma_degrees:g} degrees"
@@ -231,19 +230,27 @@ def read_shifts(outdir: Path, with_trend: bool = False):
     return np.asarray(table["shifts"]) + (np.asarray(table["trend"]) if with_trend else 0)
 
 
+def read_transforms(outdir: Path):
+    """Read the transforms that a program applied to the sections."""
+    import numpy as np
+
+    from connectome.core.volume import Transforms
+
+    table = json.loads((outdir / paths.ALIGNMENT).read_text())
+    matrices = table.get("matrices")
+    return Transforms(np.asarray(table["shifts"]), matrices and np.asarray(matrices))
+
+
 def read_labels_and_truth(
     case: Case, outdir: Path, truth: str = "labels", labels: str = paths.LABELS
 ):
     """Read a program's labels, and the true labels moved by the shifts it applied."""
     import numpy as np
 
-    from connectome.align.estimate import apply_transforms
+    from connectome.align import apply_transforms
 
-    moves = json.loads((outdir / paths.ALIGNMENT).read_text())
     with np.load(case.folder / "stack.npz") as archive:
-        true = apply_transforms(
-            archive[truth], moves["shifts"], order=0, matrices=moves.get("matrices")
-        )
+        true = apply_transforms(archive[truth], read_transforms(outdir), order=0)
     return np.load(outdir / labels), true
 
 

@@ -80,17 +80,17 @@ def reconstruct(raw, truth, voxel_size):
     tissue = preprocess.find_tissue(raw)
     blank = preprocess.find_blank_sections(raw, tissue)
     even = preprocess.preprocess(raw, tissue, voxel_size, threads=2)
-    found = align.estimate_alignment(even, voxel_size, blank, threads=2)
-    aligned = align.apply_transforms(even, found.shifts)
-    tissue = align.apply_transforms(tissue.astype(np.uint8), found.shifts, order=0) > 0
-    truth = align.apply_transforms(truth, found.shifts, order=0)
+    found = align.estimate_alignment(even, voxel_size, blank_sections=blank, threads=2)
+    aligned = align.apply_transforms(even, found.transforms)
+    tissue = align.apply_transforms(tissue.astype(np.uint8), found.transforms, order=0) > 0
+    truth = align.apply_transforms(truth, found.transforms, order=0)
     shared = {
         "tissue": tissue,
         "voxel_size": voxel_size,
         "damaged_sections": found.damaged_sections,
     }
     probability = predict_aligned_probability(
-        even, aligned, shifts=found.shifts, matrices=found.matrices, threads=2, **shared
+        even, aligned, transforms=found.transforms, threads=2, **shared
     )
     made = segment_neurites(probability, aligned, **shared)
     log = uncertainty.merge_log(made.agglomeration, made.supervoxels, voxel_size)

@@ -310,7 +310,7 @@ def smallest_residual(original: Path, displaced: Path, folder: Path) -> float:
     """Return the smallest residual that any choice of trend could leave, RMS in px."""
     import numpy as np
 
-    from connectome.align.estimate import STIFFNESS, fit_smoothing_spline
+    from connectome.align.drift import STIFFNESS, fit_smoothing_spline
     from connectome.evaluate import alignment_rms
 
     path, own = read_shifts(displaced, True), read_shifts(original)

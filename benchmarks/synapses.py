@@ -30,6 +30,7 @@ from cases import (
     prepare_phantom,
     prepare_real_stack,
     print_table,
+    read_transforms,
     run_ours,
     run_reference_to_neurites,
 )
@@ -135,16 +136,13 @@ def curve_of_phantom(case: Case) -> list[tuple[float, float, float]]:
 
 def reference_on_phantom(case: Case) -> float:
     """Score the published steps on a phantom."""
-    import numpy as np
     import pandas as pd
 
-    from connectome.align.estimate import transform_points
+    from connectome.align import transform_points
 
-    shifts = np.array(
-        json.loads((case.folder / "reference" / paths.ALIGNMENT).read_text())["shifts"]
-    )
+    transforms = read_transforms(case.folder / "reference")
     true = pd.read_csv(case.folder / "synapses.csv")[["z", "y", "x"]].to_numpy(float)
-    return f1_score(reference_positions(case), transform_points(true, shifts), voxel_size(case))
+    return f1_score(reference_positions(case), transform_points(true, transforms), voxel_size(case))
 
 
 def measure_vnc(path: Path, case: Case, with_reference: bool) -> list[Row]:
@@ -363,12 +361,12 @@ def align_annotations(path: Path, case: Case, program: str):
     """Move annotated synapses by the shifts a program applied."""
     import numpy as np
 
-    from connectome.align.estimate import apply_transforms
+    from connectome.align import apply_transforms
 
-    moved = json.loads((case.folder / program / paths.ALIGNMENT).read_text())
+    transforms = read_transforms(case.folder / program)
     with np.load(path) as arrays:
         annotated = arrays["synapses"].astype(np.int32)
-    return apply_transforms(annotated, np.array(moved["shifts"]), order=0)
+    return apply_transforms(annotated, transforms, order=0)
 
 
 def centroids(annotated, ids=None):

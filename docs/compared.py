@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from connectome.align.estimate import apply_transforms
+from connectome.align import apply_transforms
 from connectome.core.colouring import NEIGHBOUR_DISTANCE_NM, colour_neurites
-from connectome.core.volume import Volume
+from connectome.core.volume import Transforms, Volume
 from connectome.figures.layout import page
 
 TINT = 0.5  # share of the neurite's colour
@@ -134,7 +134,7 @@ def _section(volume: Volume, column: Column) -> _View:
     em, ids = volume.data[z], column.ids
     if ids is not None:
         # Back to where the section lay.
-        ids = apply_transforms(ids[z], -column.shifts[z], order=0)[where]
+        ids = apply_transforms(ids[z], Transforms(-column.shifts[z]), order=0)[where]
     return _View(em[where], ids, np.ones(em[where].shape, bool))
 
 
@@ -142,8 +142,8 @@ def _across(volume: Volume, column: Column) -> _View:
     """Return the middle plane across the sections as aligned."""
     _, tall, wide = volume.shape
     where = (slice(None), tall // 2, _middle(wide, min(tall, wide)))
-    em = apply_transforms(volume.data, column.shifts, order=1)
-    imaged = apply_transforms(np.ones_like(em), column.shifts, order=0) > 0
+    em = apply_transforms(volume.data, Transforms(column.shifts), order=1)
+    imaged = apply_transforms(np.ones_like(em), Transforms(column.shifts), order=0) > 0
     ids = None if column.ids is None else np.where(imaged, column.ids, 0)[where]
     return _View(em[where], ids, imaged[where])
 

@@ -1,227 +1,235 @@
-"""Find how sections are turned and stretched against each other, from patches of them.
-
-A map is a 3 × 3 matrix on (y, x, 1), in pixels from the middle of the section: what it makes of a
-place in one section is where that belongs in another.
-"""
+"""Register pairs of sections by rotation or affine transform, from matching patches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
-from scipy import ndimage, optimize
+from scipy import optimize
 
+from connectome.align.transforms import (
+    compose_transform,
+    map_points,
+    rotation_matrix,
+    warp_section,
+)
 from connectome.align.translation import (
     PairShift,
+    coarse_stride,
     measure_residual,
     register_translation,
-    subsample,
     tukey_window,
 )
 
-# Patches overlap by half; more of them than this along an axis tell nothing new.
+PairModel = Literal["rigid", "affine"]
+
+# Patches overlap by half. More than this number along an axis did not improve the fit.
 PATCH_PX, MAX_PATCHES = 128, 7
-# Patches that are smaller show too little to be found again.
+# Smaller patches show too little to be found again.
 MIN_PATCH_PX = 32
-# A map is fitted to no fewer patches that resemble each other at least this much.
+# A transform is fitted to at least this number of patches of at least this correlation.
 MIN_MATCHES, MIN_CORRELATION = 6, 0.15
-MAX_ITERATIONS, TOLERANCE_PX = 6, 0.02  # at most, and when to stop
-# Patches that miss a map by more than this lose their say in it.
+MAX_ITERATIONS, TOLERANCE_PX = 6, 0.02
+# Scale of the soft L1 loss: patches that deviate by more are treated as outliers.
 OUTLIER_PX = 0.5
-# Content comes and goes at the rim of the view: it counts little.
+# Content enters and leaves at the edge of the image, so the edge has little weight.
 TAPER = 0.7
-# Turns that are looked for where patches would not be found, first roughly.
+# Range and step of the coarse search over angles, in radians.
 MAX_ROTATION, ROTATION_STEP = np.radians(30.0), np.radians(3.0)
-# As they are, sections fit less than this share of how they fit turned, or they are not turned.
-UNROTATED_SHARE = 0.85
+# A rotation is accepted if the correlation without it is below this fraction of that with it.
+UNROTATED_FRACTION = 0.85
 
 
 @dataclass(frozen=True, eq=False)
 class PairTransform:
-    """How a section lies on another, and the patches that say so.
+    """Registration of one section onto another, and the patches it was fitted to.
 
     Parameters
     ----------
-    placed : ndarray, shape (3, 3)
-        Map from the second section to the first.
-    fit : float
+    transform : ndarray, shape (3, 3)
+        From the second section to the first, in pixels from the centre.
+    correlation : float
         Correlation of the two where they overlap.
-    here, there : ndarray, shape (N, 2)
-        Middles of the patches in the first section and where the same is in the second.
-    weight : ndarray, shape (N,)
-        How alike each patch is in both.
+    fixed_points, moving_points : ndarray, shape (N, 2)
+        Centres of the patches in the first section and their matches in the second, in pixels
+        from the centre of the section.
+    weights : ndarray, shape (N,)
+        Correlation of each pair of patches.
     """
 
-    placed: np.ndarray
-    fit: float
-    here: np.ndarray
-    there: np.ndarray
-    weight: np.ndarray
-
-
-def compose_transform(matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return the map that turns and stretches by a matrix (2, 2), then moves by (dy, dx)."""
-    result = np.eye(3)
-    result[:2, :2], result[:2, 2] = matrix, shift
-    return result
-
-
-def map_points(places: np.ndarray, placed: np.ndarray) -> np.ndarray:
-    """Carry places (N, 2), in pixels from the middle, through a map."""
-    return places @ placed[:2, :2].T + placed[:2, 2]
-
-
-def warp_section(section: np.ndarray, placed: np.ndarray, order: int, cval: float) -> np.ndarray:
-    """Resample a section (Y, X) through a map; ``cval`` where nothing was imaged."""
-    back = np.linalg.inv(placed)
-    middle = _centre(section.shape)
-    offset = middle + back[:2, 2] - back[:2, :2] @ middle
-    return ndimage.affine_transform(section, back[:2, :2], offset, order=order, cval=cval)
-
-
-def rotation_matrix(turn: float) -> np.ndarray:
-    """Return the matrix (2, 2) that turns by an angle in radians, from y towards x."""
-    return np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    transform: np.ndarray
+    correlation: float
+    fixed_points: np.ndarray
+    moving_points: np.ndarray
+    weights: np.ndarray
 
 
 def register_rotation(fixed: np.ndarray, moving: np.ndarray) -> PairShift:
-    """Find by how much a section is turned and moved against another, to about a degree.
+    """Find the rotation and translation of one section onto another, to about a degree.
 
-    Turns of up to 30° are tried, on sections reduced to what tells them apart. One that is too
-    small to show is taken for none: patches will tell (`register_patches`).
-    O(A log A) time for sections of area A.
+    Rotations of up to 30° are tried on subsampled sections. A rotation too small to show there is
+    returned as 0; `register_patches` measures it. O(A log A) time for sections of area A.
 
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (Y, X)
-        As from `registration.smoothed`.
+        Smoothed by `translation.smooth_tissue`.
+
+    Returns
+    -------
+    PairShift
+        With the angle.
     """
-    every, fixed, moving = subsample(fixed, moving)
+    stride = coarse_stride(fixed.shape)
+    fixed, moving = (section[::stride, ::stride] for section in (fixed, moving))
 
-    def turned(turn):
-        link = register_translation(
-            fixed,
-            warp_section(moving, compose_transform(rotation_matrix(turn), np.zeros(2)), 1, np.nan),
-        )
-        return PairShift(every * link.shift, link.fit, turn)
+    def register_at(angle: float) -> PairShift:
+        rotation = compose_transform(rotation_matrix(angle), np.zeros(2))
+        rotated = warp_section(moving, rotation, order=1, cval=np.nan)
+        found = register_translation(fixed, rotated)
+        return PairShift(stride * found.shift, found.correlation, angle)
 
-    def best(links):
-        return max(links, key=lambda link: link.fit)
+    def best_of(candidates: list[PairShift]) -> PairShift:
+        return max(candidates, key=lambda candidate: candidate.correlation)
 
     n = round(MAX_ROTATION / ROTATION_STEP)
-    unturned = turned(0.0)
-    rough = best([unturned, *(turned(k * ROTATION_STEP) for k in range(-n, n + 1) if k)])
-    fine = best(
-        [rough, *(turned(rough.turn + by) for by in (-ROTATION_STEP / 2, ROTATION_STEP / 2))]
-    )
-    return fine if fine.fit >= max(MIN_CORRELATION, unturned.fit / UNROTATED_SHARE) else unturned
+    unrotated = register_at(0.0)
+    coarse = best_of([unrotated, *(register_at(k * ROTATION_STEP) for k in range(-n, n + 1) if k)])
+    half_steps = (-ROTATION_STEP / 2, ROTATION_STEP / 2)
+    fine = best_of([coarse, *(register_at(coarse.angle + step) for step in half_steps)])
+    required = max(MIN_CORRELATION, unrotated.correlation / UNROTATED_FRACTION)
+    return fine if fine.correlation >= required else unrotated
 
 
 def register_patches(
-    fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, model: str
+    fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, model: PairModel
 ) -> PairTransform:
-    """Find the map of a section onto another, close to one that is known roughly.
+    """Refine an approximate transform of one section onto another.
 
-    Patches on a grid are each registered by translation: first to the pixel by correlation, as
-    the rim of a turned section is pixels away, then by gradients where the map puts them, which
-    is fitted to them all anew each time. A map that does not make the sections more alike than
-    the first one did is not believed. O(A log A) time for sections of area A.
+    Patches on a grid are registered by translation, and a transform is fitted to all of them: once
+    to whole pixels by correlation, as the edge of a rotated section is several pixels off, then
+    repeatedly by gradients after applying the transform found so far. A result that does not
+    increase the correlation of the sections is rejected. O(A log A) time for sections of area A.
 
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (Y, X)
-        As from `registration.smoothed`.
+        Smoothed by `translation.smooth_tissue`.
     start : ndarray, shape (3, 3)
-        A translation, or a turn and a translation.
+        A translation, or a rotation and a translation.
     model : {"rigid", "affine"}
-        What the map may be.
+        Type of transform to fit.
+
+    Returns
+    -------
+    PairTransform
     """
     patches, window = _patch_grid(fixed.shape), tukey_window(fixed.shape, TAPER)
 
-    def fit(placed):
-        return measure_residual(fixed, warp_section(moving, placed, 1, np.nan), window).fit
+    def correlation(transform: np.ndarray) -> float:
+        warped = warp_section(moving, transform, order=1, cval=np.nan)
+        return measure_residual(fixed, warped, window).correlation
 
-    def improved(placed, how):
-        found = _match_patches(fixed, moving, placed, patches, how)
-        return found, fit_transform(*found, model) if len(found[0]) >= MIN_MATCHES else placed
+    def refit(transform: np.ndarray, register: Callable[..., PairShift]):
+        matches = _match_patches(fixed, moving, transform, patches, register)
+        enough = len(matches[0]) >= MIN_MATCHES
+        return matches, fit_transform(*matches, model) if enough else transform
 
-    at_first = fit(start)
-    _, placed = improved(start, register_translation)
-    if not fit(placed) > at_first:  # nor where the sections do not meet at all
-        placed = start
+    initial = correlation(start)
+    _, transform = refit(start, register_translation)
+    if not correlation(transform) > initial:  # also where the sections do not overlap at all
+        transform = start
     corners = np.array(list(product(*[(-n / 2, n / 2) for n in fixed.shape])))
     for _ in range(MAX_ITERATIONS):
-        found, finer = improved(placed, _patch_residual)
-        change = np.abs(map_points(corners, finer) - map_points(corners, placed)).max()
-        placed = finer
+        matches, refined = refit(transform, _patch_residual)
+        change = np.abs(map_points(corners, refined) - map_points(corners, transform)).max()
+        transform = refined
         if change < TOLERANCE_PX:
             break
-    fits = fit(placed)
-    if not fits > at_first:
-        placed, fits = start, at_first
-    return PairTransform(placed, fits, *found)
+    final = correlation(transform)
+    if not final > initial:
+        transform, final = start, initial
+    return PairTransform(transform, final, *matches)
 
 
 def fit_transform(
-    here: np.ndarray, there: np.ndarray, weight: np.ndarray, model: str
+    fixed_points: np.ndarray, moving_points: np.ndarray, weights: np.ndarray, model: PairModel
 ) -> np.ndarray:
-    """Fit a map from ``there`` to ``here``, robustly (soft L1).
+    """Fit a transform from moving to fixed points by robust least squares (soft L1).
 
     Parameters
     ----------
-    here, there, weight
+    fixed_points, moving_points, weights : ndarray
         As in `PairTransform`.
     model : {"rigid", "affine"}
-        A rotation and a translation, or any linear map and a translation.
+        Rotation and translation, or any linear map and a translation.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
     """
 
     def rigid(angle, dy, dx):
         return compose_transform(rotation_matrix(angle), (dy, dx))
 
-    def affine(*numbers):
-        return compose_transform(np.eye(2) + np.reshape(numbers[:4], (2, 2)), numbers[4:])
+    def affine(*values):
+        return compose_transform(np.eye(2) + np.reshape(values[:4], (2, 2)), values[4:])
 
-    make, n_numbers = {"rigid": (rigid, 3), "affine": (affine, 6)}[model]
+    build, n_values = {"rigid": (rigid, 3), "affine": (affine, 6)}[model]
 
-    def missed(numbers):
-        return (np.sqrt(weight)[:, None] * (map_points(there, make(*numbers)) - here)).ravel()
+    def residuals(values):
+        errors = map_points(moving_points, build(*values)) - fixed_points
+        return (np.sqrt(weights)[:, None] * errors).ravel()
 
-    start = np.zeros(n_numbers)
-    start[-2:] = np.median(here - there, axis=0)
-    found = optimize.least_squares(missed, start, loss="soft_l1", f_scale=OUTLIER_PX, x_scale="jac")
-    return make(*found.x)
-
-
-def _centre(shape) -> np.ndarray:
-    return (np.asarray(shape) - 1) / 2
+    start = np.zeros(n_values)
+    start[-2:] = np.median(fixed_points - moving_points, axis=0)
+    fit = optimize.least_squares(
+        residuals, start, loss="soft_l1", f_scale=OUTLIER_PX, x_scale="jac"
+    )
+    return build(*fit.x)
 
 
 def _patch_grid(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Cut a section into overlapping patches, three or more along each axis; none if small."""
-    side = [min(PATCH_PX, n // 2) for n in shape]
-    if min(side) < MIN_PATCH_PX:
+    """Return overlapping patches, three or more along each axis; none in a small section."""
+    sides = [min(PATCH_PX, n // 2) for n in shape]
+    if min(sides) < MIN_PATCH_PX:
         return []
     axes = []
-    for n, width in zip(shape, side, strict=True):
-        count = min(MAX_PATCHES, 1 + round((n - width) / (width / 2)))
-        firsts = np.linspace(0, n - width, count).round().astype(int)
-        axes.append([slice(first, first + width) for first in firsts])
-    return list(product(*axes))
+    for n, side in zip(shape, sides, strict=True):
+        count = min(MAX_PATCHES, 1 + round((n - side) / (side / 2)))
+        starts = np.linspace(0, n - side, count).round().astype(int)
+        axes.append([slice(start, start + side) for start in starts])
+    rows, columns = axes
+    return list(product(rows, columns))
 
 
-def _match_patches(fixed, moving, placed, patches, how: Callable[..., PairShift]):
-    """Find patches of a section again in another, near where a map leads."""
-    image = warp_section(moving, placed, 1, np.nan)
-    links = [how(fixed[patch], image[patch]) for patch in patches]
-    sure = [k for k, link in enumerate(links) if link.fit >= MIN_CORRELATION]
-    middles = np.array([[(s.start + s.stop - 1) / 2 for s in patches[k]] for k in sure])
-    middles = middles.reshape(-1, 2) - _centre(fixed.shape)
-    here = middles + np.array([links[k].shift for k in sure]).reshape(-1, 2)
-    return here, map_points(middles, np.linalg.inv(placed)), np.array([links[k].fit for k in sure])
+def _match_patches(
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    transform: np.ndarray,
+    patches: list[tuple[slice, slice]],
+    register: Callable[..., PairShift],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Match patches of two sections near where a transform maps them.
+
+    Returns
+    -------
+    fixed_points, moving_points, weights : ndarray
+        As in `PairTransform`.
+    """
+    warped = warp_section(moving, transform, order=1, cval=np.nan)
+    found = [(patch, register(fixed[patch], warped[patch])) for patch in patches]
+    found = [(patch, pair) for patch, pair in found if pair.correlation >= MIN_CORRELATION]
+    centres = np.array([[(s.start + s.stop - 1) / 2 for s in patch] for patch, _ in found])
+    centres = centres.reshape(-1, 2) - (np.asarray(fixed.shape) - 1) / 2
+    fixed_points = centres + np.array([pair.shift for _, pair in found]).reshape(-1, 2)
+    moving_points = map_points(centres, np.linalg.inv(transform))
+    return fixed_points, moving_points, np.array([pair.correlation for _, pair in found])
 
 
-def _patch_residual(fixed, placed) -> PairShift:
-    """Find by how little a patch misses another, its middle counting most."""
-    return measure_residual(fixed, placed, tukey_window(fixed.shape, 1.0))
+def _patch_residual(fixed: np.ndarray, moving: np.ndarray) -> PairShift:
+    """Measure the residual shift of a patch, weighted towards its centre."""
+    return measure_residual(fixed, moving, tukey_window(fixed.shape, 1.0))

@@ -97,7 +97,4 @@ def aligned_ground_truth(draft: RunFolder, path: str | None) -> np.ndarray | Non
             "labels cannot be laid over the image",
             "labels of the whole source, or of exactly this cutout",
         )
-    transforms = draft.transforms
-    return align.apply_transforms(
-        stack.read(corner, shape), transforms.shifts, order=0, matrices=transforms.matrices
-    )
+    return align.apply_transforms(stack.read(corner, shape), draft.transforms, order=0)

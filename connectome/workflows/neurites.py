@@ -15,7 +15,7 @@ from connectome import align, membranes, segment, stitch
 from connectome.cli.reporter import Reporter
 from connectome.core.params import SegmentParams, StitchParams
 from connectome.core.progress import Progress, ignore_progress
-from connectome.core.volume import has_thin_sections
+from connectome.core.volume import Transforms, has_thin_sections
 from connectome.io import paths
 from connectome.io.run_folder import ProofreadSections, RunFolder
 from connectome.stitch import constraints
@@ -49,8 +49,7 @@ def predict_aligned_probability(
     *,
     tissue: np.ndarray,
     voxel_size: tuple[float, float, float],
-    shifts: np.ndarray,
-    matrices: np.ndarray | None = None,
+    transforms: Transforms,
     damaged_sections: Sequence[int] = (),
     threads: int = 1,
     progress: Progress = ignore_progress,
@@ -69,8 +68,8 @@ def predict_aligned_probability(
         Mask of the tissue in ``aligned``.
     voxel_size : tuple of float
         (z, y, x) in nm.
-    shifts, matrices : ndarray
-        Transforms between the two frames, as `connectome.align.apply_transforms` takes them.
+    transforms : Transforms
+        Transforms that were applied to the sections.
     damaged_sections : sequence of int
         Sections whose content is not used.
     threads : int
@@ -90,7 +89,7 @@ def predict_aligned_probability(
     probability = membranes.predict_neurite_probability(
         preprocessed, preprocessed > 0, voxel_size, damaged_sections, threads, progress
     )
-    return align.apply_transforms(probability, shifts, order=0, matrices=matrices) * tissue
+    return align.apply_transforms(probability, transforms, order=0) * tissue
 
 
 def baseline_probability(draft: RunFolder, threads: int = 1) -> np.ndarray:
@@ -124,8 +123,7 @@ def baseline_probability(draft: RunFolder, threads: int = 1) -> np.ndarray:
             aligned.data,
             tissue=draft.tissue,
             voxel_size=aligned.voxel_size,
-            shifts=draft.transforms.shifts,
-            matrices=draft.transforms.matrices,
+            transforms=draft.transforms,
             damaged_sections=draft.damaged_sections,
             threads=threads,
         )

@@ -179,8 +179,7 @@ def _agglomerate(stack: AlignedStack, config: RunConfig, reporter: Reporter) -> 
             stack.aligned,
             tissue=stack.tissue,
             voxel_size=voxel_size,
-            shifts=stack.alignment.shifts,
-            matrices=stack.alignment.matrices,
+            transforms=stack.alignment.transforms,
             damaged_sections=damaged_sections,
             threads=config.threads,
             progress=stage.progress,
@@ -214,7 +213,9 @@ def _evaluate(
         evaluation = evaluate_results(labels, synapses, ground_truth, stack.cutout.voxel_size)
         if ground_truth.shifts is not None:
             evaluation["alignment"] = {
-                "rms_px": evaluate.alignment_rms(stack.alignment.shifts, ground_truth.shifts),
+                "rms_px": evaluate.alignment_rms(
+                    stack.alignment.transforms.shifts, ground_truth.shifts
+                ),
                 "reference": stack.reference,
             }
     for name, value in flatten_scores(evaluation):
@@ -259,8 +260,9 @@ def _save_tables(
 def _save_alignment(folder: Path, stack: AlignedStack, *, applied: bool) -> None:
     """Write the transforms of all sections as JSON."""
     alignment, cutout = stack.alignment, stack.cutout
+    transforms = alignment.transforms
     content = {
-        "shifts": alignment.shifts.tolist(),
+        "shifts": transforms.shifts.tolist(),
         "unit": "px",
         "axes": ["dy", "dx"],
         "pixel_size_nm": list(cutout.voxel_size[1:]),
@@ -270,8 +272,8 @@ def _save_alignment(folder: Path, stack: AlignedStack, *, applied: bool) -> None
         "trend": alignment.drift.tolist(),
         "source": cutout.source,
     }
-    if alignment.matrices is not None:
-        content["matrices"] = alignment.matrices.tolist()
+    if transforms.matrices is not None:
+        content["matrices"] = transforms.matrices.tolist()
     if stack.ground_truth.shifts is not None:
         content["true_shifts"] = np.asarray(stack.ground_truth.shifts).tolist()
     paths.write_json(folder / paths.ALIGNMENT, content)
@@ -281,12 +283,12 @@ def _draw_alignment(figures: FigureWorkers, stack: AlignedStack) -> None:
     alignment, cutout = stack.alignment, stack.cutout
     figures.draw(
         4,
-        alignment.shifts,
+        alignment.transforms.shifts,
         cutout.voxel_size,
         cutout.source,
         stack.ground_truth.shifts,
         alignment.damaged_sections,
         alignment.confidence,
         alignment.drift,
-        alignment.matrices,
+        alignment.transforms.matrices,
     )

@@ -11,7 +11,7 @@ from connectome import align, fetch, preprocess
 from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig
 from connectome.core.progress import Progress, ignore_progress
-from connectome.core.volume import GroundTruth, Volume
+from connectome.core.volume import GroundTruth, Transforms, Volume
 
 TRUE_POSITION = "the true position"
 ORIGINAL_POSITION = "the position before displacement"
@@ -80,11 +80,10 @@ def prepare_stack(plan: fetch.CutoutPlan, config: RunConfig, reporter: Reporter)
     with reporter.stage("align", n_sections) as stage:
         alignment = _estimate_alignment(preprocessed, cutout, blank, config, stage.progress)
         if not config.align:
-            alignment = replace(alignment, shifts=np.zeros_like(alignment.shifts), matrices=None)
+            unmoved = Transforms(np.zeros_like(alignment.transforms.shifts))
+            alignment = replace(alignment, transforms=unmoved)
         aligned, tissue = _apply_alignment(preprocessed, tissue, alignment, config)
-        ground_truth = _transform_ground_truth(
-            ground_truth, alignment.shifts, matrices=alignment.matrices, shape=tissue.shape[1:]
-        )
+        ground_truth = _transform_ground_truth(ground_truth, alignment.transforms, tissue.shape[1:])
         stage.counts["damaged"] = len(alignment.damaged_sections)
     _report_alignment(alignment, tissue.shape[1:], config, reporter)
     return AlignedStack(cutout, preprocessed, aligned, tissue, alignment, ground_truth, reference)
@@ -111,15 +110,17 @@ def _displace_sections(
 ) -> tuple[Volume, GroundTruth]:
     """Shift every section at random; return with it the shifts that undo this."""
     shifts = align.simulate_shifts(len(cutout.data), config.simulate_sigma_px, config.source.seed)
+    simulated = Transforms(shifts)
     if ground_truth.shifts is None:
         # Real sections are not in register to begin with: the simulated error is measured from
         # where alignment puts the sections as imaged.
         _, blank, preprocessed = _preprocess(cutout, config)
         original = _estimate_alignment(preprocessed, cutout, blank, config)
-        ground_truth = replace(ground_truth, shifts=original.shifts)
+        ground_truth = replace(ground_truth, shifts=original.transforms.shifts)
     undone = ground_truth.shifts - shifts
-    ground_truth = replace(_transform_ground_truth(ground_truth, shifts), shifts=undone)
-    return cutout.with_data(align.apply_transforms(cutout.data, shifts, order=1)), ground_truth
+    ground_truth = replace(_transform_ground_truth(ground_truth, simulated), shifts=undone)
+    displaced = align.apply_transforms(cutout.data, simulated, order=1)
+    return cutout.with_data(displaced), ground_truth
 
 
 def _preprocess(
@@ -149,10 +150,10 @@ def _estimate_alignment(
     return align.estimate_alignment(
         preprocessed,
         cutout.voxel_size,
-        blank_sections,
-        config.align_params,
-        config.threads,
-        progress,
+        blank_sections=blank_sections,
+        params=config.align_params,
+        threads=config.threads,
+        progress=progress,
     )
 
 
@@ -160,29 +161,28 @@ def _apply_alignment(
     preprocessed: np.ndarray, tissue: np.ndarray, alignment: align.Alignment, config: RunConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the aligned EM, float32, and its tissue mask."""
-    transforms = {"shifts": alignment.shifts, "matrices": alignment.matrices}
-    aligned = align.apply_transforms(preprocessed, **transforms, threads=config.threads)
+    transforms = alignment.transforms
+    aligned = align.apply_transforms(preprocessed, transforms, threads=config.threads)
     # At the precision that is saved, so that later stages give the same result from the file.
     aligned = aligned.astype(config.aligned_dtype).astype(np.float32)
-    tissue = align.apply_transforms(tissue.astype(np.uint8), **transforms, order=0) > 0
+    tissue = align.apply_transforms(tissue.astype(np.uint8), transforms, order=0) > 0
     aligned[~tissue] = 0  # splines overshoot beyond the edge of the tissue
     return aligned, tissue
 
 
 def _transform_ground_truth(
     ground_truth: GroundTruth,
-    shifts: np.ndarray,
-    matrices: np.ndarray | None = None,
+    transforms: Transforms,
     shape: tuple[int, int] | None = None,
 ) -> GroundTruth:
     """Transform true labels and synapse positions as the sections were."""
     labels, synapses = ground_truth.labels, ground_truth.synapses
     if labels is not None:
-        labels = align.apply_transforms(labels, shifts, order=0, matrices=matrices)
+        labels = align.apply_transforms(labels, transforms, order=0)
     if synapses is not None:
         synapses = synapses.copy()
         positions = synapses[["z", "y", "x"]].to_numpy(float)
-        synapses[["z", "y", "x"]] = align.transform_points(positions, shifts, matrices, shape)
+        synapses[["z", "y", "x"]] = align.transform_points(positions, transforms, shape)
     return GroundTruth(labels, synapses, ground_truth.shifts)
 
 
@@ -215,10 +215,11 @@ def _describe_alignment(
 ) -> str:
     if not config.align:
         return "no (--no-align)"
-    text = f"sections moved by up to {np.abs(alignment.shifts).max():.1f} px"
-    if alignment.matrices is not None:
+    shifts, matrices = alignment.transforms.shifts, alignment.transforms.matrices
+    text = f"sections moved by up to {np.abs(shifts).max():.1f} px"
+    if matrices is not None:
         corner = np.array(shape) / 2
-        displacement = np.abs((alignment.matrices - np.eye(2)) @ corner).max()
+        displacement = np.abs((matrices - np.eye(2)) @ corner).max()
         text += f", their corners by up to {displacement:.1f} px more"
     if alignment.drift.any():
         text += (

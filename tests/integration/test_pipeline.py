@@ -15,12 +15,13 @@ from PIL import Image
 from scipy import ndimage
 
 from connectome import runlog
-from connectome.align.estimate import apply_transforms, transform_points
+from connectome.align import apply_transforms, transform_points
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import AlignParams, RunConfig, Source
 from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
 from connectome.io import paths
+from connectome.io.run_folder import RunFolder
 from connectome.phantom.neuropil import make_phantom
 from connectome.workflows import pipeline, planning
 
@@ -166,8 +167,8 @@ def test_arrays_hold_what_their_names_say(outdir):
     np.testing.assert_array_equal(cutout, make_phantom(SHAPE, seed=7).volume.data)
     for image in (preprocessed, aligned):
         assert 0 <= image.min() < image.max() <= 1
-    shifts = np.array(json.loads((outdir / paths.ALIGNMENT).read_text())["shifts"])
-    np.testing.assert_allclose(apply_transforms(preprocessed, shifts), aligned, atol=1e-3)
+    transforms = RunFolder(outdir).transforms
+    np.testing.assert_allclose(apply_transforms(preprocessed, transforms), aligned, atol=1e-3)
     assert labels.min() >= 0
     assert len(np.unique(labels)) > 10
 
@@ -250,16 +251,16 @@ def test_the_evaluation_is_worth_having(evaluation):
 
 def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outdir, evaluation):
     truth = make_phantom(SHAPE, seed=7).ground_truth
-    shifts = np.array(json.loads((outdir / paths.ALIGNMENT).read_text())["shifts"])
+    transforms = RunFolder(outdir).transforms
     labels = paths.read_volume(outdir / paths.LABELS).data
-    true_labels = apply_transforms(truth.labels, shifts, order=0)
+    true_labels = apply_transforms(truth.labels, transforms, order=0)
     assert score_segmentation(labels, true_labels) == pytest.approx(evaluation["segmentation"])
     true_synapses = truth.synapses.copy()
-    true_synapses[["z", "y", "x"]] = transform_points(truth.synapses[["z", "y", "x"]], shifts)
+    true_synapses[["z", "y", "x"]] = transform_points(truth.synapses[["z", "y", "x"]], transforms)
     candidates = pd.read_csv(outdir / paths.SYNAPSES)
     scores = score_synapses(candidates, true_synapses, SIZE, labels=labels, true_labels=true_labels)
     assert scores == evaluation["synapses"]
-    rms = alignment_rms(shifts, truth.shifts)
+    rms = alignment_rms(transforms.shifts, truth.shifts)
     assert rms == pytest.approx(evaluation["alignment"]["rms_px"])
 
 
@@ -268,17 +269,18 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     content = json.loads((tmp_path / paths.ALIGNMENT).read_text())
     assert "matrices" not in json.loads((outdir / paths.ALIGNMENT).read_text())
     assert np.shape(content["matrices"]) == (len(content["shifts"]), 2, 2)
-    moves = [np.array(content[name]) for name in ("shifts", "matrices")]
+    transforms = RunFolder(tmp_path).transforms
     preprocessed = paths.read_volume(tmp_path / paths.PREPROCESSED).data
     aligned = paths.read_volume(tmp_path / paths.ALIGNED["float32"]).data
-    expected = apply_transforms(preprocessed, moves[0], matrices=moves[1])
+    expected = apply_transforms(preprocessed, transforms)
     np.testing.assert_allclose(expected, aligned, atol=1e-3)
     truth = make_phantom(SHAPE, seed=7).ground_truth
-    true_labels = apply_transforms(truth.labels, moves[0], order=0, matrices=moves[1])
+    true_labels = apply_transforms(truth.labels, transforms, order=0)
     labels = paths.read_volume(tmp_path / paths.LABELS).data
     assert evaluation["segmentation"] == pytest.approx(score_segmentation(labels, true_labels))
     true = truth.synapses.copy()
-    true[["z", "y", "x"]] = transform_points(true[["z", "y", "x"]].to_numpy(), *moves, SHAPE[1:])
+    places = true[["z", "y", "x"]].to_numpy()
+    true[["z", "y", "x"]] = transform_points(places, transforms, SHAPE[1:])
     candidates = pd.read_csv(tmp_path / paths.SYNAPSES)
     found = score_synapses(candidates, true, SIZE, labels=labels, true_labels=true_labels)
     for limit, score in evaluation["synapses"].items():

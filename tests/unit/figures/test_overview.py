@@ -26,7 +26,7 @@ from matplotlib.image import AxesImage
 from matplotlib.quiver import Quiver
 from PIL import Image
 
-from connectome.align.affine import compose_transform, rotation_matrix, warp_section
+from connectome.align.transforms import compose_transform, rotation_matrix, warp_section
 from connectome.core.errors import DataError
 from connectome.figures.layout import page
 from connectome.figures.network import (
@@ -426,7 +426,7 @@ def test_a_turn_that_is_drawn_as_counterclockwise_is_one():
     section = np.zeros((41, 41), np.float32)
     section[35, 20] = 1  # below the middle
     turned = warp_section(
-        section, compose_transform(rotation_matrix(np.radians(90)), np.zeros(2)), 1, 0.0
+        section, compose_transform(rotation_matrix(np.radians(90)), np.zeros(2)), order=1, cval=0.0
     )
     assert np.unravel_index(turned.argmax(), turned.shape) == (20, 35)  # right of it
 

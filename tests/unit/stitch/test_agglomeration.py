@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import label
 
-from connectome.align.estimate import apply_transforms, estimate_alignment
+from connectome.align import apply_transforms, estimate_alignment
 from connectome.core.params import StitchParams
+from connectome.core.volume import Transforms
 from connectome.evaluate import score_segmentation
 from connectome.membranes.predict import predict_neurite_probability
 from connectome.phantom.neuropil import PhantomParams, make_phantom
@@ -435,19 +436,19 @@ def reconstruct(sections, truth, voxel_size, threads=2):
     mask = find_tissue(sections)
     blank = find_blank_sections(sections, mask)
     even = preprocess(sections, mask, voxel_size, threads=threads)
-    found = estimate_alignment(even, voxel_size, blank, threads=threads)
-    aligned = apply_transforms(even, found.shifts)
-    mask = apply_transforms(mask.astype(np.uint8), found.shifts, order=0) > 0
+    found = estimate_alignment(even, voxel_size, blank_sections=blank, threads=threads)
+    aligned = apply_transforms(even, found.transforms)
+    mask = apply_transforms(mask.astype(np.uint8), found.transforms, order=0) > 0
     shared = {
         "tissue": mask,
         "voxel_size": voxel_size,
         "damaged_sections": found.damaged_sections,
     }
     probability = predict_aligned_probability(
-        even, aligned, shifts=found.shifts, matrices=found.matrices, threads=threads, **shared
+        even, aligned, transforms=found.transforms, threads=threads, **shared
     )
     labels = segment_neurites(probability, aligned, **shared).labels
-    return labels, mask, apply_transforms(truth, found.shifts, order=0)
+    return labels, mask, apply_transforms(truth, found.transforms, order=0)
 
 
 @pytest.mark.parametrize(
@@ -466,15 +467,16 @@ def test_a_phantom_is_segmented_well(shape, voxel_size, seed, are, voi):
 def test_moving_thick_sections_by_half_pixels_does_not_blur_boundaries():
     phantom = make_phantom((12, 128, 128), 11, THICK, PhantomParams(jitter_nm=0, drift_nm=0))
     even = preprocess(phantom.volume.data, full_mask(phantom.volume.data), THICK)
-    damaged = estimate_alignment(even, THICK, []).damaged_sections
+    damaged = estimate_alignment(even, THICK).damaged_sections
 
     def voi(shift):
         shifts = np.full((len(even), 2), shift) * (-1) ** np.arange(len(even))[:, None]
-        mask = apply_transforms(np.ones(even.shape, np.uint8), shifts, order=0) > 0
-        aligned = apply_transforms(even, shifts)
+        transforms = Transforms(shifts)
+        mask = apply_transforms(np.ones(even.shape, np.uint8), transforms, order=0) > 0
+        aligned = apply_transforms(even, transforms)
         shared = {"tissue": mask, "voxel_size": THICK, "damaged_sections": damaged}
-        found = predict_aligned_probability(even, aligned, shifts=shifts, **shared)
-        truth = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
+        found = predict_aligned_probability(even, aligned, transforms=transforms, **shared)
+        truth = apply_transforms(phantom.ground_truth.labels, transforms, order=0)
         labels = segment_neurites(found, aligned, **shared).labels
         return score_segmentation(labels, truth)["voi"]
 

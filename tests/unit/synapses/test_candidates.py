@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectome.align.estimate import apply_transforms, transform_points
+from connectome.align import apply_transforms, transform_points
 from connectome.core.params import SynapseParams
+from connectome.core.volume import Transforms
 from connectome.evaluate import score_synapses
 from connectome.phantom.neuropil import make_phantom
 from connectome.preprocess import find_tissue, preprocess
@@ -229,12 +230,12 @@ def test_progress_adds_up_to_the_number_of_sections(phantom):
 def registered():
     """Return a phantom aligned with its true shifts, so that alignment errors play no part."""
     phantom = make_phantom((24, 192, 192), seed=7)
-    size, shifts = phantom.volume.voxel_size, phantom.ground_truth.shifts
+    size, transforms = phantom.volume.voxel_size, Transforms(phantom.ground_truth.shifts)
     tissue = find_tissue(phantom.volume.data)
-    image = apply_transforms(preprocess(phantom.volume.data, tissue, size), shifts)
-    labels = apply_transforms(phantom.ground_truth.labels, shifts, order=0)
+    image = apply_transforms(preprocess(phantom.volume.data, tissue, size), transforms)
+    labels = apply_transforms(phantom.ground_truth.labels, transforms, order=0)
     true = phantom.ground_truth.synapses.copy()
-    true[["z", "y", "x"]] = transform_points(true[["z", "y", "x"]].to_numpy(), shifts)
+    true[["z", "y", "x"]] = transform_points(true[["z", "y", "x"]].to_numpy(), transforms)
     return image, labels, true, phantom.damaged_sections
 
 
