@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from connectome.io.paths import atomic_path
 
@@ -15,12 +14,8 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def default_cache_folder() -> Path:
-    """Return the user's cache folder for this program, as the platform has it."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "connectome"
+    """Return the user's cache folder for this program, where the platform has it."""
+    return user_cache_path("connectome", appauthor=False)
 
 
 class SlabCache:
