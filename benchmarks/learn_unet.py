@@ -164,7 +164,7 @@ def prepare_phantom(
     em, labels = learn_membranes.image_phantom(rng, seed, voxel_size, n_sections, course.width_nm)
     tissue = preprocess.find_tissue(em)
     image = preprocess.preprocess(em, tissue, voxel_size)
-    probability = predict.predict_neurite_probability(image, tissue, voxel_size, (), threads)
+    probability = predict.predict_neurite_probability(image, tissue, voxel_size, threads=threads)
     if course.harder:
         image, probability = (half(array).astype(np.float32) for array in (image, probability))
     stack = TrainingStack(

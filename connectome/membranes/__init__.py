@@ -1,4 +1,4 @@
-"""Predict the probability of each voxel to lie inside a neurite."""
+"""Predict the neurite probability of each voxel from EM alone, without training on the stack."""
 
 from connectome.membranes.predict import predict_neurite_probability
 

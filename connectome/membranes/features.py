@@ -1,6 +1,6 @@
-"""How a voxel looks: greys, edges and the shape of what is dark around it, at lengths in nm.
+"""Features of a voxel: grey values, edges and the local shape of dark structures, in nm.
 
-Judging the likelihood of membrane is left to whoever was trained on these features.
+Classifiers trained on these features predict the probability of membrane.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from connectome.core.progress import Progress, ignore_progress, map_sections
 from connectome.core.pyramid import downsample, downsampled_sigma, upsample
 from connectome.core.volume import nearest_sound_sections
 
-# Widths (Gaussian sigma) in nm: two of a membrane, one along it, and two of its surroundings.
+# Gaussian sigmas in nm: two of the width of a membrane, one along it, two of its surroundings.
 FINE_NM, COARSE_NM, ALONG_NM = 8.0, 12.0, 14.0
 TEXTURE_NM, SURROUND_NM = 30.0, 48.0
-# What is further away than this many sigma is left out of a Gaussian.
-TRUNCATE = 2.5
-# Along axes with voxels up to this size, what is wider than a membrane has half the resolution.
+TRUNCATE = 2.5  # sigma at which Gaussians end
+# Along axes with voxels up to this size, wide features are computed at half the resolution.
 MAX_HALVED_NM = 10.0
-BLOCK_ROWS = 128  # rows looked at together where sections are thin; even, to be halved
-SLAB_SECTIONS = 2  # sections worked on together: few, for the processor's cache; even, to be halved
+BLOCK_ROWS = 128  # rows per block of thin sections; even, so that blocks can be downsampled
+# Sections per slab; few, to fit into the processor's cache; even, so that slabs can be downsampled.
+SLAB_SECTIONS = 2
+
+VoxelSize = tuple[float, float, float]
+Block = tuple[slice, slice, slice]
 
 
 def feature_names(n_axes: int) -> list[str]:
@@ -41,18 +44,19 @@ def feature_names(n_axes: int) -> list[str]:
 
 
 def standardise_sections(sections: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Bring every section to mean 0 and variance 1 over its tissue; 0 elsewhere.
+    """Standardise every section to mean 0 and variance 1 over its tissue.
 
     Parameters
     ----------
     sections : ndarray of float, shape (Z, Y, X)
         EM.
-    tissue : ndarray of bool, shape (Z, Y, X)
-        Where it shows tissue.
+    mask : ndarray of bool, shape (Z, Y, X)
+        Tissue.
 
     Returns
     -------
     ndarray of float32, shape (Z, Y, X)
+        0 outside the mask.
     """
     result = np.zeros(sections.shape, np.float32)
     for section, inside, out in zip(sections, mask, result, strict=True):
@@ -64,18 +68,18 @@ def standardise_sections(sections: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def compute_features(
     image: np.ndarray,
-    voxel_size: tuple[float, float, float],
+    voxel_size: VoxelSize,
     n_axes: int,
     dtype: type = np.float32,
 ) -> np.ndarray:
-    """Describe the neighbourhood of every voxel.
+    """Compute the features of every voxel.
 
-    Curvatures are the eigenvalues of the Hessian, largest first: a dark sheet has one that is
-    high, a dark line two (Lindeberg 1998). Sheets hang together: the curvature of every voxel,
-    as a tensor that points across the sheet, is averaged over the neighbourhood, and what
-    neighbours agree on remains ("sheet"; Medioni et al. 2000 call it voting). Vesicles and noise
-    point everywhere and cancel. What is wider than a membrane is found at half the resolution
-    where voxels are small. O(V) time for V voxels.
+    Curvatures are the eigenvalues of the Hessian, largest first: one is large in a dark sheet, two
+    in a dark line (Lindeberg 1998). Sheets are detected by tensor voting (Medioni et al. 2000): the
+    curvature across the sheet, as a tensor, is averaged over the neighbourhood. The tensors of a
+    membrane agree and add up; those of vesicles and noise have all directions and cancel. Features
+    wider than a membrane are computed at half the resolution where voxels are small. Takes O(V)
+    time for V voxels.
 
     Parameters
     ----------
@@ -84,39 +88,47 @@ def compute_features(
     voxel_size : tuple of float
         (z, y, x) in nm.
     n_axes : {2, 3}
-        3 looks across sections, too, which only thin sections allow; 2 within each section.
+        2 for features within each section, 3 for features across thin sections as well.
     dtype : type
         Floating type of the result.
 
     Returns
     -------
     ndarray of floats, shape (F, Z, Y, X)
-        As named by `feature_names`.
+        In the order of `feature_names`.
     """
-    # A width of 0 px is that of an axis that is not looked along.
-    pixels = np.array([float(axis >= 3 - n_axes) for axis in range(3)]) / voxel_size
-    halves = [axis for axis in range(3 - n_axes, 3) if voxel_size[axis] <= MAX_HALVED_NM]
+    # Widths in pixels; 0 along an axis that is not used.
+    px_per_nm = np.array([float(axis >= 3 - n_axes) for axis in range(3)]) / voxel_size
+    halved_axes = [axis for axis in range(3 - n_axes, 3) if voxel_size[axis] <= MAX_HALVED_NM]
     features = np.empty((len(feature_names(n_axes)), *image.shape), dtype)
-    votes = []
-    slabs = [_slabs(image, (nm * pixels).tolist()) for nm in (FINE_NM, COARSE_NM)]
-    for z, fine, coarse in zip(range(0, len(image), SLAB_SECTIONS), *slabs, strict=True):
-        bends = coarse.hessian()
-        curvatures = _eigenvalues(bends)
-        found = (fine.gradient(), *_eigenvalues(fine.hessian()), coarse.at(), *curvatures)
-        for place, feature in zip(features[:-4], found, strict=True):
-            place[z : z + SLAB_SECTIONS] = feature
-        votes.append([downsample(vote, halves) for vote in _sheet_tensor(bends, curvatures)])
-    votes = [np.concatenate(vote) for vote in zip(*votes, strict=True)]
-    found = _wide_features(image, votes, pixels, halves)
-    for place, feature in zip(features[-4:], found, strict=True):
-        place[...] = upsample(feature, halves, image.shape)
+    slab_votes = []
+    fine_slabs = _smooth_slabs(image, (FINE_NM * px_per_nm).tolist())
+    coarse_slabs = _smooth_slabs(image, (COARSE_NM * px_per_nm).tolist())
+    starts = range(0, len(image), SLAB_SECTIONS)
+    for z, fine, coarse in zip(starts, fine_slabs, coarse_slabs, strict=True):
+        hessian = coarse.hessian()
+        curvatures = _eigenvalues(hessian)
+        computed = [
+            fine.gradient_magnitude(),
+            *_eigenvalues(fine.hessian()),
+            coarse.shifted(),
+            *curvatures,
+        ]
+        for out, feature in zip(features[:-4], computed, strict=True):
+            out[z : z + SLAB_SECTIONS] = feature
+        tensor = _sheet_tensor(hessian, curvatures)
+        slab_votes.append([downsample(element, halved_axes) for element in tensor])
+    votes = [np.concatenate(element) for element in zip(*slab_votes, strict=True)]
+    wide = _wide_features(image, votes, px_per_nm, halved_axes)
+    for out, feature in zip(features[-4:], wide, strict=True):
+        out[...] = upsample(feature, halved_axes, image.shape)
     return features
 
 
 def compute_stack_features(
-    image: np.ndarray, voxel_size: tuple[float, float, float], n_axes: int, threads: int = 1
+    image: np.ndarray, voxel_size: VoxelSize, n_axes: int, threads: int = 1
 ) -> np.ndarray:
-    """Describe all voxels of a stack.
+    """Compute the features of all voxels of a stack, block by block.
 
     Parameters
     ----------
@@ -125,65 +137,66 @@ def compute_stack_features(
     voxel_size : tuple of float
         (z, y, x) in nm.
     n_axes : {2, 3}
-        As `compute_features`.
+        As for `compute_features`.
     threads : int
-        Blocks worked on at a time.
+        Blocks processed at a time.
 
     Returns
     -------
     ndarray of float32, shape (F, Z, Y, X)
-        As named by `feature_names`.
+        In the order of `feature_names`.
     """
     features = np.empty((len(feature_names(n_axes)), *image.shape), np.float32)
-    for core, described in compute_block_features(image, voxel_size, n_axes, threads):
-        features[:, *core] = described
+    for block, block_features in compute_block_features(image, voxel_size, n_axes, threads):
+        features[:, *block] = block_features
     return features
 
 
 def compute_block_features(
     image: np.ndarray,
-    voxel_size: tuple[float, float, float],
+    voxel_size: VoxelSize,
     n_axes: int,
     threads: int = 1,
     progress: Progress = ignore_progress,
-) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
-    """Describe a stack block by block, so that little memory is needed besides.
+) -> Iterator[tuple[Block, np.ndarray]]:
+    """Compute the features of a stack block by block, with little memory besides the result.
 
     Parameters
     ----------
     image, voxel_size, n_axes, threads
-        As `compute_stack_features`.
+        As for `compute_stack_features`.
     progress : callable
-        Told of finished sections, as many as a block is worth.
+        Called after each block with the number of sections that it amounts to.
 
     Yields
     ------
-    core : tuple of slice
-        Where in the stack the block lies.
-    described : ndarray of float32, shape (F, Z, Y, X)
-        The features of its voxels.
+    block : tuple of slice
+        Position of the block in the stack.
+    features : ndarray of float32, shape (F, Z, Y, X)
+        Features of its voxels.
     """
-    blocks = _blocks(image.shape, voxel_size, n_axes)
-    worth = np.diff(np.linspace(0, len(image), len(blocks) + 1).astype(int)).tolist()
+    blocks = _divide_into_blocks(image.shape, voxel_size, n_axes)
+    n_sections = np.diff(np.linspace(0, len(image), len(blocks) + 1).astype(int)).tolist()
 
-    def describe(block):
-        core, seen, inner = block
-        return core, compute_features(image[seen], voxel_size, n_axes)[:, *inner]
+    def compute(block: tuple[Block, Block, Block]) -> tuple[Block, np.ndarray]:
+        core, with_margin, inner = block
+        return core, compute_features(image[with_margin], voxel_size, n_axes)[:, *inner]
 
-    for sections, found in zip(worth, map_sections(describe, blocks, threads), strict=True):
-        progress(sections)
-        yield found
+    results = map_sections(compute, blocks, threads)
+    for finished, result in zip(n_sections, results, strict=True):
+        progress(finished)
+        yield result
 
 
 def fill_damaged_sections(image: np.ndarray, damaged_sections: Sequence[int]) -> None:
-    """Replace damaged sections, in place, by what lies between the nearest sound ones.
+    """Replace damaged sections, in place, by interpolating between the nearest sound ones.
 
     Parameters
     ----------
     image : ndarray of float32, shape (Z, Y, X)
         Standardised EM of thin sections.
-    damaged : sequence of int
-        Sections not to be believed.
+    damaged_sections : sequence of int
+        Sections whose content is unreliable.
     """
     sound = [z for z in range(len(image)) if z not in set(damaged_sections)]
     for z in damaged_sections if sound else ():
@@ -192,104 +205,126 @@ def fill_damaged_sections(image: np.ndarray, damaged_sections: Sequence[int]) ->
         image[z] = (1 - weight) * image[before] + weight * image[after]
 
 
-def feature_margin_px(voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Return how many voxels away from a voxel its features still depend on, per axis.
+def feature_margin_px(voxel_size: VoxelSize) -> np.ndarray:
+    """Return how far from a voxel its features depend on the image, in voxels along each axis.
 
-    An even number: what begins so far off is halved in the same places.
+    The margin is even, so that a block with this margin is downsampled at the same positions.
     """
     furthest = max(SURROUND_NM, COARSE_NM + ALONG_NM)
     halved_px = np.ceil(TRUNCATE * furthest / np.asarray(voxel_size, float) / 2).astype(int)
     return 2 * (halved_px + 2)
 
 
-def _blocks(shape, voxel_size, n_axes) -> list[tuple]:
-    """Divide a stack up: what a block is for, what it must see, and the one within the other."""
+def _divide_into_blocks(
+    shape: tuple[int, ...], voxel_size: VoxelSize, n_axes: int
+) -> list[tuple[Block, Block, Block]]:
+    """Divide a stack into sections, or into blocks of rows for features in 3D.
+
+    Returns
+    -------
+    list of tuple
+        Position of the block in the stack, the same with its margin, and the position of the block
+        within that.
+    """
     whole = slice(None)
     if n_axes == 2:
         sections = [(slice(z, z + 1), whole, whole) for z in range(shape[0])]
-        return [(section, section, (whole,)) for section in sections]
+        return [(section, section, (whole, whole, whole)) for section in sections]
     margin = int(feature_margin_px(voxel_size)[1])
     blocks = []
     for start in range(0, shape[1], BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, shape[1])
         first, last = max(start - margin, 0), min(stop + margin, shape[1])
-        inner = (whole, slice(start - first, stop - first))
-        blocks.append(((whole, slice(start, stop), whole), (whole, slice(first, last)), inner))
+        core = (whole, slice(start, stop), whole)
+        inner = (whole, slice(start - first, stop - first), whole)
+        blocks.append((core, (whole, slice(first, last), whole), inner))
     return blocks
 
 
-def _wide_features(image, votes, pixels, halves) -> Iterator[np.ndarray]:
-    """Find, at half the resolution, the sheets that are voted for and what surrounds a voxel."""
+def _wide_features(
+    image: np.ndarray, votes: list[np.ndarray], px_per_nm: np.ndarray, halved_axes: list[int]
+) -> Iterator[np.ndarray]:
+    """Yield sheet strength, sheet anisotropy, mean and standard deviation, at half resolution."""
 
-    def smooth(field, nm):
-        return ndimage.gaussian_filter(
-            field, downsampled_sigma(nm * pixels, halves), truncate=TRUNCATE
-        )
+    def smooth(field: np.ndarray, sigma_nm: float) -> np.ndarray:
+        sigma = downsampled_sigma((sigma_nm * px_per_nm).tolist(), halved_axes)
+        return ndimage.gaussian_filter(field, sigma, truncate=TRUNCATE)
 
-    first, second, *_ = _eigenvalues([smooth(vote, ALONG_NM) for vote in votes])
+    first, second, *_ = _eigenvalues([smooth(element, ALONG_NM) for element in votes])
     yield first
     yield first - second
-    grey, square = downsample(image, halves), downsample(image * image, halves)
+    grey, square = downsample(image, halved_axes), downsample(image * image, halved_axes)
     yield smooth(grey, SURROUND_NM)
     mean = smooth(grey, TEXTURE_NM)
     yield np.sqrt(np.maximum(smooth(square, TEXTURE_NM) - mean * mean, 0))
 
 
-def _slabs(image: np.ndarray, sigma: list[float]) -> Iterator[_Slab]:
-    """Smooth an image, and divide it into a few sections at a time."""
+def _smooth_slabs(image: np.ndarray, sigma: list[float]) -> Iterator[_SmoothSlab]:
+    """Smooth an image, and yield it a few sections at a time."""
     smooth = ndimage.gaussian_filter(image, sigma, truncate=TRUNCATE)
     margin = [int(width > 0) for width in sigma]
     padded = np.pad(smooth, [(voxels, voxels) for voxels in margin], mode="edge")
     for z in range(0, len(image), SLAB_SECTIONS):
-        yield _Slab(padded[z : z + SLAB_SECTIONS + 2 * margin[0]], sigma)
+        yield _SmoothSlab(padded[z : z + SLAB_SECTIONS + 2 * margin[0]], sigma)
 
 
-class _Slab:
-    """A smooth image with a margin of one voxel along the axes that it is smooth along.
+class _SmoothSlab:
+    """A smoothed image with a margin of one voxel along the axes that were smoothed.
 
-    Its derivatives are in units of the smoothing's width.
+    Derivatives are normalised by scale: they are in units of the Gaussian's width.
+
+    Parameters
+    ----------
+    padded : ndarray of float32, shape (Z, Y, X)
+        The image with its margin.
+    sigma : list of float
+        Width of the Gaussian along each axis, in voxels; 0 along axes that are not used.
     """
 
     def __init__(self, padded: np.ndarray, sigma: list[float]):
         self.padded, self.sigma = padded, sigma
         self.axes = [axis for axis, width in enumerate(sigma) if width]
 
-    def at(self, steps: dict[int, int] | None = None) -> np.ndarray:
-        """Return the image within the margin, or as many steps further along some axes."""
+    def shifted(self, steps: dict[int, int] | None = None) -> np.ndarray:
+        """Return the image without its margin, shifted by -1, 0 or 1 voxels along given axes."""
         index = [slice(None)] * 3
         for axis in self.axes:
             step = (steps or {}).get(axis, 0)
             index[axis] = slice(1 + step, self.padded.shape[axis] - 1 + step)
         return self.padded[tuple(index)]
 
-    def gradient(self) -> np.ndarray:
-        """Return the size of the gradient."""
+    def gradient_magnitude(self) -> np.ndarray:
+        """Return the magnitude of the gradient."""
         slopes = (
-            (self.at({axis: 1}) - self.at({axis: -1})) * (self.sigma[axis] / 2)
+            (self.shifted({axis: 1}) - self.shifted({axis: -1})) * (self.sigma[axis] / 2)
             for axis in self.axes
         )
         return np.sqrt(sum(slope * slope for slope in slopes))
 
     def hessian(self) -> list[np.ndarray]:
         """Return the upper triangle of the Hessian, row by row."""
-        at, sigma = self.at, self.sigma
-        bends = []
+        shifted, sigma = self.shifted, self.sigma
+        elements = []
         for i in self.axes:
-            bends.append((at({i: 1}) + at({i: -1}) - 2 * at()) * sigma[i] ** 2)
+            second_difference = shifted({i: 1}) + shifted({i: -1}) - 2 * shifted()
+            elements.append(second_difference * sigma[i] ** 2)
             for j in self.axes[i - self.axes[0] + 1 :]:
-                rising = at({i: 1, j: 1}) + at({i: -1, j: -1})
-                falling = at({i: 1, j: -1}) + at({i: -1, j: 1})
-                bends.append((rising - falling) * (sigma[i] * sigma[j] / 4))
-        return bends
+                same = shifted({i: 1, j: 1}) + shifted({i: -1, j: -1})
+                opposite = shifted({i: 1, j: -1}) + shifted({i: -1, j: 1})
+                elements.append((same - opposite) * (sigma[i] * sigma[j] / 4))
+        return elements
 
 
 def _eigenvalues(tensor: list[np.ndarray]) -> list[np.ndarray]:
-    """Eigenvalues of symmetric tensors, largest first; upper triangles of 2 × 2 or 3 × 3."""
+    """Return the eigenvalues of symmetric 2 × 2 or 3 × 3 tensors, largest first.
+
+    Tensors are given as upper triangles. The 3 × 3 case uses the trigonometric solution of the
+    characteristic equation (Smith 1961).
+    """
     if len(tensor) == 3:
         yy, yx, xx = tensor
         middle, half = (yy + xx) / 2, np.sqrt(((yy - xx) / 2) ** 2 + yx * yx)
         return [middle + half, middle - half]
-    # Trigonometric solution of the characteristic equation (Smith 1961).
     zz, zy, zx, yy, yx, xx = tensor
     middle = (zz + yy + xx) / 3
     a, b, c = zz - middle, yy - middle, xx - middle
@@ -302,25 +337,32 @@ def _eigenvalues(tensor: list[np.ndarray]) -> list[np.ndarray]:
     return [largest, 3 * middle - largest - smallest, smallest]
 
 
-def _sheet_tensor(bends: list[np.ndarray], curvatures: list[np.ndarray]) -> list[np.ndarray]:
-    """Project the Hessian onto its largest eigenvector, where that is a dark sheet's."""
+def _sheet_tensor(hessian: list[np.ndarray], curvatures: list[np.ndarray]) -> list[np.ndarray]:
+    """Project the Hessian onto the eigenvector of its largest eigenvalue, if that is positive.
+
+    Returns
+    -------
+    list of ndarray
+        Upper triangle of the projection; 0 where the largest curvature is that of a bright
+        structure.
+    """
     first, second = curvatures[:2]
     strength = np.maximum(first, 0)
-    if len(bends) == 3:
-        yy, yx, xx = bends
-        share = strength / np.maximum(first - second, 1e-6)
-        return [(yy - second) * share, yx * share, (xx - second) * share]
+    if len(hessian) == 3:
+        yy, yx, xx = hessian
+        scale = strength / np.maximum(first - second, 1e-6)
+        return [(yy - second) * scale, yx * scale, (xx - second) * scale]
     # The product (H - second)(H - third) is the projection, up to scale (Cayley-Hamilton).
     third = curvatures[2]
-    zz, zy, zx, yy, yx, xx = bends
-    share = strength / np.maximum((first - second) * (first - third), 1e-6)
+    zz, zy, zx, yy, yx, xx = hessian
+    scale = strength / np.maximum((first - second) * (first - third), 1e-6)
     b = [zz - second, yy - second, xx - second]
     c = [zz - third, yy - third, xx - third]
     return [
-        (b[0] * c[0] + zy * zy + zx * zx) * share,
-        (b[0] * zy + zy * c[1] + zx * yx) * share,
-        (b[0] * zx + zy * yx + zx * c[2]) * share,
-        (zy * zy + b[1] * c[1] + yx * yx) * share,
-        (zy * zx + b[1] * yx + yx * c[2]) * share,
-        (zx * zx + yx * yx + b[2] * c[2]) * share,
+        (b[0] * c[0] + zy * zy + zx * zx) * scale,
+        (b[0] * zy + zy * c[1] + zx * yx) * scale,
+        (b[0] * zx + zy * yx + zx * c[2]) * scale,
+        (zy * zy + b[1] * c[1] + yx * yx) * scale,
+        (zy * zx + b[1] * yx + yx * c[2]) * scale,
+        (zx * zx + yx * yx + b[2] * c[2]) * scale,
     ]

@@ -1,4 +1,4 @@
-"""The small neural networks that ship, and where their weights are kept."""
+"""The multilayer perceptrons that predict membranes, with the weights that ship."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEIGHTS_PATH = weights_path("membrane_networks.json")
 
 @dataclass(frozen=True, eq=False)
 class MembraneMLP:
-    """A small neural network: one hidden layer of rectified units, one logistic output.
+    """A multilayer perceptron: one hidden layer of rectified units, one logistic output.
 
     Parameters
     ----------
@@ -24,6 +24,7 @@ class MembraneMLP:
         Weights of the hidden units.
     hidden_bias : ndarray of float32, shape (H,)
     output : ndarray of float32, shape (H,)
+        Weights of the output.
     output_bias : float
     """
 
@@ -32,14 +33,20 @@ class MembraneMLP:
     output: np.ndarray
     output_bias: float
 
-    def rescale_inputs(self, mean: np.ndarray, spread: np.ndarray) -> MembraneMLP:
-        """Return the network that takes features as they are instead of standardised ones."""
-        hidden = self.hidden / spread
+    def rescale_inputs(self, mean: np.ndarray, std: np.ndarray) -> MembraneMLP:
+        """Return an equivalent network for features that are not standardised.
+
+        Parameters
+        ----------
+        mean, std : ndarray of float, shape (F,)
+            By which the features would have been standardised.
+        """
+        hidden = self.hidden / std
         bias = self.hidden_bias - hidden @ mean
         return MembraneMLP(hidden, bias, self.output, self.output_bias)
 
     def predict_membrane(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of membrane for features of shape (F, N)."""
+        """Return the probability of membrane, of shape (N,), for features of shape (F, N)."""
         units = self.hidden @ features
         units += self.hidden_bias[:, None]
         np.maximum(units, 0, out=units)
@@ -48,12 +55,21 @@ class MembraneMLP:
 
 @cache
 def load_membrane_mlp(n_axes: int) -> MembraneMLP:
-    """Return the network that ships, for features of 2 or 3 axes.
+    """Load the network that ships for features of 2 or 3 axes.
 
-    Its weights were learned on phantoms alone (``benchmarks/learn_membranes.py``).
+    It was trained on phantoms only (``benchmarks/learn_membranes.py``).
+
+    Raises
+    ------
+    ValueError
+        If it was trained on other features.
     """
     stored = json.loads(WEIGHTS_PATH.read_text())[str(n_axes)]
     if stored["features"] != feature_names(n_axes):
-        raise ValueError(f"{WEIGHTS_PATH.name} was learned on other features: {stored['features']}")
-    arrays = (np.array(stored[name], np.float32) for name in ("hidden", "hidden_bias", "output"))
-    return MembraneMLP(*arrays, stored["output_bias"])
+        raise ValueError(f"{WEIGHTS_PATH.name} was trained on other features: {stored['features']}")
+    return MembraneMLP(
+        hidden=np.array(stored["hidden"], np.float32),
+        hidden_bias=np.array(stored["hidden_bias"], np.float32),
+        output=np.array(stored["output"], np.float32),
+        output_bias=stored["output_bias"],
+    )

@@ -84,10 +84,20 @@ def predict_aligned_probability(
     """
     if has_thin_sections(voxel_size):
         return membranes.predict_neurite_probability(
-            aligned, tissue, voxel_size, damaged_sections, threads, progress
+            aligned,
+            tissue,
+            voxel_size,
+            damaged_sections=damaged_sections,
+            threads=threads,
+            progress=progress,
         )
     probability = membranes.predict_neurite_probability(
-        preprocessed, preprocessed > 0, voxel_size, damaged_sections, threads, progress
+        preprocessed,
+        preprocessed > 0,
+        voxel_size,
+        damaged_sections=damaged_sections,
+        threads=threads,
+        progress=progress,
     )
     return align.apply_transforms(probability, transforms, order=0) * tissue
 

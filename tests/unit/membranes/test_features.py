@@ -1,4 +1,4 @@
-"""What a voxel looks like: curvatures of known shapes, and lengths that are lengths."""
+"""Features of voxels: curvatures of known shapes, and lengths in nm."""
 
 import numpy as np
 import pytest
@@ -21,26 +21,26 @@ CURVATURES = ["coarse curvature", "coarse curvature across", "coarse curvature a
 N_ELEMENTS = {2: 3, 3: 6}  # of the upper triangle of a tensor
 
 
-def described(image, voxel_size, n_axes):
+def named_features(image, voxel_size, n_axes):
     """Return features by name."""
     features = compute_features(image.astype(np.float32), voxel_size, n_axes)
     return dict(zip(feature_names(n_axes), features, strict=True))
 
 
-def dark(shape, where):
-    """Return a soft dark shape in the bright."""
+def dark_shape(shape, where):
+    """Return a blurred dark shape on a bright background."""
     image = np.ones(shape)
     image[where] = -1
     return ndimage.gaussian_filter(image, 1.5)
 
 
-def cloudy(shape, sigma, seed=0):
-    """Return smooth random greys of variance 1."""
+def smooth_noise(shape, sigma, seed=0):
+    """Return smooth random values of variance 1."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
     return (noise / noise.std()).astype(np.float32)
 
 
-def symmetric(triangles, n_axes):
+def symmetric_matrices(triangles, n_axes):
     """Return full matrices (N, n, n) from upper triangles (elements, N)."""
     full = np.zeros((triangles.shape[1], n_axes, n_axes))
     rows, columns = np.triu_indices(n_axes)
@@ -58,19 +58,19 @@ def test_eigenvalues_are_those_of_linear_algebra(n_axes, data):
     values = st.floats(-100, 100, width=32) | st.sampled_from([0.0, 1.0, -1.0])
     triangles = data.draw(arrays(np.float32, (N_ELEMENTS[n_axes], 20), elements=values))
     found = np.array(_eigenvalues(list(triangles)))
-    expected = np.linalg.eigvalsh(symmetric(triangles, n_axes))[:, ::-1].T
+    expected = np.linalg.eigvalsh(symmetric_matrices(triangles, n_axes))[:, ::-1].T
     np.testing.assert_allclose(found, expected, atol=2e-3 * (1 + abs(triangles).max()))
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
-def test_a_sheet_points_along_its_strongest_bend_and_a_bright_one_is_none(n_axes):
+def test_the_sheet_tensor_projects_onto_the_largest_positive_curvature(n_axes):
     triangles = np.random.default_rng(1).normal(size=(N_ELEMENTS[n_axes], 200))
-    values, vectors = np.linalg.eigh(symmetric(triangles, n_axes))
+    values, vectors = np.linalg.eigh(symmetric_matrices(triangles, n_axes))
     strength, across = np.maximum(values[:, -1], 0), vectors[:, :, -1]
     expected = strength[:, None, None] * across[:, :, None] * across[:, None, :]
-    bends = list(triangles.astype(np.float32))
-    found = np.array(_sheet_tensor(bends, _eigenvalues(bends)))
-    np.testing.assert_allclose(symmetric(found, n_axes), expected, atol=0.02)
+    hessian = list(triangles.astype(np.float32))
+    found = np.array(_sheet_tensor(hessian, _eigenvalues(hessian)))
+    np.testing.assert_allclose(symmetric_matrices(found, n_axes), expected, atol=0.02)
     assert (strength == 0).any()
 
 
@@ -78,55 +78,57 @@ def test_a_sheet_points_along_its_strongest_bend_and_a_bright_one_is_none(n_axes
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_dark_sheet_has_one_high_curvature(axis):
+def test_a_dark_sheet_has_one_large_curvature(axis):
     where = [slice(None)] * 3
     where[axis] = slice(15, 17)
-    features = described(dark((32, 32, 32), tuple(where)), FINE, 3)
+    features = named_features(dark_shape((32, 32, 32), tuple(where)), FINE, 3)
     first, second, third = (features[name][15, 15, 15] for name in CURVATURES)
     assert first > 0.3 and abs(second) < 0.02 * first and abs(third) < 0.02 * first
-    # All neighbours agree on where the sheet runs.
+    # The tensors of all neighbours have the same direction.
     assert features["sheet alone"][15, 15, 15] > 0.95 * features["sheet"][15, 15, 15] > 0.1
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_dark_line_has_two_high_curvatures_and_is_no_sheet(axis):
+def test_a_dark_line_has_two_large_curvatures_and_is_not_a_sheet(axis):
     where = [slice(14, 18)] * 3
     where[axis] = slice(None)
-    features = described(dark((32, 32, 32), tuple(where)), FINE, 3)
+    features = named_features(dark_shape((32, 32, 32), tuple(where)), FINE, 3)
     first, second, third = (features[name][15, 15, 15] for name in CURVATURES)
     assert first > 0.2 and second > 0.9 * first and abs(third) < 0.05 * first
     assert features["sheet alone"][15, 15, 15] < 0.2 * features["sheet"][15, 15, 15]
 
 
 @pytest.mark.parametrize("axis", [1, 2])
-def test_within_sections_a_dark_line_has_one_high_curvature_and_a_dark_spot_two(axis):
+def test_within_sections_a_dark_line_has_one_large_curvature_and_a_dark_spot_two(axis):
     line = np.s_[:, 15:17] if axis == 1 else np.s_[:, :, 15:17]
     spot = np.s_[:, 14:18, 14:18]
-    of_line, of_spot = (described(dark((1, 32, 32), w), (50.0, 4.0, 4.0), 2) for w in (line, spot))
+    of_line, of_spot = (
+        named_features(dark_shape((1, 32, 32), w), (50.0, 4.0, 4.0), 2) for w in (line, spot)
+    )
     first, second = (of_line[name][0, 15, 15] for name in CURVATURES[:2])
     assert first > 0.3 and abs(second) < 0.02 * first
     first, second = (of_spot[name][0, 15, 15] for name in CURVATURES[:2])
     assert first > 0.2 and second > 0.9 * first
 
 
-def test_what_is_bright_has_no_high_curvature():
+def test_a_bright_sheet_has_no_large_curvature():
     where = np.s_[:, :, 15:17]
-    features = described(-dark((32, 32, 32), where), FINE, 3)
+    features = named_features(-dark_shape((32, 32, 32), where), FINE, 3)
     assert features["coarse curvature"][15, 15, 15] < 0.02
     assert features["sheet"][15, 15, 15] < 0.05
 
 
-def test_edges_are_where_greys_change_and_texture_is_where_they_differ():
+def test_edge_grey_and_texture_at_a_step():
     image = np.zeros((1, 40, 80))
     image[:, :, 40:] = 1
-    features = described(image, (50.0, 4.0, 4.0), 2)
+    features = named_features(image, (50.0, 4.0, 4.0), 2)
     assert features["edge"][0, 20].argmax() in (39, 40)
     assert features["edge"][0, 20, [5, 75]].max() < 1e-3
     assert features["texture"][0, 20, 40] == pytest.approx(0.5, abs=0.02)
     assert features["grey"][0, 20, 5] < 0.01 and features["grey"][0, 20, 75] > 0.99
 
 
-# --- what features depend on --------------------------------------------------------------------
+# --- dependence on the input --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n_axes", "sections"), [(2, 3), (3, 64)])
@@ -134,9 +136,12 @@ def test_features_mean_the_same_at_half_the_pixel_size(n_axes, sections):
     every = (2 if n_axes == 3 else 1, 2, 2)
     fine_size = (4.0 if n_axes == 3 else 50.0, 4.0, 4.0)
     coarse_size = tuple(size * step for size, step in zip(fine_size, every, strict=True))
-    fine = cloudy((sections, 96, 96), (4 if n_axes == 3 else 0, 4, 4))
+    fine = smooth_noise((sections, 96, 96), (4 if n_axes == 3 else 0, 4, 4))
     pick = tuple(slice(None, None, step) for step in every)
-    ours, theirs = described(fine, fine_size, n_axes), described(fine[pick], coarse_size, n_axes)
+    ours, theirs = (
+        named_features(fine, fine_size, n_axes),
+        named_features(fine[pick], coarse_size, n_axes),
+    )
     middle = (slice(8, -8) if n_axes == 3 else slice(None), slice(8, -8), slice(8, -8))
     for name, values in ours.items():
         a, b = values[pick][middle].ravel(), theirs[name][middle].ravel()
@@ -146,11 +151,11 @@ def test_features_mean_the_same_at_half_the_pixel_size(n_axes, sections):
 
 
 @pytest.mark.parametrize("voxel_size", [(10.0, 10.0, 10.0), (16.0, 8.0, 8.0)])
-def test_nothing_beyond_reach_is_seen(voxel_size):
+def test_features_do_not_depend_on_voxels_beyond_the_margin(voxel_size):
     dz, dy, dx = feature_margin_px(voxel_size)
     shape = (dz + 1, dy + 2, dx + 3)
-    image = cloudy(shape, 1)
-    other = cloudy(shape, 1, seed=1)
+    image = smooth_noise(shape, 1)
+    other = smooth_noise(shape, 1, seed=1)
     for axis in range(3):
         changed = np.moveaxis(image.copy(), axis, 0)
         changed[-1:] = np.moveaxis(other, axis, 0)[-1:]
@@ -159,13 +164,13 @@ def test_nothing_beyond_reach_is_seen(voxel_size):
             np.moveaxis(compute_features(stack, voxel_size, 3), axis + 1, 0)
             for stack in (image, changed)
         )
-        # At the other end nobody takes notice; beside what changed, everybody does.
+        # No feature changes at the other end; all change beside the changed voxels.
         assert np.array_equal(before[0], after[0])
         assert not np.isclose(before[-2], after[-2]).all(axis=(1, 2)).any()
 
 
-def test_sections_looked_at_one_by_one_do_not_see_each_other():
-    image = cloudy((4, 40, 40), 1)
+def test_features_within_sections_do_not_depend_on_other_sections():
+    image = smooth_noise((4, 40, 40), 1)
     alone = compute_features(image[2:3], (50.0, 4.0, 4.0), 2)
     assert np.array_equal(compute_features(image, (50.0, 4.0, 4.0), 2)[:, 2:3], alone)
 
@@ -179,24 +184,28 @@ def test_every_feature_has_a_name_of_its_own(n_axes):
     assert abs(features).max() < 1e-5
 
 
-# --- standardised -------------------------------------------------------------------------------
+# --- standardisation -----------------------------------------------------------------------------
 
 
-def test_every_section_comes_to_mean_0_and_variance_1_over_its_tissue():
-    image = cloudy((3, 40, 40), 1) * [[[1.0]], [[5.0]], [[0.1]]] + [[[0.0]], [[9.0]], [[-2.0]]]
-    tissue = np.ones(image.shape, bool)
-    tissue[:, :13] = False
-    even = standardise_sections(image, tissue)
-    assert not even[~tissue].any() and even.dtype == np.float32
-    for section in even[:, 13:]:
+def test_every_section_has_mean_0_and_variance_1_over_its_tissue():
+    image = smooth_noise((3, 40, 40), 1) * [[[1.0]], [[5.0]], [[0.1]]] + [
+        [[0.0]],
+        [[9.0]],
+        [[-2.0]],
+    ]
+    mask = np.ones(image.shape, bool)
+    mask[:, :13] = False
+    standardised = standardise_sections(image, mask)
+    assert not standardised[~mask].any() and standardised.dtype == np.float32
+    for section in standardised[:, 13:]:
         assert section.mean() == pytest.approx(0, abs=1e-4)
         assert section.std() == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
-def test_sections_without_contrast_or_tissue_stay_at_zero(value):
+def test_sections_without_contrast_or_tissue_are_zero(value):
     image = np.full((2, 33, 35), value, np.float32)
-    tissue = np.ones(image.shape, bool)
-    tissue[1] = False
-    assert abs(standardise_sections(image, tissue)).max() < 0.1
-    assert not standardise_sections(image, tissue)[1].any()
+    mask = np.ones(image.shape, bool)
+    mask[1] = False
+    assert abs(standardise_sections(image, mask)).max() < 0.1
+    assert not standardise_sections(image, mask)[1].any()

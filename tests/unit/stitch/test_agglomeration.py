@@ -568,7 +568,9 @@ def test_every_stack_has_a_result(case):
     sections, mask, voxel_size, damaged = case
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probability = predict_neurite_probability(sections, mask, voxel_size, damaged)
+        probability = predict_neurite_probability(
+            sections, mask, voxel_size, damaged_sections=damaged
+        )
         labels = segment_and_agglomerate(probability, mask, voxel_size, damaged)
     assert np.isfinite(probability).all()
     sound = [z for z in range(len(mask)) if z not in damaged]
