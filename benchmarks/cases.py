@@ -95,7 +95,7 @@ def prepare_stack(
 
 def prepare_phantom(scratch: Path, seed: int = SEED) -> Case:
     """Write a phantom for the reference; the pipeline generates its own from the same seed."""
-    from connectome.phantom.neuropil import make_phantom
+    from connectome.phantom import make_phantom
 
     phantom = make_phantom(PHANTOM_SHAPE, seed=seed)
     truth = phantom.ground_truth

@@ -27,7 +27,7 @@ from scores import add_save_option, save_table
 
 from connectome import align, preprocess
 from connectome.cli import arguments
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 from connectome.triage import uncertainty
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 

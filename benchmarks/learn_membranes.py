@@ -25,8 +25,7 @@ from connectome.cli import arguments
 from connectome.core.pyramid import downsample
 from connectome.io.paths import write_json
 from connectome.membranes import features, mlp, predict
-from connectome.phantom.neuropil import make_phantom
-from connectome.phantom.tissue import PhantomParams
+from connectome.phantom import PhantomParams, make_phantom
 
 # Voxel sizes (z, y, x) in nm; one seed each, none of which is used for scoring.
 VOXEL_SIZES = {

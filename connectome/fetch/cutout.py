@@ -277,7 +277,7 @@ def _plan_file(source: Source) -> CutoutPlan:
 
 
 def _plan_phantom(source: Source) -> CutoutPlan:
-    from connectome.phantom.neuropil import (
+    from connectome.phantom import (
         check_phantom,
         make_phantom,
         parse_phantom_uri,

@@ -1,7 +1,7 @@
-"""What the phantom's neurites contain: mitochondria, synapses, vesicles, microtubules, cisternae.
+"""Organelles of the phantom: mitochondria, vesicles, microtubules and cisternae.
 
-Everything is added to one array, ``ink``: how much darker than cytoplasm a voxel's projection is.
-As in `phantom_tissue`, only exactly rounded arithmetic touches a voxel.
+Everything is added to one array, ``stain``: the darkness of a voxel's projection relative to
+cytoplasm.
 """
 
 from __future__ import annotations
@@ -11,203 +11,32 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from connectome.phantom.tissue import (
-    Frame,
-    PhantomParams,
-    SmoothNoise,
-    Strands,
-    Tissue,
-    draw_normal,
-    draw_smooth_curves,
-)
+from connectome.phantom.params import Frame, PhantomParams
+from connectome.phantom.random_fields import SmoothNoise, draw_normal, draw_smooth_curves
+from connectome.phantom.strands import Strands
+from connectome.phantom.synapses import Synapse
+from connectome.phantom.tissue import Tissue
 
-CONTACT_REACH_NM = 100.0  # neurites facing a density this near are its partners
-MIN_PARTNER_SHARE = 0.15  # of the membrane facing a density, to count as postsynaptic
-MAX_PARTNERS = 3
-SYNAPSE_SPACING_NM = 280.0
-TERMINAL_DEPTH_NM = 62.0  # how far from its membrane a presynaptic neurite must reach
-FOOT_DEPTH_NM = 25.0  # a density stands no farther than this from the membrane's middle
-CLOUD_NM = 230.0  # radius of the vesicle cloud
+CLOUD_RADIUS_NM = 230.0  # of the cloud of vesicles behind a density
+CLOUD_CANDIDATES = 600
 VESICLE_SPACING_NM = 37.0
+VESICLES_PER_UM3 = 60  # outside clouds
+
+Profile = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Stain as a function of the distance from the centre and of the radius, in nm."""
 
 
-@dataclass(frozen=True, eq=False)
-class Synapse:
-    """A presynaptic density and the neurites that meet at it.
-
-    Parameters
-    ----------
-    pre : int
-        Id of the presynaptic neurite.
-    posts : tuple of int
-        Ids of the postsynaptic neurites, most contact first.
-    track : dict
-        Section → tissue coordinates (y, x) in nm of the density's foot on the membrane.
-    section : int
-        The middle one.
-    z_nm, half_length_nm : float
-        Middle and half extent of the density along z.
-    half_width_nm, height_nm : float
-        Half extent along the membrane, and into the presynaptic neurite.
-    """
-
-    pre: int
-    posts: tuple[int, ...]
-    track: dict[int, tuple[float, float]]
-    section: int
-    z_nm: float
-    half_length_nm: float
-    half_width_nm: float
-    height_nm: float
-
-
-# --- Synapses -----------------------------------------------------------------------------------
-
-
-def place_synapses(
-    rng: np.random.Generator, frame: Frame, tissue: Tissue, params: PhantomParams
-) -> list[Synapse]:
-    """Choose where neurites in contact form synapses.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of randomness.
-    frame : Frame
-        Where each imaged pixel lies.
-    tissue : Tissue
-        Neurites.
-    params : PhantomParams
-        Number of synapses per µm³.
-
-    Returns
-    -------
-    list of Synapse
-        Fewer than asked where the tissue offers too few terminals wide enough.
-    """
-    wanted = int(np.rint(frame.volume_um3 * params.synapses_per_um3))
-    placed: list[Synapse] = []
-    feet: list[np.ndarray] = []
-    for z, row, col, pre in _contact_sites(rng, tissue, 150 * wanted):
-        if len(placed) == wanted:
-            break
-        foot = np.array([z * frame.voxel_size[0], *frame.position(z, row, col)])
-        away = np.array(feet).reshape(-1, 3) - foot
-        crowded = ((away * away).sum(axis=1) < SYNAPSE_SPACING_NM * SYNAPSE_SPACING_NM).any()
-        if crowded or not _is_terminal(frame, tissue, z, *foot[1:], pre):
-            continue
-        sociable, length, width, height = rng.random(4)
-        half_length = 40 + 45 * length
-        track = _follow_membrane(frame, tissue, z, tuple(foot[1:]), pre, half_length)
-        posts = _find_partners(frame, tissue.labels, track, pre)
-        # Most synapses of the worm are polyadic: a single partner is accepted now and then.
-        if len(track) < 2 or len(posts) < (2 if sociable > 0.3 else 1):
-            continue
-        feet.append(foot)
-        placed.append(
-            Synapse(pre, posts, track, z, foot[0], half_length, 38 + 22 * width, 45 + 25 * height)
-        )
-    return placed
-
-
-def _contact_sites(rng, tissue: Tissue, count: int):
-    """Yield (section, row, column, id) of random voxels at which their neurite touches another."""
-    labels = tissue.labels
-    edge = np.zeros(labels.shape, bool)
-    for axis in (1, 2):
-        along = np.moveaxis(labels, axis, 0)
-        touching = along[1:] != along[:-1]
-        np.moveaxis(edge, axis, 0)[1:] |= touching
-        np.moveaxis(edge, axis, 0)[:-1] |= touching
-    found = np.flatnonzero(edge & (tissue.depth < FOOT_DEPTH_NM))
-    chosen = found[(rng.random(count if len(found) else 0) * len(found)).astype(np.intp)]
-    for site in zip(*np.unravel_index(chosen, labels.shape), strict=True):
-        yield *(int(v) for v in site), int(labels[site])
-
-
-def _is_terminal(frame: Frame, tissue: Tissue, z: int, y: float, x: float, pre: int) -> bool:
-    """Tell whether the presynaptic neurite is wide enough here to hold a vesicle cloud."""
-    reach = 1.6 * TERMINAL_DEPTH_NM
-    index, dy, dx = frame.window(z, y, x, reach)
-    inside = (tissue.labels[index] == pre) & (dy * dy + dx * dx < reach * reach)
-    return bool((tissue.depth[index][inside] > TERMINAL_DEPTH_NM).any())
-
-
-def _follow_membrane(frame, tissue, z, foot, pre, half_length_nm) -> dict:
-    """Follow the presynaptic membrane from a foot up and down, as it slants."""
-    track = {z: foot}
-    reach = int(half_length_nm / frame.voxel_size[0])
-    for direction in (1, -1):
-        y, x = foot
-        for section in range(z + direction, z + direction * (reach + 1), direction):
-            if not 0 <= section < frame.shape[0]:
-                break
-            index, dy, dx = frame.window(section, y, x, 60.0)
-            rim = (tissue.labels[index] == pre) & (tissue.depth[index] < 5 + 0.5 * frame.pixel_nm)
-            if not rim.any():
-                break
-            away = np.where(rim, dy * dy + dx * dx, np.inf)
-            i, j = np.unravel_index(np.argmin(away), away.shape)
-            y, x = y + float(dy[i, 0]), x + float(dx[0, j])
-            track[section] = (y, x)
-    return track
-
-
-def _find_partners(frame: Frame, labels: np.ndarray, track: dict, pre: int) -> tuple[int, ...]:
-    """Return the neurites that face the density, by the area of membrane they share with it."""
-    facing = []
-    for z, (y, x) in track.items():
-        index, dy, dx = frame.window(z, y, x, CONTACT_REACH_NM)
-        here = labels[index]
-        near = dy * dy + dx * dx < CONTACT_REACH_NM * CONTACT_REACH_NM
-        for a, b, both in (
-            (here[1:], here[:-1], near[1:] & near[:-1]),
-            (here[:, 1:], here[:, :-1], near[:, 1:] & near[:, :-1]),
-        ):
-            facing += [b[both & (a == pre) & (b != pre)], a[both & (b == pre) & (a != pre)]]
-    ids, contact = np.unique(np.concatenate(facing), return_counts=True)
-    order = np.argsort(-contact, kind="stable")[:MAX_PARTNERS]
-    return tuple(int(ids[i]) for i in order if contact[i] >= MIN_PARTNER_SHARE * contact.sum())
-
-
-def draw_density(
-    ink: np.ndarray, frame: Frame, tissue: Tissue, synapse: Synapse
-) -> tuple[np.ndarray, int]:
-    """Draw a presynaptic density: a dark dome that stands on the membrane.
-
-    Returns
-    -------
-    centroid : ndarray, shape (3,)
-        (z, y, x) in voxels as imaged.
-    n_sections : int
-        Sections it is seen in.
-    """
-    dark = []
-    width, half_length = synapse.half_width_nm, synapse.half_length_nm + frame.voxel_size[0] / 2
-    for z, (y, x) in synapse.track.items():
-        index, dy, dx = frame.window(z, y, x, width)
-        along = (z * frame.voxel_size[0] - synapse.z_nm) / half_length
-        spread = (dy * dy + dx * dx) / (width * width) + along * along
-        depth = tissue.depth[index]
-        dome = np.clip((synapse.height_nm * (1 - spread) - depth) / 8, 0, 1)
-        dome *= tissue.labels[index] == synapse.pre
-        cleft = np.clip((12 - depth) / 8, 0, 1) * np.clip(2 - 2 * spread, 0, 1)
-        ink[index] += 0.55 * dome + 0.2 * cleft
-        rows, cols = np.nonzero(dome > 0.5)
-        sections = np.full(len(rows), z)
-        dark.append(np.stack([sections, rows + index[1].start, cols + index[2].start], axis=1))
-    voxels = np.concatenate(dark)
-    return voxels.sum(axis=0) / len(voxels), len(np.unique(voxels[:, 0]))
+# --- cross-sections of small objects ------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class CrossSections:
-    """Planes through small round or tubular things.
+    """Cross-sections of small round or tubular objects, one for each plane.
 
     Parameters
     ----------
     section : ndarray of int, shape (M,)
-        Section each plane is part of.
+        Section each plane belongs to.
     y, x : ndarray, shape (M,)
         Centre in nm.
     dz : ndarray, shape (M,)
@@ -215,8 +44,8 @@ class CrossSections:
     radius : ndarray, shape (M,)
         In nm.
     axis : ndarray, shape (M, 2)
-        Direction (y, x) in which the thing is drawn out: zero for round ones, and the nearer
-        its length to 1, the longer the thing.
+        Direction (y, x) of elongation: 0 for round objects; the closer its length is to 1, the
+        longer the object.
     """
 
     section: np.ndarray
@@ -226,131 +55,156 @@ class CrossSections:
     radius: np.ndarray
     axis: np.ndarray
 
-    def chosen(self, mask: np.ndarray) -> CrossSections:
-        """Return some of the cuts."""
+    def select(self, mask: np.ndarray) -> CrossSections:
+        """Return the cross-sections for which a mask (M,) is true."""
         return CrossSections(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
-# --- Round and tubular things -------------------------------------------------------------------
-
-
 def draw_cross_sections(
-    ink: np.ndarray, frame: Frame, cuts: CrossSections, profile: Callable
+    stain: np.ndarray, frame: Frame, objects: CrossSections, profile: Profile
 ) -> None:
-    """Add the cross-sections of small things to the sections they are cut by.
+    """Draw small objects into the sections that cut them.
 
     Parameters
     ----------
-    ink : ndarray of float32, shape (Z, Y, X)
+    stain : ndarray of float32, shape (Z, Y, X)
         Added to, in place.
     frame : Frame
-        Where each pixel lies.
-    cuts : Cuts
-        What to draw.
+        Geometry of the image.
+    objects : CrossSections
+        Objects to draw.
     profile : callable
-        Ink as a function of the distance from the centre and of the radius, in nm.
+        Stain as a function of the distance from the centre and of the radius, in nm.
     """
-    if not len(cuts.section):
+    if not len(objects.section):
         return
-    row, col = frame.row_col(cuts.section, cuts.y, cuts.x)
-    reach = cuts.radius.max() * (2 if cuts.axis.any() else 1) + frame.pixel_nm + 4
+    row, column = frame.to_pixels(objects.section, objects.y, objects.x)
+    reach = objects.radius.max() * (2 if objects.axis.any() else 1) + frame.pixel_nm + 4
     half = int(reach / min(frame.voxel_size[1:]))
     rows = np.rint(row).astype(np.intp)[:, None] + np.arange(-half, half + 1)
-    cols = np.rint(col).astype(np.intp)[:, None] + np.arange(-half, half + 1)
-    dy = _column((rows - row[:, None]) * frame.voxel_size[1], -1)
-    dx = _column((cols - col[:, None]) * frame.voxel_size[2], 1)
-    square = dy * dy + dx * dx + _column(cuts.dz * cuts.dz)
-    if cuts.axis.any():
-        lengthwise = dy * _column(cuts.axis[:, 0]) + dx * _column(cuts.axis[:, 1])
+    columns = np.rint(column).astype(np.intp)[:, None] + np.arange(-half, half + 1)
+    dy = _expand((rows - row[:, None]) * frame.voxel_size[1], -1)
+    dx = _expand((columns - column[:, None]) * frame.voxel_size[2], 1)
+    square = dy * dy + dx * dx + _expand(objects.dz * objects.dz)
+    if objects.axis.any():
+        lengthwise = dy * _expand(objects.axis[:, 0]) + dx * _expand(objects.axis[:, 1])
         square = np.maximum(square - lengthwise * lengthwise, 0)
-    value = profile(np.sqrt(square), _column(cuts.radius))
+    value = profile(np.sqrt(square), _expand(objects.radius))
     inside = ((rows >= 0) & (rows < frame.shape[1]))[:, :, None]
-    inside = inside & ((cols >= 0) & (cols < frame.shape[2]))[:, None, :] & (value != 0)
-    first_in_row = (cuts.section[:, None] * frame.shape[1] + rows) * frame.shape[2]
-    voxel = first_in_row[:, :, None] + cols[:, None, :]
-    np.add.at(ink.reshape(-1), voxel[inside], value[inside] / np.float32(frame.subplanes))
+    inside = inside & ((columns >= 0) & (columns < frame.shape[2]))[:, None, :] & (value != 0)
+    row_start = (objects.section[:, None] * frame.shape[1] + rows) * frame.shape[2]
+    voxel = row_start[:, :, None] + columns[:, None, :]
+    np.add.at(stain.reshape(-1), voxel[inside], value[inside] / np.float32(frame.subplanes))
 
 
-def _column(values: np.ndarray, *axes: int) -> np.ndarray:
-    """Return float32 values with length-1 axes, to meet (M, rows, columns)."""
+def _expand(values: np.ndarray, *axes: int) -> np.ndarray:
+    """Return float32 values with axes of length 1, to broadcast with (M, rows, columns)."""
     return np.expand_dims(values.astype(np.float32), axes or (1, 2))
 
 
-def shell_profile(distance, radius, half_nm: float, pixel_nm: float):
-    """Return how much of a thin shell a pixel at some distance from its centre holds."""
+def _shell_profile(
+    distance: np.ndarray, radius: np.ndarray | float, half_nm: float, pixel_nm: float
+) -> np.ndarray:
+    """Return how much of a pixel at a distance from the centre a thin shell occupies."""
     half = np.float32(half_nm + 0.5 * pixel_nm)
     return np.clip(1 - np.abs(distance - radius) / half, 0, 1) * np.float32(half_nm / half + 0.15)
 
 
-def draw_vesicles(rng, ink: np.ndarray, frame: Frame, tissue: Tissue, synapses) -> None:
-    """Draw clear vesicles in a cloud behind each density, dense-core ones here and there."""
-    clouds = [_sample_cloud(rng, ink, frame, tissue, s) for s in synapses]
-    clouds.append(_sample_scattered(rng, frame, tissue))
-    places = np.concatenate(clouds)
-    n = len(places)
-    lone = np.arange(n) >= n - len(clouds[-1])
-    dense = rng.random(n) < np.where(lone, 0.35, 0.06)
+# --- vesicles -----------------------------------------------------------------------------------
+
+
+def draw_vesicles(
+    rng: np.random.Generator,
+    stain: np.ndarray,
+    frame: Frame,
+    tissue: Tissue,
+    synapses: list[Synapse],
+) -> None:
+    """Draw clear vesicles in a cloud behind each density, and some dense-core vesicles.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of randomness.
+    stain : ndarray of float32, shape (Z, Y, X)
+        Added to, in place.
+    frame : Frame
+        Geometry of the image.
+    tissue : Tissue
+        Neurites.
+    synapses : list of Synapse
+        Densities, already drawn.
+    """
+    clouds = [_sample_cloud(rng, stain, frame, tissue, synapse) for synapse in synapses]
+    clouds.append(_sample_cytoplasm(rng, frame, tissue))
+    centres = np.concatenate(clouds)
+    n = len(centres)
+    isolated = np.arange(n) >= n - len(clouds[-1])
+    dense = rng.random(n) < np.where(isolated, 0.35, 0.06)
     radius = np.where(dense, 22 + 3 * draw_normal(rng, n), 17.5 + 1.3 * draw_normal(rng, n))
     pixel = frame.pixel_nm
 
-    def clear(distance, r):
+    def clear_profile(distance, r):
         lumen = np.clip((r - 2 - distance) / 6, 0, 1)
-        return 0.85 * shell_profile(distance, r - 3, 4.0, pixel) - 0.16 * lumen
+        return 0.85 * _shell_profile(distance, r - 3, 4.0, pixel) - 0.16 * lumen
 
-    def dense_core(distance, r):
+    def dense_core_profile(distance, r):
         core = np.clip((0.68 * r - distance) / 5, 0, 1)
-        return 0.75 * core + 0.35 * shell_profile(distance, r - 3, 3.5, pixel)
+        return 0.75 * core + 0.35 * _shell_profile(distance, r - 3, 3.5, pixel)
 
-    for kind, profile in ((~dense, clear), (dense, dense_core)):
-        draw_cross_sections(ink, frame, _cut_spheres(frame, places[kind], radius[kind]), profile)
+    for kind, profile in ((~dense, clear_profile), (dense, dense_core_profile)):
+        spheres = _cut_spheres(frame, centres[kind], radius[kind])
+        draw_cross_sections(stain, frame, spheres, profile)
 
 
-def _sample_cloud(rng, ink, frame: Frame, tissue: Tissue, synapse: Synapse) -> np.ndarray:
-    """Choose places (M, 3), (z, y, x) in nm, near a density for vesicles that do not overlap."""
+def _sample_cloud(
+    rng: np.random.Generator, stain: np.ndarray, frame: Frame, tissue: Tissue, synapse: Synapse
+) -> np.ndarray:
+    """Sample centres (M, 3), (z, y, x) in nm, of vesicles that do not overlap near a density."""
     thickness = frame.voxel_size[0]
     y, x = synapse.track[synapse.section]
-    reach = int(0.8 * CLOUD_NM / thickness)
+    reach = int(0.8 * CLOUD_RADIUS_NM / thickness)
     found = []
     first, last = synapse.section - reach, synapse.section + reach
     for z in range(max(first, 0), min(last + 1, frame.shape[0])):
-        index, dy, dx = frame.window(z, y, x, CLOUD_NM)
-        free = (tissue.labels[index] == synapse.pre) & (tissue.depth[index] > 26)
-        i, j = np.nonzero(free & (ink[index] < 0.1))
+        index, dy, dx = frame.window(z, y, x, CLOUD_RADIUS_NM)
+        free = (tissue.labels[index] == synapse.pre_id) & (tissue.depth[index] > 26)
+        i, j = np.nonzero(free & (stain[index] < 0.1))
         found.append(np.stack([np.full(len(i), z * thickness), y + dy[i, 0], x + dx[0, j]], axis=1))
     free = np.concatenate(found)
     if not len(free):
         return free
-    pick = free[(rng.random(600) * len(free)).astype(np.intp)]
-    pick = pick + (rng.random((600, 3)) - 0.5) * frame.voxel_size
-    away = pick - (synapse.z_nm, y, x)
-    distance = np.sqrt((away * away).sum(axis=1))
-    crowd = pick[np.argsort(distance * (0.5 + rng.random(600)), kind="stable")]
-    return _space_apart(crowd, VESICLE_SPACING_NM)[: int(25 + 50 * rng.random())]
+    points = free[(rng.random(CLOUD_CANDIDATES) * len(free)).astype(np.intp)]
+    points = points + (rng.random((CLOUD_CANDIDATES, 3)) - 0.5) * frame.voxel_size
+    offset = points - (synapse.z_nm, y, x)
+    distance = np.sqrt((offset * offset).sum(axis=1))
+    order = np.argsort(distance * (0.5 + rng.random(CLOUD_CANDIDATES)), kind="stable")
+    return _space_apart(points[order], VESICLE_SPACING_NM)[: int(25 + 50 * rng.random())]
 
 
-def _space_apart(places: np.ndarray, spacing_nm: float) -> np.ndarray:
-    """Keep, in order, the places that are clear of all kept before them."""
-    z, y, x = ((axis[:, None] - axis) ** 2 for axis in places.T)
+def _space_apart(points: np.ndarray, spacing_nm: float) -> np.ndarray:
+    """Keep, in order, the points (M, 3) that are not close to one kept before."""
+    z, y, x = ((axis[:, None] - axis) ** 2 for axis in points.T)
     close = z + y + x < spacing_nm * spacing_nm
     kept: list[int] = []
-    for i in range(len(places)):
+    for i in range(len(points)):
         if not close[i, kept].any():
             kept.append(i)
-    return places[kept]
+    return points[kept]
 
 
-def _sample_scattered(rng, frame: Frame, tissue: Tissue) -> np.ndarray:
-    """Choose places (M, 3) in nm for lone vesicles anywhere in the cytoplasm."""
-    count = int(60 * frame.volume_um3) + 1
-    z, row, col = ((rng.random(count) * n).astype(np.intp) for n in frame.shape)
-    inside = tissue.depth[z, row, col] > 30
-    y, x = frame.position(z, row, col)
+def _sample_cytoplasm(rng: np.random.Generator, frame: Frame, tissue: Tissue) -> np.ndarray:
+    """Sample centres (M, 3), (z, y, x) in nm, of isolated vesicles in the cytoplasm."""
+    count = int(VESICLES_PER_UM3 * frame.volume_um3) + 1
+    z, row, column = ((rng.random(count) * n).astype(np.intp) for n in frame.shape)
+    inside = tissue.depth[z, row, column] > 30
+    y, x = frame.to_tissue(z, row, column)
     return np.stack([z * frame.voxel_size[0], y, x], axis=1)[inside]
 
 
-def _cut_spheres(frame: Frame, places: np.ndarray, radius: np.ndarray) -> CrossSections:
-    """Return every plane that cuts some spheres at places (M, 3), (z, y, x) in nm."""
-    z, y, x = places.T
+def _cut_spheres(frame: Frame, centres: np.ndarray, radius: np.ndarray) -> CrossSections:
+    """Return every plane that cuts spheres with centres (M, 3), (z, y, x) in nm."""
+    z, y, x = centres.T
     planes = frame.subplanes
     step = frame.voxel_size[0] / planes
     # The middle plane of section 0 is at z = 0, with planes // 2 planes before it.
@@ -360,116 +214,184 @@ def _cut_spheres(frame: Frame, places: np.ndarray, radius: np.ndarray) -> CrossS
     dz = (plane - level[:, None]) * step
     cut = (np.abs(dz) < radius[:, None] + 4) & (plane >= 0) & (plane < planes * frame.shape[0])
     which = np.nonzero(cut)[0]
-    section = plane[cut] // planes
     return CrossSections(
-        section, y[which], x[which], dz[cut], radius[which], np.zeros((len(which), 2))
+        section=plane[cut] // planes,
+        y=y[which],
+        x=x[which],
+        dz=dz[cut],
+        radius=radius[which],
+        axis=np.zeros((len(which), 2)),
     )
 
 
-def draw_tubules(rng, ink: np.ndarray, frame: Frame, tissue: Tissue, strands: Strands) -> None:
-    """Draw microtubules and flat cisternae of smooth endoplasmic reticulum along the neurites."""
+# --- microtubules and cisternae -----------------------------------------------------------------
+
+
+def draw_tubules(
+    rng: np.random.Generator, stain: np.ndarray, frame: Frame, tissue: Tissue, strands: Strands
+) -> None:
+    """Draw microtubules and flat cisternae of smooth endoplasmic reticulum along the neurites.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of randomness.
+    stain : ndarray of float32, shape (Z, Y, X)
+        Added to, in place.
+    frame : Frame
+        Geometry of the image.
+    tissue : Tissue
+        Neurites.
+    strands : Strands
+        Strands of the neurites.
+    """
     pixel = frame.pixel_nm
-    calibre = np.maximum(strands.radius, 0).mean(axis=0)
+    calibre = strands.calibre
 
-    def microtubule(distance, r):
-        return 0.5 * shell_profile(distance, r - 4, 4.0, pixel)
+    def microtubule_profile(distance, r):
+        return 0.5 * _shell_profile(distance, r - 4, 4.0, pixel)
 
-    def cisterna(distance, r):
+    def cisterna_profile(distance, r):
         lumen = np.clip((r - 5 - distance) / 4, 0, 1)
-        return 0.42 * shell_profile(distance, r - 2, 3.5, pixel) - 0.08 * lumen
+        return 0.42 * _shell_profile(distance, r - 2, 3.5, pixel) - 0.08 * lumen
 
-    many = np.clip(np.rint(calibre / 22 * (0.5 + rng.random(len(calibre)))), 1, 40).astype(int)
-    some = ((calibre > 75) & (rng.random(len(calibre)) < 0.6)).astype(int)
-    for count, radius, flat, profile in (
-        (many, 12.0, 0.0, microtubule),
-        (some, 17.0, 0.86, cisterna),
+    microtubules = np.rint(calibre / 22 * (0.5 + rng.random(len(calibre))))
+    microtubules = np.clip(microtubules, 1, 40).astype(int)
+    cisternae = ((calibre > 75) & (rng.random(len(calibre)) < 0.6)).astype(int)
+    for count, radius, flatness, profile in (
+        (microtubules, 12.0, 0.0, microtubule_profile),
+        (cisternae, 17.0, 0.86, cisterna_profile),
     ):
-        cuts = _cut_tubules(
-            rng, frame, strands, np.repeat(np.arange(len(count)), count), radius, flat
-        )
-        room = radius / np.sqrt(1 - flat * flat) + 6
-        draw_cross_sections(
-            ink, frame, cuts.chosen(_in_cytoplasm(ink, frame, tissue, cuts, room)), profile
-        )
+        which = np.repeat(np.arange(len(count)), count)
+        tubules = _cut_tubules(rng, frame, strands, which, radius, flatness)
+        clearance = radius / np.sqrt(1 - flatness * flatness) + 6
+        free = _in_cytoplasm(stain, frame, tissue, tubules, clearance)
+        draw_cross_sections(stain, frame, tubules.select(free), profile)
 
 
 def _cut_tubules(
-    rng, frame: Frame, strands: Strands, which, radius_nm: float, flat: float
+    rng: np.random.Generator,
+    frame: Frame,
+    strands: Strands,
+    which: np.ndarray,
+    radius_nm: float,
+    flatness: float,
 ) -> CrossSections:
-    """Let tubules run with the strands ``which``, wandering and turning a little."""
-    z = frame.subplane_z(np.arange(frame.shape[0])).ravel()
+    """Return cross-sections of tubules along the strands ``which``, slightly curved and twisted."""
+    z = frame.plane_heights(np.arange(frame.shape[0])).ravel()
     n = len(which)
-    place, radius, _ = strands.at(z)
-    # Where in the strand's profile, as a share of its radius.
-    seat = 1.3 * (rng.random((n, 2)) - 0.5) + 0.06 * draw_smooth_curves(rng, z, 200.0, n, 2)
-    place = place[:, which] + seat * np.maximum(radius[:, which], 0)[..., None]
-    y, x = frame.wrap(place, strands.period).reshape(-1, 2).T
-    turn = draw_smooth_curves(rng, z, 250.0, n, 2) + draw_normal(rng, n, 2)
-    turn *= flat / np.sqrt((turn * turn).sum(axis=-1, keepdims=True) + 1e-6)
-    section = np.repeat(np.arange(frame.shape[0]), frame.subplanes * n)
+    centres, radius, _ = strands.interpolate(z)
+    # Position in the profile of the strand, as a fraction of its radius.
+    position = 1.3 * (rng.random((n, 2)) - 0.5) + 0.06 * draw_smooth_curves(rng, z, 200.0, n, 2)
+    centres = centres[:, which] + position * np.maximum(radius[:, which], 0)[..., None]
+    y, x = frame.wrap(centres, strands.period).reshape(-1, 2).T
+    axis = draw_smooth_curves(rng, z, 250.0, n, 2) + draw_normal(rng, n, 2)
+    axis *= flatness / np.sqrt((axis * axis).sum(axis=-1, keepdims=True) + 1e-6)
     return CrossSections(
-        section, y, x, np.zeros_like(y), np.full_like(y, radius_nm), turn.reshape(-1, 2)
+        section=np.repeat(np.arange(frame.shape[0]), frame.subplanes * n),
+        y=y,
+        x=x,
+        dz=np.zeros_like(y),
+        radius=np.full_like(y, radius_nm),
+        axis=axis.reshape(-1, 2),
     )
 
 
 def _in_cytoplasm(
-    ink, frame: Frame, tissue: Tissue, cuts: CrossSections, room_nm: float
+    stain: np.ndarray,
+    frame: Frame,
+    tissue: Tissue,
+    objects: CrossSections,
+    clearance_nm: float,
 ) -> np.ndarray:
-    """Tell which cuts have room: in the image, off the membrane, where nothing else is drawn."""
-    row, col = (np.rint(v).astype(np.intp) for v in frame.row_col(cuts.section, cuts.y, cuts.x))
-    free = (row >= 0) & (row < frame.shape[1]) & (col >= 0) & (col < frame.shape[2])
-    voxel = (cuts.section[free], row[free], col[free])
-    free[free] = (tissue.depth[voxel] > room_nm) & (ink[voxel] < 0.12)
+    """Return a mask of objects inside the image, clear of membranes and other organelles."""
+    position = frame.to_pixels(objects.section, objects.y, objects.x)
+    row, column = (np.rint(v).astype(np.intp) for v in position)
+    free = (row >= 0) & (row < frame.shape[1]) & (column >= 0) & (column < frame.shape[2])
+    voxel = (objects.section[free], row[free], column[free])
+    free[free] = (tissue.depth[voxel] > clearance_nm) & (stain[voxel] < 0.12)
     return free
 
 
-# --- Mitochondria -------------------------------------------------------------------------------
+# --- mitochondria -------------------------------------------------------------------------------
 
 
 def draw_mitochondria(
-    rng, ink: np.ndarray, frame: Frame, tissue: Tissue, strands: Strands, params: PhantomParams
+    rng: np.random.Generator,
+    stain: np.ndarray,
+    frame: Frame,
+    tissue: Tissue,
+    strands: Strands,
+    params: PhantomParams,
 ) -> None:
-    """Draw mitochondria along neurites wide enough to hold them.
+    """Draw mitochondria along sufficiently wide neurites.
 
-    They are dark, with a double membrane and pale cristae, and keep clear of the neurite's
-    own membrane.
+    They are dark, with a double membrane and pale cristae, and do not touch the membrane of the
+    neurite.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of randomness.
+    stain : ndarray of float32, shape (Z, Y, X)
+        Added to, in place.
+    frame : Frame
+        Geometry of the image.
+    tissue : Tissue
+        Neurites.
+    strands : Strands
+        Strands of the neurites.
+    params : PhantomParams
+        Probability of mitochondria.
     """
     depth_nm = frame.shape[0] * frame.voxel_size[0]
-    calibre = np.maximum(strands.radius, 0).mean(axis=0)
-    wobble = SmoothNoise(rng, frame, 60.0).sections(0, frame.shape[0])
-    lucky = rng.random(len(calibre)) < params.mitochondria_per_um * (0.5 + depth_nm / 1000)
-    for i in np.flatnonzero((calibre > 95) & lucky):
-        length, width, where, *tilt = rng.random(5)
+    calibre = strands.calibre
+    noise = SmoothNoise(rng, frame, 60.0).sections(0, frame.shape[0])
+    chosen = rng.random(len(calibre)) < params.mitochondria_per_um * (0.5 + depth_nm / 1000)
+    for i in np.flatnonzero((calibre > 95) & chosen):
+        length, width, position, *tilt = rng.random(5)
         half_length = 200 + 500 * length
-        z_nm = -0.5 * half_length + where * (depth_nm + half_length)
+        z_nm = -0.5 * half_length + position * (depth_nm + half_length)
         radius = min(calibre[i] * (0.6 + 0.25 * width), 180.0)
         first = max(int((z_nm - half_length) / frame.voxel_size[0]), 0)
         last = min(int((z_nm + half_length) / frame.voxel_size[0]) + 1, frame.shape[0])
         heights = np.arange(first, last) * frame.voxel_size[0]
-        places = frame.wrap(strands.at(heights)[0][:, i], strands.period)
-        for z, height, place in zip(range(first, last), heights, places, strict=True):
+        centres = frame.wrap(strands.interpolate(heights)[0][:, i], strands.period)
+        for z, height, centre in zip(range(first, last), heights, centres, strict=True):
             along = (height - z_nm) / half_length
             half_width = radius * np.sqrt(max(1 - along * along * along * along, 0.0))
-            _draw_profile(ink, wobble, frame, tissue, z, place, half_width, np.array(tilt) - 0.5)
+            _draw_mitochondrion(
+                stain, noise, frame, tissue, z, centre, half_width, np.array(tilt) - 0.5
+            )
 
 
-def _draw_profile(ink, wobble, frame, tissue, z, place, half_width, tilt) -> None:
-    """Draw a mitochondrion as one section shows it: an ellipse, flattened along ``tilt``."""
-    row, col = (int(np.rint(v)) for v in frame.row_col(z, *place))
-    if not (0 <= row < frame.shape[1] and 0 <= col < frame.shape[2]):
+def _draw_mitochondrion(
+    stain: np.ndarray,
+    noise: np.ndarray,
+    frame: Frame,
+    tissue: Tissue,
+    z: int,
+    centre: np.ndarray,
+    half_width: float,
+    tilt: np.ndarray,
+) -> None:
+    """Draw one section of a mitochondrion: an ellipse around (y, x) in nm, flattened by a tilt."""
+    row, column = (int(np.rint(v)) for v in frame.to_pixels(z, *centre))
+    if not (0 <= row < frame.shape[1] and 0 <= column < frame.shape[2]):
         return
-    index, dy, dx = frame.window(z, *place, 1.3 * half_width)
+    y, x = centre
+    index, dy, dx = frame.window(z, y, x, 1.3 * half_width)
     skew = tilt[0] * dy + tilt[1] * dx
-    inside = half_width - np.sqrt(dy * dy + dx * dx + 3 * skew * skew) + 9 * wobble[index]
+    inside = half_width - np.sqrt(dy * dy + dx * dx + 3 * skew * skew) + 9 * noise[index]
     inside = np.minimum(inside, tissue.depth[index] - 20)
-    inside = np.where(tissue.labels[index] == tissue.labels[z, row, col], inside, -1)
+    inside = np.where(tissue.labels[index] == tissue.labels[z, row, column], inside, -1)
 
     length = np.sqrt(tilt[0] * tilt[0] + tilt[1] * tilt[1]) + 1e-3
     across, beside = skew / length, (tilt[1] * dy - tilt[0] * dx) / length
     height = z * frame.voxel_size[0]
     bend = beside / 260 + height / 400
-    phase = across / 41 + 0.9 * np.abs(bend - np.rint(bend)) + height / 300 + 0.55 * wobble[index]
+    phase = across / 41 + 0.9 * np.abs(bend - np.rint(bend)) + height / 300 + 0.55 * noise[index]
     crista = np.clip(1 - 3.6 * np.abs(phase - np.rint(phase)), 0, 1)
     crista *= np.clip((inside - 12) / 8, 0, 1)
-    envelope = shell_profile(inside, 4, 5.0, frame.pixel_nm)
-    ink[index] += 0.34 * np.clip(inside / 6, 0, 1) + 0.22 * envelope - 0.2 * crista
+    envelope = _shell_profile(inside, 4, 5.0, frame.pixel_nm)
+    stain[index] += 0.34 * np.clip(inside / 6, 0, 1) + 0.22 * envelope - 0.2 * crista

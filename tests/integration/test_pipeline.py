@@ -22,7 +22,7 @@ from connectome.core.params import AlignParams, RunConfig, Source
 from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 from connectome.workflows import pipeline, planning
 
 pytestmark = pytest.mark.slow

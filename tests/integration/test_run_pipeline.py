@@ -17,7 +17,7 @@ from connectome import runlog
 from connectome.cli import arguments
 from connectome.cli.commands import run as run_command
 from connectome.io import paths
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 
 pytestmark = pytest.mark.slow
 

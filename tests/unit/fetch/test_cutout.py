@@ -18,7 +18,7 @@ from connectome.fetch.cutout import (
     read_ground_truth,
     seeded_corner,
 )
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(1, 256, (20, 220, 260), dtype=np.uint8)

@@ -15,8 +15,7 @@ from connectome.membranes import features
 from connectome.membranes.features import feature_names
 from connectome.membranes.mlp import WEIGHTS_PATH, MembraneMLP, load_membrane_mlp
 from connectome.membranes.predict import predict_neurite_probability
-from connectome.phantom.neuropil import make_phantom
-from connectome.phantom.tissue import PhantomParams
+from connectome.phantom import PhantomParams, make_phantom
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -1,3 +1,5 @@
+"""The phantom is reproducible, complete and realistic."""
+
 import hashlib
 import os
 import subprocess
@@ -12,7 +14,7 @@ from skimage.measure import label as connected_components
 from skimage.segmentation import find_boundaries
 
 from connectome.core.errors import UsageError
-from connectome.phantom.neuropil import PhantomParams, make_phantom, parse_phantom_uri
+from connectome.phantom import PhantomParams, make_phantom, parse_phantom_uri
 
 pytestmark = pytest.mark.slow
 
@@ -35,15 +37,15 @@ def safe8gb():
     return make_phantom((48, 192, 192))
 
 
-def pieces(labels):
+def count_components(labels):
     return connected_components(labels, background=0, connectivity=1).max()
 
 
-def ids_within(labels, voxel_size, place, reach_nm):
-    """Return the ids met within reach of a place (z, y, x) in voxels."""
+def ids_within(labels, voxel_size, point, radius_nm):
+    """Return the ids within a distance of a point (z, y, x) in voxels."""
     grid = np.ogrid[tuple(slice(0, n) for n in labels.shape)]
-    square = sum(((g - p) * v) ** 2 for g, p, v in zip(grid, place, voxel_size, strict=True))
-    return set(np.unique(labels[square < reach_nm**2]).tolist())
+    square = sum(((g - p) * v) ** 2 for g, p, v in zip(grid, point, voxel_size, strict=True))
+    return set(np.unique(labels[square < radius_nm**2]).tolist())
 
 
 def test_a_seed_always_gives_the_same_bytes(small):
@@ -56,7 +58,7 @@ def test_the_bytes_do_not_depend_on_the_processor():
     if not extensions:
         pytest.skip("numpy uses no optional processor extensions here, so none can be left out")
     program = (
-        "import hashlib, connectome.phantom.neuropil as p;"
+        "import hashlib, connectome.phantom as p;"
         f"em = p.make_phantom({SMALL}).volume.data;"
         "print(hashlib.sha256(em.tobytes()).hexdigest())"
     )
@@ -79,7 +81,7 @@ def test_another_seed_gives_other_tissue(small):
     )
 
 
-def test_the_source_makes_the_phantom_again():
+def test_the_source_uri_reproduces_the_phantom():
     first = make_phantom((3, 40, 48), seed=11, voxel_size=(45, 4, 4))
     seed, voxel_size = parse_phantom_uri(first.volume.source, default_seed=7)
     again = make_phantom((3, 40, 48), seed, voxel_size)
@@ -94,7 +96,7 @@ def test_the_source_makes_the_phantom_again():
     anisotropy=st.sampled_from([1.0, 2.5, 8.0, 20.0]),
     seed=st.integers(0, 2**32),
 )
-def test_any_shape_and_anisotropy_has_complete_truth(shape, pixel_nm, anisotropy, seed):
+def test_every_shape_and_anisotropy_has_complete_ground_truth(shape, pixel_nm, anisotropy, seed):
     voxel_size = (min(100.0, anisotropy * pixel_nm), pixel_nm, pixel_nm)
     phantom = make_phantom(shape, seed, voxel_size)
     labels, truth = phantom.ground_truth.labels, phantom.ground_truth
@@ -102,13 +104,13 @@ def test_any_shape_and_anisotropy_has_complete_truth(shape, pixel_nm, anisotropy
     assert phantom.volume.voxel_size == voxel_size
     assert labels.dtype == np.int32 and labels.shape == shape
     assert np.unique(labels).tolist() == list(range(1, labels.max() + 1))
-    assert pieces(labels) == labels.max()
+    assert count_components(labels) == labels.max()
     assert truth.shifts.shape == (shape[0], 2)
     np.testing.assert_allclose(truth.shifts.mean(axis=0), 0, atol=1e-9)
     assert set(truth.synapses.pre_id) <= set(range(1, labels.max() + 1))
 
 
-def test_isotropic_voxels_show_isotropic_tissue():
+def test_tissue_of_isotropic_voxels_runs_along_z():
     still = PhantomParams(jitter_nm=0, drift_nm=0)
     labels = make_phantom((64, 64, 64), 1, (8, 8, 8), still).ground_truth.labels
     assert len(np.unique(labels)) > 10
@@ -116,9 +118,9 @@ def test_isotropic_voxels_show_isotropic_tissue():
     assert (labels[1:] != labels[:-1]).mean() < (labels[:, 1:] != labels[:, :-1]).mean()
 
 
-def test_every_id_is_one_piece_and_most_tissue_runs_right_through(safe8gb):
+def test_every_id_is_one_component_and_most_neurites_cross_the_volume(safe8gb):
     labels = safe8gb.ground_truth.labels
-    assert pieces(labels) == labels.max()
+    assert count_components(labels) == labels.max()
     through = np.intersect1d(labels[0], labels[-1])
     assert np.isin(labels, through).mean() > 0.6
 
@@ -141,7 +143,7 @@ def test_membranes_are_darker_than_cytoplasm(safe8gb):
         assert np.median(em[z][interior]) - np.median(em[z][midline]) > 50
 
 
-def test_shifts_put_sections_back(safe8gb):
+def test_shifts_align_the_labels(safe8gb):
     labels, shifts = safe8gb.ground_truth.labels, safe8gb.ground_truth.shifts
 
     def agreement(sign):
@@ -158,7 +160,7 @@ def test_shifts_put_sections_back(safe8gb):
     assert agreement(0) > agreement(-1)
 
 
-def test_shifts_restore_the_image_of_the_tissue():
+def test_shifts_align_the_image():
     phantom = make_phantom((6, 128, 128), seed=4, voxel_size=(8, 8, 8))
     em, shifts = phantom.volume.data.astype(float), phantom.ground_truth.shifts
     restored = np.stack(
@@ -174,18 +176,18 @@ def test_shifts_restore_the_image_of_the_tissue():
     assert difference(restored) < difference(em)
 
 
-def test_synapses_lie_where_pre_and_posts_meet(safe8gb):
+def test_synapses_lie_where_their_neurites_are_in_contact(safe8gb):
     labels, synapses = safe8gb.ground_truth.labels, safe8gb.ground_truth.synapses
     voxel_size = safe8gb.volume.voxel_size
     assert 8 <= len(synapses) <= 20
     assert list(synapses.columns[:5]) == ["z", "y", "x", "pre_id", "post_ids"]
     for row in synapses.itertuples():
-        place = (row.z, row.y, row.x)
+        point = (row.z, row.y, row.x)
         posts = [int(post) for post in row.post_ids.split(";")]
         assert 1 <= len(posts) <= 3 and len(set(posts)) == len(posts)
         assert row.pre_id not in posts
-        assert row.pre_id in ids_within(labels, voxel_size, place, 30)
-        assert set(posts) <= ids_within(labels, voxel_size, place, 170)
+        assert row.pre_id in ids_within(labels, voxel_size, point, 30)
+        assert set(posts) <= ids_within(labels, voxel_size, point, 170)
         assert 2 <= row.n_sections <= 6
 
 
@@ -204,10 +206,10 @@ def test_densities_are_dark(safe8gb):
 
 
 def test_one_section_of_a_long_stack_is_damaged_and_reported(safe8gb):
-    (hurt,) = safe8gb.damaged_sections
+    (damaged,) = safe8gb.damaged_sections
     low, high = np.percentile(safe8gb.volume.data, (25, 75), axis=(1, 2))
-    assert np.argmin(high - low) == hurt
-    assert 0 < hurt < 47
+    assert np.argmin(high - low) == damaged
+    assert 0 < damaged < 47
     assert make_phantom((7, 32, 32)).damaged_sections == ()
 
 
@@ -216,14 +218,14 @@ def test_brightness_changes_from_section_to_section(safe8gb):
     assert 1 < medians.std() < 25
 
 
-def test_a_uri_names_seed_and_voxel_size():
+def test_a_uri_has_seed_and_voxel_size():
     uri = "phantom://neuropil?seed=3&section_nm=50&pixel_nm=4"
     assert parse_phantom_uri(uri, 7) == (3, (50, 4, 4))
     assert parse_phantom_uri("phantom://neuropil", 9) == (9, (30, 8, 8))
 
 
 @pytest.mark.parametrize(
-    ("uri", "says"),
+    ("uri", "message"),
     [
         ("phantom://brain", "neuropil"),
         ("phantom://neuropil/deeper", "neuropil"),
@@ -237,8 +239,8 @@ def test_a_uri_names_seed_and_voxel_size():
         ("phantom://neuropil?section_nm=nan", "between 1 and 100"),
     ],
 )
-def test_a_wrong_uri_says_what_is_right(uri, says):
-    with pytest.raises(UsageError, match=says):
+def test_an_invalid_uri_is_rejected_with_a_suggestion(uri, message):
+    with pytest.raises(UsageError, match=message):
         parse_phantom_uri(uri, 7)
 
 
@@ -252,6 +254,6 @@ def test_a_wrong_uri_says_what_is_right(uri, says):
         ((4, 64, 64), (30, 0, 0)),
     ],
 )
-def test_a_phantom_that_cannot_be_is_refused(shape, voxel_size):
+def test_an_unsupported_shape_or_voxel_size_is_rejected(shape, voxel_size):
     with pytest.raises(UsageError):
         make_phantom(shape, voxel_size=voxel_size)

@@ -12,8 +12,7 @@ from connectome.core.errors import DataError
 from connectome.io import model_files
 from connectome.io.run_folder import ProofreadSections
 from connectome.membranes import predict
-from connectome.phantom.neuropil import make_phantom
-from connectome.phantom.tissue import PhantomParams
+from connectome.phantom import PhantomParams, make_phantom
 from connectome.refine import forest, trees
 from connectome.refine.data import TrainingStack
 

@@ -13,7 +13,7 @@ from connectome.core.errors import DataError, UsageError
 from connectome.evaluate import score_segmentation
 from connectome.io import model_files
 from connectome.io.run_folder import ProofreadSections
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 from connectome.refine import data, orthoviews, selftrain, unet
 from connectome.refine.data import TrainingStack
 

@@ -14,7 +14,7 @@ from connectome.core.params import StitchParams
 from connectome.core.volume import Transforms
 from connectome.evaluate import score_segmentation
 from connectome.membranes.predict import predict_neurite_probability
-from connectome.phantom.neuropil import PhantomParams, make_phantom
+from connectome.phantom import PhantomParams, make_phantom
 from connectome.preprocess import find_blank_sections, find_tissue, preprocess
 from connectome.segment.supervoxels import segment_supervoxels
 from connectome.stitch.agglomeration import agglomerate

@@ -10,7 +10,7 @@ from connectome.align import apply_transforms, transform_points
 from connectome.core.params import SynapseParams
 from connectome.core.volume import Transforms
 from connectome.evaluate import score_synapses
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 from connectome.preprocess import find_tissue, preprocess
 from connectome.synapses.candidates import COLUMNS, detect_synapses
 from connectome.synapses.scoring import default_classifier

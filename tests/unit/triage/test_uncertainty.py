@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from connectome.align import apply_transforms
 from connectome.core.volume import Transforms
 from connectome.membranes.predict import predict_neurite_probability
-from connectome.phantom.neuropil import make_phantom
+from connectome.phantom import make_phantom
 from connectome.preprocess import find_tissue, preprocess
 from connectome.segment.supervoxels import segment_supervoxels
 from connectome.stitch.agglomeration import agglomerate
