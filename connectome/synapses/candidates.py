@@ -24,7 +24,12 @@ from connectome.synapses.densities import (
     compute_density_maps,
     find_densities,
 )
-from connectome.synapses.scoring import SynapseClassifier, cap_density, default_classifier
+from connectome.synapses.scoring import (
+    AdjacentNeurite,
+    SynapseClassifier,
+    cap_density,
+    default_classifier,
+)
 
 # Features of a candidate beside its size.
 FEATURE_COLUMNS = [
@@ -128,34 +133,6 @@ def detect_synapses(
         table[f"{axis}_last"] = table[f"{axis}_last"].clip(upper=n - 1)
     table = table.sort_values(["score", "z", "y", "x"], ascending=[False, True, True, True])
     return table.round(DECIMALS).reset_index(drop=True)
-
-
-@dataclass(frozen=True, eq=False)
-class AdjacentNeurite:
-    """Measurements of one neurite beside a density.
-
-    Parameters
-    ----------
-    id : int
-        Neurite id.
-    rim_share : float
-        Share of the darkness of the density and its rim that lies in this neurite.
-    inner_share : float
-        Share of the dark material further inside than a membrane reaches.
-    volume_um3 : float
-        Volume of the neurite around the density, in µm³.
-    vesicle_texture : float
-        Texture of its cytoplasm; 1 is the median of the stack.
-    cytoplasm_darkness : float
-        Darkness of its cytoplasm, which mitochondria raise.
-    """
-
-    id: int
-    rim_share: float
-    inner_share: float
-    volume_um3: float
-    vesicle_texture: float
-    cytoplasm_darkness: float
 
 
 @dataclass(frozen=True, eq=False)

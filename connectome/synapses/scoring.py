@@ -13,15 +13,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from connectome.weights import weights_path
-
-if TYPE_CHECKING:
-    from connectome.synapses.candidates import AdjacentNeurite
 
 WEIGHTS = weights_path("synapse_weights.json")
 # Features by name, and the sign that their weight may have.
@@ -54,6 +50,34 @@ MIN_VERDICTS = 5  # of either kind, to retrain
 # Standard deviation of the logarithm of the density of synapses between tissues, and of the shift
 # of all log-odds in a stack unlike the training data.
 LOG_DENSITY_SD, SHIFT_SD = 0.3, 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class AdjacentNeurite:
+    """Measurements of one neurite beside a density.
+
+    Parameters
+    ----------
+    id : int
+        Neurite id.
+    rim_share : float
+        Share of the darkness of the density and its rim that lies in this neurite.
+    inner_share : float
+        Share of the dark material further inside than a membrane reaches.
+    volume_um3 : float
+        Volume of the neurite around the density, in µm³.
+    vesicle_texture : float
+        Texture of its cytoplasm; 1 is the median of the stack.
+    cytoplasm_darkness : float
+        Darkness of its cytoplasm, which mitochondria raise.
+    """
+
+    id: int
+    rim_share: float
+    inner_share: float
+    volume_um3: float
+    vesicle_texture: float
+    cytoplasm_darkness: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +118,7 @@ class SynapseClassifier:
 
         Parameters
         ----------
-        neurites : sequence of connectome.synapses.candidates.AdjacentNeurite
+        neurites : sequence of AdjacentNeurite
             Those around one density.
         """
         utility = presynaptic_features(neurites) @ self.direction
