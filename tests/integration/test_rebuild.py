@@ -110,7 +110,7 @@ def test_auto_takes_what_was_made_last(outdir):
     for second, name in enumerate((paths.REFINED_LABELS["rf"], paths.CORRECTED_LABELS)):
         use_truth(outdir, name)
         os.utime(outdir / name, (second, second))
-    assert rebuild._resolve_labels(outdir, "auto") == outdir / paths.CORRECTED_LABELS
+    assert rebuild._resolve_labels(RunFolder(outdir), "auto") == outdir / paths.CORRECTED_LABELS
     os.utime(outdir / paths.REFINED_LABELS["rf"], (9, 9))
     build(outdir)
     used = json.loads((outdir / paths.GRAPH_LABELS).read_text())
@@ -119,7 +119,7 @@ def test_auto_takes_what_was_made_last(outdir):
 
 def test_the_main_jobs_labels_are_one_choice_and_any_file_another(outdir, tmp_path):
     use_truth(outdir)
-    assert rebuild._resolve_labels(outdir, "baseline") == outdir / paths.LABELS
+    assert rebuild._resolve_labels(RunFolder(outdir), "baseline") == outdir / paths.LABELS
     mine = tmp_path / "mine.npy"
     np.save(mine, np.load(outdir / paths.TRUE_LABELS).astype(np.int64) * 1_000_003)
     evaluation = build(outdir, str(mine))

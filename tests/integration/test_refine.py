@@ -59,13 +59,12 @@ def test_without_corrections_or_learning_the_draft_comes_out_again(outdir):
 
 
 def test_a_probability_that_was_not_kept_is_found_again(outdir):
-    draft = RunFolder(outdir)
-    kept = baseline_probability(draft)
+    kept = baseline_probability(RunFolder(outdir))
     (outdir / paths.PROBABILITY).unlink()
-    assert np.array_equal(baseline_probability(draft), kept)
+    assert np.array_equal(baseline_probability(RunFolder(outdir)), kept)
     # Without the sections as imaged it is made of those that alignment blurred.
     (outdir / paths.PREPROCESSED).unlink()
-    again = baseline_probability(draft)
+    again = baseline_probability(RunFolder(outdir))
     assert 0 < abs(again - kept).mean() < 0.05
 
 
