@@ -1,4 +1,4 @@
-"""Denoise sections and even out their contrast; find what is not tissue."""
+"""Denoise sections, equalise their contrast locally, and find tissue and blank sections."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from connectome.core.params import PreprocessParams
 from connectome.core.progress import Progress, ignore_progress, map_stacks
 from connectome.core.volume import in_plane_px
 
-# A section with less tissue than this, or less contrast than this share of what sections of the
-# stack usually have, holds nothing to see.
+# Sections with a smaller fraction of tissue, or with a lower contrast relative to the median of the
+# stack, are blank.
 MIN_TISSUE_FRACTION = 0.05
 MIN_RELATIVE_CONTRAST = 0.1
 
 
 def find_tissue(sections: np.ndarray) -> np.ndarray:
-    """Tell tissue from the black that surrounds it.
+    """Return a mask of the tissue, excluding the black background around it.
 
     Parameters
     ----------
@@ -26,39 +26,40 @@ def find_tissue(sections: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (Z, Y, X)
-        False where pure black reaches in from the edge of a section. Black specks in the tissue
-        stay tissue, and so do single black pixels on the edge.
+        False in regions of value 0 that are connected to the edge of the section. Black specks in
+        the tissue count as tissue, and so do single black pixels on the edge.
     """
     tissue = np.ones(sections.shape, bool)
-    for section, inside in zip(sections, tissue, strict=True):
-        # Opening drops specks; the padding is just wide enough to survive it, strips with it.
+    for section, mask in zip(sections, tissue, strict=True):
+        # Opening removes specks. The padding is just wide enough for strips along the edge to
+        # survive it.
         black = np.pad(section == 0, 3, constant_values=True)
         black = ndimage.binary_opening(black, np.ones((3, 3)))
-        pieces, _ = ndimage.label(black)
-        inside[:] = (pieces != pieces[0, 0])[3:-3, 3:-3]
+        components, _ = ndimage.label(black)
+        mask[:] = (components != components[0, 0])[3:-3, 3:-3]
     return tissue
 
 
 def find_blank_sections(sections: np.ndarray, tissue: np.ndarray) -> tuple[int, ...]:
-    """List the sections that show nothing.
+    """Find sections without content.
 
     Parameters
     ----------
     sections : ndarray of uint8, shape (Z, Y, X)
         EM as imaged.
     tissue : ndarray of bool, shape (Z, Y, X)
-        As `find_tissue` returns.
+        Mask from `find_tissue`.
 
     Returns
     -------
     tuple of int
-        Sections nearly without tissue, or nearly without contrast.
+        Sections with hardly any tissue or hardly any contrast.
     """
     pairs = list(zip(sections, tissue, strict=True))
-    contrast = np.array([section[inside].std() if inside.any() else 0 for section, inside in pairs])
-    empty = np.array([inside.mean() < MIN_TISSUE_FRACTION for inside in tissue])
-    usual = np.median(contrast[~empty]) if not empty.all() else 0.0
-    flat = contrast <= MIN_RELATIVE_CONTRAST * usual
+    contrast = np.array([section[mask].std() if mask.any() else 0 for section, mask in pairs])
+    empty = np.array([mask.mean() < MIN_TISSUE_FRACTION for mask in tissue])
+    typical = np.median(contrast[~empty]) if not empty.all() else 0.0
+    flat = contrast <= MIN_RELATIVE_CONTRAST * typical
     return tuple(np.flatnonzero(empty | flat).tolist())
 
 
@@ -66,29 +67,30 @@ def preprocess(
     sections: np.ndarray,
     tissue: np.ndarray,
     voxel_size: tuple[float, float, float],
+    *,
     params: PreprocessParams | None = None,
     threads: int = 1,
     progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Smooth each section and equalise its contrast locally.
 
-    A Gaussian, then contrast-limited adaptive histogram equalisation (Zuiderveld 1994), as in
-    the published pipeline but with lengths in nm. O(V) time in voxels V.
+    Gaussian smoothing, then contrast-limited adaptive histogram equalisation (CLAHE; Zuiderveld
+    1994), as in the published pipeline but with lengths in nm. O(V) time for V voxels.
 
     Parameters
     ----------
     sections : ndarray of uint8, shape (Z, Y, X)
         EM as imaged.
     tissue : ndarray of bool, shape (Z, Y, X)
-        As `find_tissue` returns; what lies outside does not count and becomes 0.
+        Mask from `find_tissue`. Voxels outside are ignored and become 0.
     voxel_size : tuple of float
         (z, y, x) in nm.
     params : PreprocessParams, optional
-        Widths in nm.
+        Width of the Gaussian and of the tiles in nm, and the clip limit.
     threads : int
-        Sections worked on at a time.
+        Sections processed in parallel.
     progress : callable
-        Told of each finished section.
+        Called with the number of sections just finished.
 
     Returns
     -------
@@ -102,14 +104,14 @@ def preprocess(
     tile = np.maximum(in_plane_px(params.clahe_tile_nm, voxel_size).round().astype(int), 2)
     tile = np.minimum(tile, sections.shape[1:])
 
-    def one(section, inside):
-        if not inside.any() or np.ptp(section[inside]) == 0:
+    def preprocess_section(section: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if not mask.any() or np.ptp(section[mask]) == 0:
             return np.zeros(section.shape, np.float32)
-        # Black surroundings would darken the edge of the tissue and stretch its histogram.
-        filled = np.where(inside, section, np.median(section[inside])).astype(np.float32)
+        # Black background would darken the edge of the tissue and stretch its histogram.
+        filled = np.where(mask, section, np.median(section[mask])).astype(np.float32)
         smooth = ndimage.gaussian_filter(filled, sigma)
         smooth = (smooth - smooth.min()) / max(np.ptp(smooth), 1e-6)
-        even = equalize_adapthist(smooth, kernel_size=tile, clip_limit=params.clahe_clip)
-        return np.where(inside, np.clip(even, 0, 1), 0).astype(np.float32)
+        equalised = equalize_adapthist(smooth, kernel_size=tile, clip_limit=params.clahe_clip)
+        return np.where(mask, np.clip(equalised, 0, 1), 0).astype(np.float32)
 
-    return map_stacks(one, sections, tissue, threads=threads, progress=progress)
+    return map_stacks(preprocess_section, sections, tissue, threads=threads, progress=progress)

@@ -25,6 +25,7 @@ from connectome.align.translation import (
 )
 
 PairModel = Literal["rigid", "affine"]
+Matches = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 # Patches overlap by half. More than this number along an axis did not improve the fit.
 PATCH_PX, MAX_PATCHES = 128, 7
@@ -133,7 +134,9 @@ def register_patches(
         warped = warp_section(moving, transform, order=1, cval=np.nan)
         return measure_residual(fixed, warped, window).correlation
 
-    def refit(transform: np.ndarray, register: Callable[..., PairShift]):
+    def refit(
+        transform: np.ndarray, register: Callable[..., PairShift]
+    ) -> tuple[Matches, np.ndarray]:
         matches = _match_patches(fixed, moving, transform, patches, register)
         enough = len(matches[0]) >= MIN_MATCHES
         return matches, fit_transform(*matches, model) if enough else transform
@@ -212,7 +215,7 @@ def _match_patches(
     transform: np.ndarray,
     patches: list[tuple[slice, slice]],
     register: Callable[..., PairShift],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Matches:
     """Match patches of two sections near where a transform maps them.
 
     Returns

@@ -81,7 +81,7 @@ def link_sections(
     threads : int
         Pairs registered in parallel.
     progress : callable
-        Called after each pair of neighbours.
+        Called with the number of pairs of neighbours just registered.
 
     Returns
     -------

@@ -93,7 +93,7 @@ def estimate_alignment(
     threads : int
         Pairs of sections registered in parallel.
     progress : callable
-        Called after each registered pair.
+        Called with the number of pairs just registered.
 
     Returns
     -------

@@ -11,6 +11,7 @@ centre of the section. It maps a position in the moving section to its position 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from connectome.core.progress import Progress, ignore_progress, map_stacks
@@ -38,7 +39,7 @@ def apply_transforms(
     threads : int
         Sections processed in parallel.
     progress : callable
-        Called after each section.
+        Called with the number of sections just finished.
 
     Returns
     -------
@@ -48,7 +49,9 @@ def apply_transforms(
     """
     low, high = sections.min(), sections.max()
 
-    def transform(section: np.ndarray, shift: np.ndarray, matrix: np.ndarray | None = None):
+    def transform(
+        section: np.ndarray, shift: np.ndarray, matrix: np.ndarray | None = None
+    ) -> np.ndarray:
         if matrix is not None:
             result = warp_section(section, compose_transform(matrix, shift), order=order, cval=0.0)
         elif np.any(shift):
@@ -124,7 +127,7 @@ def simulate_shifts(n_sections: int, sigma_px: float, seed: int) -> np.ndarray:
 # --- transforms of one section ------------------------------------------------------------------
 
 
-def compose_transform(matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def compose_transform(matrix: np.ndarray, shift: ArrayLike) -> np.ndarray:
     """Return the 3 × 3 transform that applies a matrix (2, 2), then a shift (dy, dx)."""
     result = np.eye(3)
     result[:2, :2], result[:2, 2] = matrix, shift

@@ -97,7 +97,7 @@ def phantom_uri(seed: int, voxel_size: tuple[float, float, float]) -> str:
     return f"phantom://{NAME}?seed={seed}&section_nm={voxel_size[0]:g}&pixel_nm={voxel_size[1]:g}"
 
 
-def check_phantom(shape: tuple[int, int, int], voxel_size: tuple[float, float, float]) -> None:
+def check_phantom(shape: tuple[int, ...], voxel_size: tuple[float, float, float]) -> None:
     """Check that `make_phantom` supports a shape and a voxel size.
 
     Parameters

@@ -133,9 +133,9 @@ def _preprocess(
         cutout.data,
         tissue,
         cutout.voxel_size,
-        config.preprocess_params,
-        config.threads,
-        progress,
+        params=config.preprocess_params,
+        threads=config.threads,
+        progress=progress,
     )
     return tissue, blank, preprocessed
 
