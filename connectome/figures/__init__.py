@@ -1,1 +1,5 @@
-"""Draw the figures of a run."""
+"""Draw the figures of a run as PDF and PNG."""
+
+from connectome.figures.registry import FIGURES, REFINER_FIGURES, FigureSpec
+
+__all__ = ["FIGURES", "REFINER_FIGURES", "FigureSpec"]

@@ -48,16 +48,6 @@ ALIGNMENT = "tables/alignment_shifts.json"
 EVALUATION = "tables/evaluation.json"
 REBUILD_CHANGES = "tables/rebuild_changes.csv"
 GRAPH_LABELS = "tables/graph_labels.json"
-FIGURES = {
-    1: "figures/Figure1_EM_preprocess_align_segment",
-    2: "figures/Figure2_synapse_candidates_overlay",
-    3: "figures/Figure3_graph",
-    4: "figures/Figure4_alignment_shifts",
-    5: "figures/Figure5_ortho_views",
-    6: "figures/Figure6_largest_neurites",
-    7: "figures/Figure7_synapse_gallery",
-    8: "figures/Figure8_distributions",
-}
 REPORT = "report.html"
 RUN_LOG = "runs/pipeline_runs.sqlite"
 MODELS = "runs/models"
@@ -71,10 +61,6 @@ REVIEWED_SYNAPSES = "tables/synapses_reviewed.csv"
 REFINED_PROBABILITY = {kind: f"data/neurite_prob_{kind}_f16_zyx.npy" for kind in ("rf", "unet")}
 REFINED_LABELS = {kind: f"data/neurite_labels_{kind}_i32_zyx.npy" for kind in ("rf", "unet")}
 REFINED_METRICS = {kind: f"tables/{kind}_metrics.json" for kind in ("rf", "unet")}
-REFINED_FIGURE = {
-    "rf": "figures/Figure_rf_feature_importances",
-    "unet": "figures/Figure_unet_training_curve",
-}
 
 
 def sidecar(path: Path) -> Path:
@@ -95,7 +81,6 @@ MAIN_JOB_FILES = (
     *(SEGMENTS, MERGE_LOG, SYNAPSES, NODES, EDGES, TRUE_SYNAPSES, ALIGNMENT, EVALUATION),
     *(CONTACTS, MATRIX, GRAPHML, GEXF, GRAPH_JSON),
     *(REBUILD_CHANGES, GRAPH_LABELS, REPORT),
-    *(f"{stem}.{kind}" for stem in FIGURES.values() for kind in ("pdf", "png")),
 )
 
 # What numpy raises on files that it cannot read, besides OSError.

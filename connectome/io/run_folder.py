@@ -132,6 +132,11 @@ class RunFolder:
         """URI or path the EM came from."""
         return self.aligned.source
 
+    @property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Voxel size of the aligned EM, (z, y, x) in nm."""
+        return self.aligned.voxel_size
+
     @cached_property
     def cutout(self) -> Volume:
         """EM as imaged, uint8."""
@@ -174,18 +179,18 @@ class RunFolder:
     def alignment(self) -> dict[str, Any]:
         """Content of ``tables/alignment_shifts.json``."""
         content, path = self.json(paths.ALIGNMENT), self.path(paths.ALIGNMENT)
+        if "shifts" not in content:
+            raise DataError(
+                f"{path} has no shifts",
+                "it is unknown how sections were moved",
+                "run_pipeline.py as before",
+            )
         checks.check_alignment(content, len(self.aligned.data), path, RERUN)
         return content
 
     @cached_property
     def transforms(self) -> Transforms:
         """How the sections were moved from the cutout into the aligned stack."""
-        if "shifts" not in self.alignment:
-            raise DataError(
-                f"{self.path(paths.ALIGNMENT)} has no shifts",
-                "it is unknown how sections were moved",
-                "run_pipeline.py as before",
-            )
         matrices = self.alignment.get("matrices")
         return Transforms(
             np.asarray(self.alignment["shifts"], float),

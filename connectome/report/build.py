@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,27 +23,6 @@ from connectome.report import tiles
 from connectome.runlog.log import PastRun
 
 ASSETS = files("connectome.report") / "assets"
-CAPTIONS = {
-    1: "One section, and one plane across all sections: as imaged, preprocessed, aligned, and "
-    "with neurites.",
-    2: "Synapse candidates on the sections that have most of them. Arrows run from the presynaptic "
-    "to the postsynaptic neurite; that direction is a heuristic.",
-    3: "The graph: dots are neurites, arrows connections. Beside it, its strongest part as a "
-    "matrix.",
-    4: "How far each section was shifted to bring the stack into register.",
-    5: "Three planes at right angles, all to one scale.",
-    6: "The ten largest neurites, lit from the upper left, in parallel projection.",
-    7: "The synapse candidates of highest and of lowest score. Where to look first when judging "
-    "whether candidates can be believed.",
-    8: "Partners per neurite, synapses per connection, scores of candidates; and, where it is "
-    "known, how the draft compares with the truth.",
-}
-UNDIRECTED_CAPTIONS = {
-    2: "Synapse candidates on the sections that have most of them. Lines lead across each from one "
-    "partner to the other, without direction.",
-    3: "The graph: dots are neurites, lines connections without direction. Beside it, its "
-    "strongest part as a matrix.",
-}
 TABLES = {
     paths.SYNAPSES: ("Synapse candidates", "one row per candidate"),
     paths.NODES: ("Neurites of the graph", "those with at least one connection"),
@@ -64,7 +44,28 @@ MAX_UNCERTAIN = 8
 COLOURS = 7
 
 
-def write_report(target: Path, results: RunFolder, outdir: Path) -> None:
+class CaptionedFigure(Protocol):
+    """A figure of the report, such as `connectome.figures.FigureSpec`."""
+
+    @property
+    def name(self) -> str:
+        """Name, as an anchor."""
+
+    @property
+    def title(self) -> str:
+        """Name in text."""
+
+    @property
+    def stem(self) -> str:
+        """File in the output folder, without its suffix."""
+
+    def caption_for(self, directed: bool) -> str:
+        """Return the caption for a directed or an undirected graph."""
+
+
+def write_report(
+    target: Path, results: RunFolder, *, log_folder: Path, figures: Sequence[CaptionedFigure]
+) -> None:
     """Write all that a run found, and how far it can be trusted, as one page.
 
     Parameters
@@ -73,26 +74,28 @@ def write_report(target: Path, results: RunFolder, outdir: Path) -> None:
         The page, written whole or not at all.
     results : RunFolder
         What to show. What was not saved, or not made, is left out and said to be missing.
-    outdir : Path
-        Output folder whose run log tells what was run.
+    log_folder : Path
+        Output folder with the run log.
+    figures : sequence of FigureSpec
+        Figures to show.
 
     Raises
     ------
     UsageError, DataError
         If there is no stack, or a table cannot be read or has gaps.
     """
-    run = _last_run(outdir)
+    run = _last_run(log_folder)
     source = results.aligned.source
     content = {
         "title": escape(f"Draft wiring of {source}"),
         "source": escape(source),
         "synthetic": _synthetic(source),
         "numbers": _numbers(results),
-        "run": _run_table(results, run, outdir),
+        "run": _run_table(results, run, log_folder),
         "scores": _scores(results.evaluation, results.directed),
         "doubts": "".join(f"<li>{doubt}</li>" for doubt in _doubts(results)),
         "worst": _worst(results),
-        "figures": "".join(_figures(results)),
+        "figures": "".join(_figures(results, figures)),
         "tables": "".join(_tables(results)),
         "data": _embedded(_viewer(results)),
         "style": (ASSETS / "report.css").read_text("utf-8"),
@@ -307,20 +310,19 @@ def _section(row) -> str:
 # Figures and tables -------------------------------------------------------------------------
 
 
-def _figures(results: RunFolder) -> Iterator[str]:
+def _figures(results: RunFolder, figures: Sequence[CaptionedFigure]) -> Iterator[str]:
     missing = []
-    captions = CAPTIONS if results.directed else CAPTIONS | UNDIRECTED_CAPTIONS
-    for number, stem in paths.FIGURES.items():
-        name = f"{stem}.png"
+    for figure in figures:
+        name = f"{figure.stem}.png"
         if not results.has(name):
-            missing.append(f"Figure {number}")
+            missing.append(figure.title)
             continue
         image = tiles.encode_base64(results.path(name).read_bytes())
-        caption = captions[number]
+        caption = escape(figure.caption_for(results.directed))
         yield (
-            f'<figure id="figure{number}"><img loading=lazy decoding=async alt="{caption}" '
-            f'src="data:image/png;base64,{image}"><figcaption><strong>Figure {number}.</strong> '
-            f"{caption} <span class=file>{stem}.pdf</span></figcaption></figure>"
+            f'<figure id="{figure.name}"><img loading=lazy decoding=async alt="{caption}" '
+            f'src="data:image/png;base64,{image}"><figcaption><strong>{figure.title}.</strong> '
+            f"{caption} <span class=file>{figure.stem}.pdf</span></figcaption></figure>"
         )
     if missing:
         yield f"<p class=hint>Missing: {', '.join(missing)}.</p>"

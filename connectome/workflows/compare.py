@@ -77,8 +77,8 @@ def _check_target(stem: Path, target: Path, graphs: tuple[Path, Path]) -> None:
 
 
 def _draw(measured: dict[str, Topology], stem: Path) -> None:
-    from connectome.figures.comparison import draw_comparison
-    from connectome.figures.overview import write_figure
+    from connectome.figures.distributions import draw_comparison
+    from connectome.figures.layout.output import write_figure
 
     write_figure(draw_comparison(measured), stem)
 

@@ -8,102 +8,116 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from connectome.io import paths
+from connectome.figures import FIGURES, FigureSpec
 
-# Which module draws which figure.
-DRAWN_BY = {
-    **dict.fromkeys((1, 2, 4), "overview"),
-    3: "network",
-    **dict.fromkeys((5, 6), "neurites"),
-    **dict.fromkeys((7, 8), "summary"),
-}
 WORKERS = 2
-# A forked process starts at once. On macOS forking is not safe, and a fresh interpreter starts.
+# A forked process starts at once. On macOS forking is unsafe, and a new interpreter is started.
 CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class FigureWorkers:
-    """Draws the numbered figures, each as soon as what it shows is known.
+    """Draws each figure as soon as the data that it needs is available.
 
     Parameters
     ----------
     folder : Path
         Output folder.
     parallel : bool
-        Draw in processes of their own while the caller goes on; otherwise at once. They load
-        matplotlib while there is nothing to draw yet. The caller must not run threads when it
-        makes the press.
+        Draw in background processes, which import matplotlib while they wait; otherwise draw at
+        once. Processes are started here, and the caller must not run threads at that time.
+    figures : iterable of FigureSpec
+        Figures to draw.
     """
 
-    def __init__(self, folder: Path, parallel: bool):
+    def __init__(
+        self, folder: Path, parallel: bool, figures: Iterable[FigureSpec] = FIGURES.values()
+    ):
         self._folder = folder
-        self._begun: list[tuple[Future, tuple]] = []
+        self._waiting = list(figures)
+        self._data: dict[str, Any] = {}
+        self._submitted: list[tuple[Future, FigureSpec]] = []
         self._pool = None
         if parallel:
-            ready = {"initializer": _prepare_worker, "initargs": (os.getpid(),)}
-            self._pool = ProcessPoolExecutor(WORKERS, CONTEXT, **ready)
+            self._pool = ProcessPoolExecutor(
+                WORKERS, CONTEXT, initializer=_prepare_worker, initargs=(os.getpid(),)
+            )
             for _ in range(WORKERS):
-                self._pool.submit(_import_figures)
+                self._pool.submit(_import_functions, self.waiting)
 
     def __enter__(self) -> FigureWorkers:
         return self
 
     def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._pool:
-            # Wait for what is being drawn: it writes into a folder that may be about to go.
+            # Running workers write into a folder that may be about to be removed.
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def draw(self, number: int, *contents) -> None:
-        """Draw a figure from what ``figure<number>`` of its module takes."""
-        task = (number, contents, self._folder / paths.FIGURES[number])
-        if self._pool:
-            self._begun.append((self._pool.submit(_draw, *task), task))
-        else:
-            _draw(*task)
+    @property
+    def waiting(self) -> tuple[FigureSpec, ...]:
+        """Figures whose data is not complete yet."""
+        return tuple(self._waiting)
+
+    def provide(self, **data: Any) -> None:
+        """Add data by the names that figures need, and draw those that are now complete.
+
+        Parameters
+        ----------
+        **data
+            As described in `connectome.figures.FigureSpec`. Must not change afterwards.
+        """
+        self._data |= data
+        for figure in self.waiting:
+            if self._data.keys() >= set(figure.needs):
+                self._waiting.remove(figure)
+                self._draw(figure)
 
     def finish(self) -> None:
-        """Wait until every figure is on paper; a figure that failed raises here."""
-        for drawn, task in self._begun:
+        """Wait until all submitted figures are written; a figure that failed raises here."""
+        for future, figure in self._submitted:
             try:
-                drawn.result()
+                future.result()
             except BrokenProcessPool:
-                # A caller without a `__main__` guard cannot start processes everywhere, but can
-                # draw.
-                _draw(*task)
-        self._begun.clear()
+                # A caller without a `__main__` guard cannot start processes on every platform.
+                figure.write(self._folder, self._data)
+        self._submitted.clear()
+
+    def _draw(self, figure: FigureSpec) -> None:
+        if self._pool:
+            needed = {name: self._data[name] for name in figure.needs}
+            self._submitted.append((self._pool.submit(figure.write, self._folder, needed), figure))
+        else:
+            figure.write(self._folder, self._data)
 
 
-def _prepare_worker(caller: int) -> None:
-    threading.Thread(target=_exit_with_parent, args=(caller,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is the user's
+def _prepare_worker(parent: int) -> None:
+    """Make a worker end with its parent, and ignore Ctrl-C, which the parent handles."""
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gc.disable()  # a process that lives for two figures has no garbage worth looking for
+    gc.disable()  # a process that draws a few figures has no garbage worth collecting
 
 
-def _exit_with_parent(caller: int) -> None:
-    """End this process when its caller is gone: one that was killed can tell nobody to stop."""
-    while os.getppid() == caller:
+def _exit_with_parent(parent: int) -> None:
+    """End this process when its parent is gone: a killed parent cannot stop its workers."""
+    while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
-def _import_figures() -> None:
-    for module in DRAWN_BY.values():
-        import_module(f"connectome.figures.{module}")
-
-
-def _draw(number: int, contents: tuple, stem: Path) -> None:
-    from connectome.figures.overview import write_figure
-
-    draw = getattr(import_module(f"connectome.figures.{DRAWN_BY[number]}"), f"figure{number}")
-    figure = draw(*contents)
-    write_figure(figure, stem)
+def _import_functions(figures: Iterable[FigureSpec]) -> None:
+    """Import what draws the figures, while there is nothing to draw yet."""
+    for figure in figures:
+        figure.import_function()

@@ -18,6 +18,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.params import DEFAULT_CUTOUT, RunConfig
 from connectome.evaluate.results import evaluate_results, flatten_scores
 from connectome.fetch import CutoutPlan
+from connectome.figures import FIGURES
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
@@ -73,7 +74,7 @@ def run(config: RunConfig, reporter: Reporter, command: Sequence[str] = ()) -> d
     size = config.source.cutout_xyz or DEFAULT_CUTOUT
     with runlog.record_run(outdir, asdict(config), config.source.uri, size, command) as log:
         reporter = reporter.for_run(log)
-        with paths.staging_folder(outdir, log.run_id) as folder:
+        with paths.staging_folder(outdir, log.run_id, owned_files()) as folder:
             config, plan = _plan(config, reporter, log)
             evaluation = _run_stages(config, plan, folder, reporter)
             log.log_files(paths.list_files(folder))
@@ -82,6 +83,12 @@ def run(config: RunConfig, reporter: Reporter, command: Sequence[str] = ()) -> d
         reporter.message(evaluate.format_scores(evaluation) + "\n")
     reporter.message(f"results are in {outdir}/ (run {log.run_id}); open {outdir / paths.REPORT}")
     return evaluation
+
+
+def owned_files() -> list[str]:
+    """List all files of the main job: those that a run does not make again are removed."""
+    figures = [file for figure in FIGURES.values() for file in figure.files]
+    return [*paths.MAIN_JOB_FILES, *figures]
 
 
 def _plan(config: RunConfig, reporter: Reporter, log: runlog.Run) -> tuple[RunConfig, CutoutPlan]:
@@ -103,16 +110,21 @@ def _run_stages(config: RunConfig, plan: CutoutPlan, folder: Path, reporter: Rep
     """Run all stages, and write every file into a folder; return the scores."""
     with FigureWorkers(folder, parallel=config.threads > 1) as figures:
         stack = prepare_stack(plan, config, reporter)
-        cutout, aligned = stack.cutout, stack.volume
-        _draw_alignment(figures, stack)
+        alignment = _alignment_record(stack, applied=config.align)
+        figures.provide(
+            alignment=alignment, voxel_size=stack.cutout.voxel_size, source=stack.cutout.source
+        )
         segment = {"agglomerate": _agglomerate, "watershed": _watershed}[config.segmentation]
         draft = segment(stack, config, reporter)
         labels = draft.labels
-        figures.draw(1, cutout, stack.preprocessed, stack.aligned, labels)
-        figures.draw(5, aligned, labels)
-        figures.draw(6, labels, cutout.voxel_size, cutout.source)
+        figures.provide(
+            cutout=stack.cutout,
+            preprocessed=stack.preprocessed,
+            aligned=stack.volume,
+            labels=labels,
+        )
         connectivity = detect_and_connect(
-            aligned,
+            stack.volume,
             labels,
             segments=draft.segments,
             damaged_sections=stack.alignment.damaged_sections,
@@ -121,31 +133,32 @@ def _run_stages(config: RunConfig, plan: CutoutPlan, folder: Path, reporter: Rep
             threads=config.threads,
             reporter=reporter,
         )
-        synapses, directed = connectivity.synapses, connectivity.directed
-        figures.draw(2, stack.aligned, labels, synapses, cutout.voxel_size, cutout.source, directed)
-        figures.draw(3, connectivity.graph, cutout.source)
-        figures.draw(7, aligned, labels, synapses, directed)
-        evaluation = _evaluate(stack, labels, synapses, reporter)
-        figures.draw(
-            8,
-            connectivity.nodes,
-            connectivity.edges,
-            synapses,
-            evaluation,
-            cutout.source,
-            directed,
+        figures.provide(
+            synapses=connectivity.synapses,
+            graph=connectivity.graph,
+            nodes=connectivity.nodes,
+            edges=connectivity.edges,
+            directed=connectivity.directed,
         )
+        evaluation = _evaluate(stack, labels, connectivity.synapses, reporter)
+        figures.provide(evaluation=evaluation)
         with reporter.stage("save"):
             _save_arrays(folder, stack, draft, config)
             _save_tables(folder, stack, draft, connectivity)
-            _save_alignment(folder, stack, applied=config.align)
-            connectivity.export(folder, cutout.source)
+            paths.write_json(folder / paths.ALIGNMENT, alignment)
+            connectivity.export(folder, stack.cutout.source)
             if evaluation:
                 paths.write_json(folder / paths.EVALUATION, evaluation)
         with reporter.stage("figures"):
             figures.finish()
     with reporter.stage("report"):
-        write_report(folder / paths.REPORT, RunFolder(folder), Path(config.outdir))
+        # Without the files of an earlier run that is still in the output folder.
+        write_report(
+            folder / paths.REPORT,
+            RunFolder(folder),
+            log_folder=Path(config.outdir),
+            figures=list(FIGURES.values()),
+        )
     return evaluation
 
 
@@ -257,8 +270,8 @@ def _save_tables(
             table.assign(source=stack.cutout.source).to_csv(path, index=False)
 
 
-def _save_alignment(folder: Path, stack: AlignedStack, *, applied: bool) -> None:
-    """Write the transforms of all sections as JSON."""
+def _alignment_record(stack: AlignedStack, *, applied: bool) -> dict:
+    """Return the content of ``tables/alignment_shifts.json``."""
     alignment, cutout = stack.alignment, stack.cutout
     transforms = alignment.transforms
     content = {
@@ -276,19 +289,4 @@ def _save_alignment(folder: Path, stack: AlignedStack, *, applied: bool) -> None
         content["matrices"] = transforms.matrices.tolist()
     if stack.ground_truth.shifts is not None:
         content["true_shifts"] = np.asarray(stack.ground_truth.shifts).tolist()
-    paths.write_json(folder / paths.ALIGNMENT, content)
-
-
-def _draw_alignment(figures: FigureWorkers, stack: AlignedStack) -> None:
-    alignment, cutout = stack.alignment, stack.cutout
-    figures.draw(
-        4,
-        alignment.transforms.shifts,
-        cutout.voxel_size,
-        cutout.source,
-        stack.ground_truth.shifts,
-        alignment.damaged_sections,
-        alignment.confidence,
-        alignment.drift,
-        alignment.transforms.matrices,
-    )
+    return content

@@ -12,6 +12,7 @@ from connectome import fetch
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import SourceUnreachable, UsageError
 from connectome.core.params import RunConfig
+from connectome.figures import FIGURES
 from connectome.io import paths
 
 PHANTOM = "phantom://neuropil"
@@ -105,7 +106,7 @@ def list_output_files(config: RunConfig) -> list[str]:
     tables += [paths.TRUE_SYNAPSES] * is_phantom
     if config.ground_truth or config.simulate_sigma_px or is_phantom:
         tables.append(paths.EVALUATION)
-    figures = [f"{stem}.{kind}" for stem in paths.FIGURES.values() for kind in ("pdf", "png")]
+    figures = [file for figure in FIGURES.values() for file in figure.files]
     arrays = [name for path in arrays for name in (path, str(paths.sidecar(Path(path))))]
     return [*arrays, *tables, *figures, paths.REPORT, paths.RUN_LOG, "runs/<run_id>_config.json"]
 

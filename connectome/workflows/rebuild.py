@@ -22,6 +22,7 @@ from connectome.evaluate.results import (
     evaluate_results,
     flatten_scores,
 )
+from connectome.figures import FIGURES
 from connectome.graph import diff
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
@@ -108,22 +109,17 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
         connectivity = _connect(draft, labels, config, reporter)
         _draw(figures, draft, labels, connectivity, reporter)
         evaluation = _evaluate(draft, labels, connectivity, ground_truth, reporter)
-        figures.draw(
-            8,
-            connectivity.nodes,
-            connectivity.edges,
-            connectivity.synapses,
-            evaluation,
-            source,
-            connectivity.directed,
-        )
+        figures.provide(evaluation=evaluation)
         with reporter.stage("save"):
             changes = diff.diff_graphs(before, _new_snapshot(labels, connectivity, evaluation))
             _save(folder, draft, path, connectivity, evaluation, changes)
         with reporter.stage("figures"):
             figures.finish()
         with reporter.stage("report"):
-            write_report(folder / paths.REPORT, RunFolder(folder, outdir), outdir)
+            run = RunFolder(folder, outdir)
+            write_report(
+                folder / paths.REPORT, run, log_folder=outdir, figures=list(FIGURES.values())
+            )
         log.log_files(paths.list_files(folder))
     _report_changes(outdir, changes, evaluation, reporter)
     reporter.message(f"results are in {outdir}/ (run {log.run_id})")
@@ -257,22 +253,24 @@ def _draw(
     connectivity: Connectivity,
     reporter: Reporter,
 ) -> None:
-    """Draw the figures that depend on neurites."""
-    aligned, source = draft.aligned, draft.aligned.source
-    synapses, directed = connectivity.synapses, connectivity.directed
-    if (draft.outdir / paths.CUTOUT).exists() and (draft.outdir / paths.PREPROCESSED).exists():
-        cutout = paths.read_volume(draft.outdir / paths.CUTOUT)
-        preprocessed = paths.read_volume(draft.outdir / paths.PREPROCESSED).data
-        figures.draw(1, cutout, preprocessed, aligned.data, labels)
+    """Draw the figures that depend on neurites: all but that of the alignment."""
+    if draft.has(paths.CUTOUT, paths.PREPROCESSED):
+        figures.provide(cutout=draft.cutout, preprocessed=draft.preprocessed)
     else:
         reporter.warn(
             "Figure 1 was not redrawn: it needs the arrays that --save_minimal leaves out"
         )
-    figures.draw(2, aligned.data, labels, synapses, aligned.voxel_size, source, directed)
-    figures.draw(3, connectivity.graph, source)
-    figures.draw(5, aligned, labels)
-    figures.draw(6, labels, aligned.voxel_size, source)
-    figures.draw(7, aligned, labels, synapses, directed)
+    figures.provide(
+        aligned=draft.aligned,
+        voxel_size=draft.voxel_size,
+        source=draft.source,
+        labels=labels,
+        synapses=connectivity.synapses,
+        graph=connectivity.graph,
+        nodes=connectivity.nodes,
+        edges=connectivity.edges,
+        directed=connectivity.directed,
+    )
 
 
 def _evaluate(

@@ -13,6 +13,7 @@ import numpy as np
 from connectome import evaluate, runlog
 from connectome.cli.reporter import Reporter
 from connectome.evaluate.results import aligned_ground_truth
+from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
 from connectome.io.run_folder import ProofreadSections, RunFolder
 from connectome.refine.data import RefinedResult, TrainingStack
@@ -304,8 +305,6 @@ def _save(
     run_id: str,
 ) -> None:
     """Write the probability map, the labels, the metrics, the model and the figure."""
-    from connectome.figures import refiners
-
     kind, aligned = config.kind, draft.aligned
     arrays = {
         paths.REFINED_PROBABILITY[kind]: refined.probability.astype(np.float16),
@@ -317,8 +316,7 @@ def _save(
     if refined.arrays:
         path = folder / paths.MODELS / f"{kind}_{run_id}.npz"
         model_files.write_model(path, refined.meta, refined.arrays)
-    figure = getattr(refiners, f"{kind}_figure")(metrics, aligned.source)
-    refiners.write_figure(figure, folder / paths.REFINED_FIGURE[kind])
+    REFINER_FIGURES[kind].write(folder, {"metrics": metrics, "source": aligned.source})
 
 
 def _report_scores(metrics: dict, reporter: Reporter) -> None:

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import matplotlib
+import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,16 +12,17 @@ from matplotlib.text import Text
 from connectome.core.volume import Volume
 
 SOURCE = "phantom://neuropil?seed=7"
+CANDIDATES = ["z", "y", "x", "pre_id", "post_id", "score"]
 
 
 def stacks(shape=(6, 48, 64), voxel_size=(30, 8, 8), seed=0):
     """Return a cutout, its preprocessed and aligned stacks, and labels of 8 x 8 px squares."""
     rng = np.random.default_rng(seed)
-    raw = Volume(rng.integers(0, 255, shape, dtype=np.uint8), voxel_size, (0, 0, 0), SOURCE)
+    cutout = Volume(rng.integers(0, 255, shape, dtype=np.uint8), voxel_size, (0, 0, 0), SOURCE)
     preprocessed, aligned = rng.random((2, *shape), dtype=np.float32)
     rows, columns = np.mgrid[: shape[1], : shape[2]] // 8
     labels = np.tile((1 + columns + 100 * rows).astype(np.int32), (shape[0], 1, 1))
-    return raw, preprocessed, aligned, labels
+    return cutout, preprocessed, cutout.with_data(aligned), labels
 
 
 def candidates(shape, count, seed=0):
@@ -30,12 +32,20 @@ def candidates(shape, count, seed=0):
     return pd.DataFrame({**table, "score": rng.random(count)})
 
 
-def pictures(figure):
+def random_graph(nodes, edges, seed=0):
+    rng = np.random.default_rng(seed)
+    graph = nx.DiGraph()
+    for pre, post in zip(*rng.integers(0, nodes, (2, edges)), strict=True):
+        graph.add_edge(int(pre), int(post), weight=float(rng.gamma(2, 0.3)), count=1)
+    return graph
+
+
+def images(figure):
     return [axes.images[0].get_array() for axes in figure.axes if axes.images]
 
 
 def visible_texts(figure):
-    """Return the texts that are drawn: not the tick labels beyond an axis' ends."""
+    """Return the texts that are drawn, without tick labels beyond the ends of an axis."""
     FigureCanvasAgg(figure).draw()
     beyond = set()
     for axes in figure.findobj(matplotlib.axes.Axes):
@@ -47,6 +57,10 @@ def visible_texts(figure):
                     beyond |= {tick.label1, tick.label2}
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text not in beyond]
     return [text for text in texts if text.get_text().strip()]
+
+
+def texts(figure):
+    return [text.get_text() for text in visible_texts(figure)]
 
 
 def assert_fit_to_print(figure):

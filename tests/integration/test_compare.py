@@ -15,7 +15,7 @@ from connectome.cli.main import dispatch
 from connectome.cli.programs import COMMANDS
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
-from connectome.figures.comparison import draw_comparison
+from connectome.figures.distributions import draw_comparison
 from connectome.graph.formats import read_graph
 from connectome.graph.topology import measure_topology
 from connectome.io import paths
@@ -67,7 +67,9 @@ def test_a_graph_without_direction_is_compared_as_far_as_it_goes(tmp_path, capsy
         assert table.loc[group, ["a", "a_random", "difference"]].isna().all(axis=None)
         assert table.loc[group, "b"].notna().all()
     pair = draw_comparison(dict.fromkeys("AB", measure_topology(read_graph(run), 3)))
-    assert any("no directions" in text.get_text() for text in pair.findobj(Text))
+    assert any(
+        "not applicable to undirected graphs" in text.get_text() for text in pair.findobj(Text)
+    )
 
 
 @pytest.mark.parametrize("arguments", [["compare"], ["compare", "a"], ["contrast", "a", "b"]])
@@ -139,7 +141,7 @@ def test_a_figure_counts_in_words_and_shows_shares_of_nothing_whole():
     figure = draw_comparison({"one": measure_topology(pair, 0), "other": measure_topology(pair, 0)})
     told = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "one: 2 neurites, 1 connection" in told
-    shares = next(axes for axes in figure.axes if axes.get_xlabel() == "share")
+    shares = next(axes for axes in figure.axes if axes.get_xlabel() == "fraction")
     nothing = [line for line in shares.lines if line.get_xdata()[0] == 0]
     assert nothing and not any(line.get_clip_on() for line in nothing)
 

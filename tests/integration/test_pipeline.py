@@ -20,6 +20,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import AlignParams, RunConfig, Source
 from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
+from connectome.figures import FIGURES
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.phantom import make_phantom
@@ -288,10 +289,11 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
 
 
 def test_figures_can_be_opened(outdir):
-    for stem in paths.FIGURES.values():
-        assert (outdir / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
-        with Image.open(outdir / f"{stem}.png") as picture:
-            assert min(picture.size) > 300
+    for figure in FIGURES.values():
+        pdf, png = figure.files
+        assert (outdir / pdf).read_bytes().startswith(b"%PDF")
+        with Image.open(outdir / png) as image:
+            assert min(image.size) > 300
 
 
 def test_the_log_knows_stages_scores_and_checksums(outdir, evaluation):

@@ -19,6 +19,7 @@ from connectome import runlog
 from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source, SynapseParams
+from connectome.figures import FIGURES
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.synapses.candidates import detect_synapses
@@ -174,7 +175,7 @@ def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
 
 def test_stacks_left_out_leave_figure_1_as_it_is(outdir):
     (outdir / paths.CUTOUT).unlink()
-    figure = outdir / f"{paths.FIGURES[1]}.png"
+    figure = outdir / FIGURES["Figure1"].files[1]
     before = figure.read_bytes()
     build(outdir)
     assert figure.read_bytes() == before

@@ -57,7 +57,7 @@ def test_figures_drawn_again_are_the_same_byte_for_byte(outdir):
     before = drawn(outdir)
     for path in (outdir / "figures").iterdir():
         path.unlink()
-    redraw.redraw(outdir, redraw.NAMES.values(), QUIET)
+    redraw.redraw(outdir, redraw.NAMES, QUIET)
     assert drawn(outdir) == before
 
 
@@ -71,14 +71,14 @@ def test_only_what_is_asked_for_is_drawn(outdir):
 
 def test_a_report_can_be_written_alone(outdir):
     (outdir / paths.REPORT).unlink()
-    redraw.redraw(outdir, {0}, QUIET)
+    redraw.redraw(outdir, {"report"}, QUIET)
     assert (outdir / paths.REPORT).exists()
 
 
 def test_stacks_that_were_not_saved_leave_figure_1_out(outdir):
     (outdir / paths.PREPROCESSED).unlink()
     before = drawn(outdir)
-    redraw.redraw(outdir, {1, 4}, QUIET)
+    redraw.redraw(outdir, {"Figure1", "Figure4"}, QUIET)
     assert drawn(outdir) == before
 
 
@@ -146,7 +146,7 @@ def test_damaged_files_are_named_and_nothing_is_overwritten(outdir, spoiled, pro
     spoiled(outdir)
     before = everything(outdir)
     with pytest.raises((DataError, UsageError), match=problem):
-        redraw.redraw(outdir, redraw.NAMES.values(), QUIET)
+        redraw.redraw(outdir, redraw.NAMES, QUIET)
     assert everything(outdir) == before
 
 

@@ -12,6 +12,7 @@ from connectome.cli import arguments
 from connectome.cli.commands.refine import build_rf_parser, main_rf
 from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source
+from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
 from connectome.refine import forest
 from connectome.workflows import pipeline
@@ -21,8 +22,7 @@ FILES = (
     paths.REFINED_PROBABILITY["rf"],
     paths.REFINED_LABELS["rf"],
     paths.REFINED_METRICS["rf"],
-    paths.REFINED_FIGURE["rf"] + ".pdf",
-    paths.REFINED_FIGURE["rf"] + ".png",
+    *REFINER_FIGURES["rf"].files,
 )
 
 

@@ -14,6 +14,7 @@ from connectome import runlog
 from connectome.cli.commands import refine as command
 from connectome.cli.commands.run import main as run_pipeline
 from connectome.core.errors import DataError, UsageError
+from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
 from connectome.refine.unet_training import CHECKPOINT
 
@@ -51,7 +52,7 @@ def test_it_leaves_a_map_neurites_metrics_a_model_and_a_figure(finished):
     metrics = json.loads((finished / paths.REFINED_METRICS["unet"]).read_text())
     assert metrics["proofread_sections"] == [1, 6]
     assert metrics["scores"]["after"]["voi"] < 1.0
-    assert (finished / f"{paths.REFINED_FIGURE['unet']}.png").exists()
+    assert all((finished / file).exists() for file in REFINER_FIGURES["unet"].files)
     assert model_files.read_model(model_of(finished), "unet")[0]["voxel_size_nm"] == [30, 8, 8]
 
 

@@ -28,8 +28,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome redraw") -> 
         if name not in NAMES:
             hint = arguments.suggest(name, NAMES)
             parser.error(f"--only {name}: there is no such figure ({', '.join(NAMES)}){hint}")
-    wanted = {NAMES[name] for name in args.only or NAMES}
-    redraw(Path(args.outdir), wanted, Reporter(quiet=args.quiet, prog=prog), args.threads)
+    redraw(
+        Path(args.outdir), args.only or NAMES, Reporter(quiet=args.quiet, prog=prog), args.threads
+    )
 
 
 def build_parser(prog: str = "connectome redraw") -> arguments.Parser:

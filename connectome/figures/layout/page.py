@@ -1,7 +1,7 @@
-"""The look of every figure: printed sizes, type, colours and the furniture of a page.
+"""Page layout shared by all figures: printed sizes, fonts, colours, panels, scale bars, footers.
 
-Pages are laid out in millimetres from the top left corner, as they are printed. Nothing here
-touches pyplot or leaves a matplotlib setting changed.
+Positions are in millimetres from the top left corner of the printed page. pyplot is not used, and
+no matplotlib setting stays changed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -17,11 +18,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath, text_to_path
 from matplotlib.transforms import Affine2D
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 DOUBLE_COLUMN_MM = 178.0
-PRINT_DPI = 300  # of pictures in a PDF, as journals ask
+PRINT_DPI = 300  # of images in a PDF, as journals require
 SCREEN_DPI = 200
 MM_PER_INCH = 25.4
 
@@ -33,11 +38,11 @@ INK = "#1a1a1a"
 MUTED = "#6b6b6b"
 LIGHT_GREY = "#b9c2cc"
 
-# Okabe & Ito (2008): told apart by readers with any common colour vision.
+# Okabe & Ito (2008): distinguishable with any common form of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 OKABE_ITO = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE)
-# Tol (2021), "muted": ten things told apart.
+# Tol (2021), the "muted" scheme: ten distinguishable colours.
 TEN_COLOURS = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
     *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB"),
@@ -45,7 +50,7 @@ TEN_COLOURS = (
 NEURITE_COLOURS = np.array([to_rgb(colour) for colour in OKABE_ITO])
 
 STYLE = {
-    # The one family that comes with matplotlib: the same glyphs, and bytes, on every machine.
+    # Ships with matplotlib, so that output is byte-identical on every machine.
     "font.family": "DejaVu Sans",
     "font.size": BODY_PT,
     "axes.labelsize": BODY_PT,
@@ -73,30 +78,30 @@ STYLE = {
     "patch.linewidth": 0.5,
     "axes.unicode_minus": True,
     "text.usetex": False,
-    "pdf.compression": 3,  # half the time of 6, and files a few per cent larger
-    "pdf.fonttype": 42,  # TrueType: text stays text for the journal's editors
-    "savefig.bbox": None,  # "tight" draws everything twice and makes sizes vary
+    "pdf.compression": 3,  # half the time of 6 for files a few per cent larger
+    "pdf.fonttype": 42,  # TrueType: text stays editable, as journals require
+    "savefig.bbox": None,  # "tight" renders twice and changes the page size
     "savefig.facecolor": "white",
     "figure.facecolor": "white",
     "path.simplify": True,
 }
 
 
-def use_style(function: Callable) -> Callable:
-    """Run a function under `STYLE`, whatever the user's own matplotlib settings are."""
+def use_style(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function to run with `STYLE`, whatever the user's matplotlib settings are."""
 
     @wraps(function)
-    def under_style(*args, **kwargs):
+    def run_with_style(*args: P.args, **kwargs: P.kwargs) -> T:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
             return function(*args, **kwargs)
 
-    return under_style
+    return run_with_style
 
 
 def create_page(height_mm: float, width_mm: float = DOUBLE_COLUMN_MM) -> Figure:
-    """Return an empty page of the printed size."""
+    """Create an empty page of the printed size."""
     return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=PRINT_DPI)
 
 
@@ -112,13 +117,14 @@ def add_panel(
     Parameters
     ----------
     figure : Figure
-        From `create_page`.
+        Page, from `create_page`.
     box : tuple of float
         Left, top, width and height in mm, from the page's top left corner.
     letter, title : str
-        Written above the panel, the letter in bold.
+        Panel letter, set in bold, and title above the panel.
     indent : float
-        How far left of the box the letter stands, in mm: over the labels of an axis.
+        Distance of the letter from the left edge of the box, in mm, so that it stands above the
+        axis labels.
 
     Returns
     -------
@@ -142,35 +148,48 @@ def add_panel(
 
 
 def _draw_letter(figure: Figure, left: float, bottom: float, letter: str) -> None:
-    """Draw a bold letter as an outline: a second face in every PDF would take long to embed."""
+    """Draw a bold panel letter as an outline, which is faster than embedding a second font."""
     font = FontProperties(family=STYLE["font.family"], weight="bold")
     outline = TextPath((0, 0), letter, size=LETTER_PT, prop=font)
     height = figure.get_size_inches()[1] * MM_PER_INCH
-    place = Affine2D().scale(1 / 72).translate(left / MM_PER_INCH, (height - bottom) / MM_PER_INCH)
+    transform = (
+        Affine2D().scale(1 / 72).translate(left / MM_PER_INCH, (height - bottom) / MM_PER_INCH)
+    )
     figure.add_artist(
         PathPatch(
-            outline, transform=place + figure.dpi_scale_trans, color=INK, linewidth=0, label=letter
+            outline,
+            transform=transform + figure.dpi_scale_trans,
+            color=INK,
+            linewidth=0,
+            label=letter,
         )
     )
 
 
-def write_text(figure: Figure, left: float, baseline: float, text: str, size=BODY_PT, **kwargs):
+def write_text(
+    figure: Figure,
+    left: float,
+    baseline: float,
+    text: str,
+    size: float = BODY_PT,
+    **kwargs: Any,
+) -> Text:
     """Write text on a page, its baseline ``baseline`` mm below the page's top edge."""
     width, height = figure.get_size_inches() * MM_PER_INCH
-    # Names come from users: a "$" in a path is not mathematics.
+    # Source names come from users: a "$" in a path must not start a formula.
     return figure.text(
         left / width, 1 - baseline / height, text, fontsize=size, parse_math=False, **kwargs
     )
 
 
 def add_note(figure: Figure, baseline: float, text: str) -> None:
-    """Write a small remark at the right margin, its baseline in mm from the page's top."""
+    """Write a small note at the right margin, its baseline in mm from the page's top."""
     right = figure.get_figwidth() * MM_PER_INCH - 2.5
     write_text(figure, right, baseline, text, size=SMALL_PT, ha="right", color=MUTED)
 
 
 def add_footer(figure: Figure, text: str, source: str) -> None:
-    """Write where the data came from, and its size, along the bottom of a page."""
+    """Write the data source and a summary of the data at the bottom of a page."""
     width, height = figure.get_size_inches() * MM_PER_INCH
     room = int((width - 4) / (SMALL_PT * 0.215)) - len(text)
     write_text(
@@ -184,7 +203,7 @@ def add_footer(figure: Figure, text: str, source: str) -> None:
 
 
 def shorten(text: str, length: int) -> str:
-    """Leave out the middle of a text longer than ``length`` characters."""
+    """Replace the middle of a text longer than ``length`` characters by an ellipsis."""
     if len(text) <= length:
         return text
     kept = max(length - 1, 2)
@@ -192,19 +211,26 @@ def shorten(text: str, length: int) -> str:
 
 
 def measure_text_mm(text: str, size: float = BODY_PT) -> float:
-    """Return how wide a line is in print, in mm, set in the family of `STYLE`."""
+    """Return the printed width of a line of text in mm, in the font of `STYLE`."""
     font = FontProperties(family=STYLE["font.family"], size=size)
     with warnings.catch_warnings():
-        # A box stands for what the font lacks, and is as wide as it is drawn.
+        # A missing glyph is drawn as a box; the measured width includes it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return width / 72 * MM_PER_INCH
 
 
 def draw_image(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:
-    """Fill a panel with an 8-bit grey (Y, X) or a colour (Y, X, 3) image.
+    """Fill a panel with an 8-bit greyscale (Y, X) or colour (Y, X, 3) image.
 
-    The panel's coordinates are pixels, those of ``shape`` when the image has been enlarged.
+    Parameters
+    ----------
+    axes : Axes
+        Panel to fill.
+    image : ndarray of uint8
+        The image, possibly enlarged.
+    shape : tuple of int, optional
+        Rows and columns of the image before enlargement, which define the panel's coordinates.
     """
     rows, columns = image.shape[:2] if shape is None else shape
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
@@ -213,19 +239,21 @@ def draw_image(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = No
 
 
 def draw_notice(axes: Axes, text: str) -> None:
-    """Say in an otherwise empty panel why it is empty."""
+    """Write in an empty panel why it is empty."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
 def round_bar_length(limit: float) -> float:
-    """Return the largest of …, 0.1, 0.2, 0.5, 1, 2, 5, … that is not above ``limit``."""
+    """Return the largest of …, 0.1, 0.2, 0.5, 1, 2, 5, … that does not exceed ``limit``."""
     power = 10.0 ** np.floor(np.log10(limit))
-    # A hair of tolerance: 0.2 / 0.1 must count as 2.
+    # The tolerance absorbs rounding: 0.2 / 0.1 must count as 2.
     return float(power * max(m for m in (1, 2, 5) if m * power <= limit * (1 + 1e-9)))
 
 
-def draw_scale_bar(figure: Figure, left: float, top: float, mm_per_um: float, room: float) -> None:
-    """Draw a scale bar of a round length in µm, its label to its right.
+def draw_scale_bar(
+    figure: Figure, left: float, top: float, *, mm_per_um: float, max_mm: float
+) -> None:
+    """Draw a scale bar of a round length in µm, with its label to the right.
 
     Parameters
     ----------
@@ -234,11 +262,11 @@ def draw_scale_bar(figure: Figure, left: float, top: float, mm_per_um: float, ro
     left, top : float
         Left end and upper edge of the bar, in mm from the page's top left corner.
     mm_per_um : float
-        Printed mm per µm of tissue.
-    room : float
-        The bar is no longer than this, in mm.
+        Scale of the image: printed mm per µm of tissue.
+    max_mm : float
+        Maximum length of the bar.
     """
-    length = round_bar_length(room / mm_per_um)
+    length = round_bar_length(max_mm / mm_per_um)
     axes = add_panel(figure, (left, top, length * mm_per_um, 0.7))
     axes.set(xticks=[], yticks=[], facecolor=INK)
     write_text(figure, left + length * mm_per_um + 1.2, top + 1.3, f"{length:g} µm", size=SMALL_PT)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networkx.algorithms.triads import TRIAD_NAMES
 
-from connectome.figures.comparison import CONNECTED_TRIADS as DRAWN_TRIADS
+from connectome.figures.distributions import CONNECTED_TRIADS as DRAWN_TRIADS
 from connectome.graph.formats import read_graph
 from connectome.graph.null_models import rewire
 from connectome.graph.topology import CONNECTED_TRIADS, measure_topology

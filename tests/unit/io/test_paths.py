@@ -85,9 +85,9 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 def test_a_run_publishes_all_its_files_at_the_end(tmp_path):
     with paths.staging_folder(tmp_path, "r1") as stage:
-        make(stage, paths.LABELS, paths.NODES, f"{paths.FIGURES[1]}.pdf")
+        make(stage, paths.LABELS, paths.NODES, "figures/Figure1.pdf")
         assert not (tmp_path / paths.LABELS).exists()
-    assert set(files(tmp_path)) == {paths.LABELS, paths.NODES, f"{paths.FIGURES[1]}.pdf"}
+    assert set(files(tmp_path)) == {paths.LABELS, paths.NODES, "figures/Figure1.pdf"}
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -117,9 +117,8 @@ def test_everything_a_run_can_publish_is_known_to_be_its_own():
     tables += [paths.ALIGNMENT, paths.EVALUATION, paths.TRUE_SYNAPSES]
     tables += [paths.REBUILD_CHANGES, paths.GRAPH_LABELS]
     tables += [paths.CONTACTS, paths.MATRIX, paths.GRAPHML, paths.GEXF, paths.GRAPH_JSON]
-    figures = [f"{stem}.{kind}" for stem in paths.FIGURES.values() for kind in ("pdf", "png")]
     beside = [name.replace(".npy", ".json") for name in arrays]
-    assert set(paths.MAIN_JOB_FILES) == {*arrays, *beside, *tables, *figures, paths.REPORT}
+    assert set(paths.MAIN_JOB_FILES) == {*arrays, *beside, *tables, paths.REPORT}
 
 
 def test_what_people_made_and_other_runs_logged_stays(tmp_path):

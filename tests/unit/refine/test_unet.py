@@ -448,19 +448,19 @@ def test_thin_sections_can_be_trained_on():
 
 @pytest.mark.parametrize("proofread", [(), (1, 4)])
 def test_the_figure_tells_of_every_round_and_its_verdict(proofread):
-    from connectome.figures.refiners import unet_figure
+    from connectome.figures.training import draw_unet_training
 
     params = selftrain.UnetParams(minutes=None, epochs=1, rounds=2)
     metrics = trained(material(proofread), params).metrics
-    figure = unet_figure(metrics, "phantom://neuropil")
+    figure = draw_unet_training(metrics, "phantom://neuropil")
     written = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
     assert all(f"round {number}" in written for number in (1, 2))
-    verdicts = ["kept" if record["kept"] else "dropped" for record in metrics["rounds"]]
+    verdicts = ["kept" if record["kept"] else "rejected" for record in metrics["rounds"]]
     assert all(written.count(verdict) >= verdicts.count(verdict) for verdict in verdicts)
 
 
 def test_the_figure_of_an_applied_model_says_that_nothing_was_trained():
-    from connectome.figures.refiners import unet_figure
+    from connectome.figures.training import draw_unet_training
 
-    figure = unet_figure({"rounds": [], "model": {}}, "phantom://neuropil")
-    assert all("nothing was trained" in axes.texts[0].get_text() for axes in figure.axes)
+    figure = draw_unet_training({"rounds": [], "model": {}}, "phantom://neuropil")
+    assert all("no training" in axes.texts[0].get_text() for axes in figure.axes)

@@ -18,6 +18,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.core.volume import Volume
+from connectome.figures import FIGURES
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.report import tiles
@@ -86,7 +87,12 @@ def write_small(folder, labels, synapses=(), nodes=(), edges=(), source="stack.n
 
 
 def report(folder):
-    write_report(folder / paths.REPORT, RunFolder(folder), folder)
+    write_report(
+        folder / paths.REPORT,
+        RunFolder(folder),
+        log_folder=folder,
+        figures=list(FIGURES.values()),
+    )
     return Page((folder / paths.REPORT).read_text())
 
 
@@ -125,12 +131,12 @@ def test_synapses_and_graph_in_the_page_are_those_of_the_tables(outdir, page):
 
 def test_every_figure_is_in_the_page_with_words_for_who_cannot_see_it(outdir, page):
     images = [tag for name, tag in page.tags if name == "img"]
-    assert len(images) == len(paths.FIGURES)
-    for tag, stem in zip(images, paths.FIGURES.values(), strict=True):
+    assert len(images) == len(FIGURES)
+    for tag, figure in zip(images, FIGURES.values(), strict=True):
         kind, packed = tag["src"].split(",", 1)
         assert kind == "data:image/png;base64"
-        assert base64.b64decode(packed) == (outdir / f"{stem}.png").read_bytes()
-        assert len(tag["alt"]) > 20
+        assert base64.b64decode(packed) == (outdir / f"{figure.stem}.png").read_bytes()
+        assert tag["alt"] == figure.caption
 
 
 def test_the_page_says_what_was_run_how_good_it_is_and_what_is_doubtful(outdir, page):
@@ -151,7 +157,7 @@ def test_the_page_names_no_address_to_load_anything_from(page):
         for name, value in tag.items()
         if name in ("src", "href", "srcset", "data", "action", "poster")
     ]
-    assert len(loading) > len(paths.FIGURES)
+    assert len(loading) > len(FIGURES)
     assert all(value.startswith(("data:", "#")) for value in loading)
     assert not re.search(r"url\(|@import", page.html.split("<style>")[1].split("</style>")[0])
     policy = next(tag["content"] for _, tag in page.tags if "http-equiv" in tag)
