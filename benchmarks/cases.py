@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 from connectome import runlog
 from connectome.core.errors import ConnectomeError
 from connectome.io import paths
+from connectome.io.files import write_json
 
 DATA = ROOT / "../shared/data"
 PHANTOM_SHAPE = (48, 192, 192)
@@ -187,7 +188,7 @@ def run_reference_to_neurites(case: Case, outdir: Path) -> None:
     for name in (paths.LABELS, paths.ALIGNMENT):
         (outdir / name).parent.mkdir(parents=True, exist_ok=True)
     np.save(outdir / paths.LABELS, labels)
-    paths.write_json(outdir / paths.ALIGNMENT, {"shifts": shifts.tolist()})
+    write_json(outdir / paths.ALIGNMENT, {"shifts": shifts.tolist()})
 
 
 def run_ours(case: Case, outdir: Path, *flags: str) -> Measurement:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from connectome import preprocess
 from connectome.cli import arguments
 from connectome.core.pyramid import downsample
-from connectome.io.paths import write_json
+from connectome.io.files import write_json
 from connectome.membranes import features, mlp, predict
 from connectome.phantom import PhantomParams, make_phantom
 

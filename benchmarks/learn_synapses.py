@@ -22,6 +22,7 @@ from cases import Case, in_subprocess, run_ours
 from connectome.cli import arguments
 from connectome.core.point_matching import find_corresponding_ids, match_positions
 from connectome.io import paths
+from connectome.io.files import write_json
 from connectome.synapses import scoring
 
 # Voxel size (z, y and x), shape (X, Y, Z), number, and the factor of the second tissue size.
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chances = 1 / (1 + np.exp(-(values @ weights + bias)))
     typical = (chances > TYPICAL[0]) & (chances < TYPICAL[1]) & true_size
     direction = fit_direction(choices)
-    paths.write_json(
+    write_json(
         args.out,
         {
             "evidence": list(scoring.FEATURE_SIGNS),

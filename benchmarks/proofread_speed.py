@@ -23,6 +23,8 @@ from scipy import ndimage
 from connectome.cli import arguments
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import write_json
+from connectome.io.volumes import write_volume
 from connectome.proofread.editor import LabelEditor
 from connectome.proofread.history import EditResult
 from connectome.proofread.session import open_session, replay_saved_labels
@@ -61,9 +63,9 @@ def write_draft(outdir: Path) -> None:
         paths.ALIGNED["float16"]: 0.5 + probability / 2,
         paths.PROBABILITY: probability,
     }.items():
-        paths.write_volume(outdir / name, Volume(data.astype(np.float16), (30, 8, 8)))
-    paths.write_volume(outdir / paths.LABELS, Volume(labels, (30, 8, 8)))
-    paths.write_json(outdir / paths.ALIGNMENT, {"damaged_sections": []})
+        write_volume(outdir / name, Volume(data.astype(np.float16), (30, 8, 8)))
+    write_volume(outdir / paths.LABELS, Volume(labels, (30, 8, 8)))
+    write_json(outdir / paths.ALIGNMENT, {"damaged_sections": []})
     (z, y, x), n = np.random.default_rng(0).integers(0, np.array(SHAPE)[:, None], (3, 300)), 300
     places = pd.DataFrame({"z": z, "y": y, "x": x, "pre_id": [1] * n, "post_id": [2] * n})
     places.to_csv(outdir / paths.SYNAPSES, index=False)

@@ -40,6 +40,7 @@ from scores import add_save_option, save_table
 
 from connectome.cli import arguments
 from connectome.io import paths
+from connectome.io.files import write_json
 
 SCRIPTS = {"rf": "train_refine_rf.py", "unet": "train_unet2d_selftrain.py"}
 NAMES = {"rf": "forest", "unet": "U-Net"}
@@ -183,7 +184,7 @@ def score_corrections(outdir: Path, n_sections: int) -> tuple[float, float]:
     wanted = (np.arange(n_sections) + 0.5) * len(truth) // n_sections
     chosen = sorted({int(sound[np.argmin(abs(sound - z))]) for z in wanted})
     np.save(outdir / paths.CORRECTED_LABELS, truth)
-    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": chosen})
+    write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": chosen})
     found = segment_neurites(
         draft.probability,
         draft.aligned.data,

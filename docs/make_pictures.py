@@ -26,6 +26,7 @@ from compared import Column, compared, matched, with_few_colours
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.io import paths
+from connectome.io.volumes import read_volume
 
 COLOURS = 256
 SECTIONS = 4  # that a person is taken to have corrected
@@ -76,7 +77,7 @@ def compare(case: cases.Case, target: Path) -> None:
     ours, published = case.folder / "ours", case.folder / "published"
     cases.run_ours(case, ours)
     cases.run_reference_to_neurites(case, published)
-    volume = paths.read_volume(ours / paths.CUTOUT)
+    volume = read_volume(ours / paths.CUTOUT)
     unmoved = np.zeros((len(volume.data), 2))
     with np.load(case.folder / "stack.npz") as archive:
         columns = [Column("Raw EM", unmoved), Column("Truth", unmoved, archive["labels"])]
@@ -95,8 +96,8 @@ def refine(case: cases.Case, target: Path) -> None:
     cases.measure_process(
         [str(DOCS.parent / "train_refine_rf.py"), "--outdir", str(outdir), "--quiet"]
     )
-    refined = paths.read_volume(outdir / paths.REFINED_LABELS["rf"]).data
-    volume, true = (paths.read_volume(outdir / n) for n in (paths.CUTOUT, paths.TRUE_LABELS))
+    refined = read_volume(outdir / paths.REFINED_LABELS["rf"]).data
+    volume, true = (read_volume(outdir / n) for n in (paths.CUTOUT, paths.TRUE_LABELS))
     shifts = cases.read_shifts(outdir)
     columns = [
         Column("EM", shifts),

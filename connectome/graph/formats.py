@@ -13,6 +13,7 @@ import pandas as pd
 
 from connectome.core.errors import DataError, UsageError
 from connectome.io import paths
+from connectome.io.files import atomic_path
 
 # Columns that name the two ends of a connection. Published worm connectomes have neuron names in
 # ``pre`` and ``post`` and numbers beside them: the names come first.
@@ -42,7 +43,7 @@ def write_graph(folder: Path, graph: nx.Graph, source: str) -> None:
         paths.GRAPH_JSON: write_node_links,
     }
     for name, write in writers.items():
-        with paths.atomic_path(folder / name) as path:
+        with atomic_path(folder / name) as path:
             write(path, graph)
 
 

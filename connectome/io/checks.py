@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import read_json
+from connectome.io.volumes import read_array
 
 MAX_ID = int(np.iinfo(np.int32).max)
 # Scores that figures and the report show, by part of the evaluation.
@@ -88,7 +90,7 @@ def read_labels(path: Path, aligned: Volume) -> NDArray[np.int32]:
     remedy = next((made for name, made in programs.items() if path.match(name)), "another path")
     if not path.exists():
         raise DataError(f"there is no {path}", "its neurite ids are needed", remedy)
-    labels = paths.read_array(path, "its neurite ids are needed", f"{remedy}, or save it again")
+    labels = read_array(path, "its neurite ids are needed", f"{remedy}, or save it again")
     require_shape(labels, aligned, path)
     _check_origin(path, aligned)
     return require_ids(labels, path)
@@ -103,7 +105,7 @@ def read_section_list(path: Path, n_sections: int) -> tuple[int, ...]:
         If the file lists anything but sections of the stack.
     """
     advice = ("it is unknown which sections are correct", 'write {"slices": [z, ...]} to it')
-    listed = paths.read_json(path, *advice).get("slices")
+    listed = read_json(path, *advice).get("slices")
     if not _is_list_of_int(listed):
         raise DataError(f'{path} has no list of section numbers under "slices"', *advice)
     if outside := [z for z in listed if not 0 <= z < n_sections]:
@@ -167,11 +169,11 @@ def _is_list_of_int(content: object) -> bool:
 
 def _check_origin(path: Path, aligned: Volume) -> None:
     """Raise `DataError` if an array has a sidecar that names another origin or source."""
-    sidecar = paths.sidecar(path)
+    sidecar = paths.sidecar_path(path)
     if not sidecar.exists():
         return
     consequence = f"it is unknown which place {path.name} belongs to"
-    stored = paths.read_json(sidecar, consequence, f"save both again, or move {sidecar} away")
+    stored = read_json(sidecar, consequence, f"save both again, or move {sidecar} away")
     expected = {"origin": list(aligned.origin), "source": aligned.source}
     for key, here in expected.items():
         if stored.get(key, here) != here:

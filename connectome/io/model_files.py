@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from connectome.core.errors import DataError, UsageError
-from connectome.io.paths import NUMPY_READ_ERRORS, atomic_path
+from connectome.io.files import atomic_path
+from connectome.io.volumes import NUMPY_READ_ERRORS
 
 METADATA_KEY = "meta"
 # A model sees lengths in nm; what was imaged more than this much coarser or finer looks different.

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import GroundTruth, Transforms, Volume
 from connectome.io import checks, paths, tables
+from connectome.io.files import file_sha256, read_json
+from connectome.io.volumes import read_volume
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -71,7 +73,7 @@ class RunFolder:
 
     def json(self, name: str) -> dict[str, Any]:
         """Read a JSON object."""
-        return paths.read_json(self.path(name), remedy=RERUN)
+        return read_json(self.path(name), remedy=RERUN)
 
     def text(self, name: str) -> str:
         """Read a text file."""
@@ -124,7 +126,7 @@ class RunFolder:
                 "there is no finished run in this folder",
                 f"run_pipeline.py --outdir {self.outdir}",
             )
-        aligned = paths.read_volume(self.path(stored[0]))
+        aligned = read_volume(self.path(stored[0]))
         return aligned.with_data(aligned.data.astype(np.float32))
 
     @property
@@ -140,7 +142,7 @@ class RunFolder:
     @cached_property
     def cutout(self) -> Volume:
         """EM as imaged, uint8."""
-        return paths.read_volume(self.path(paths.CUTOUT))
+        return read_volume(self.path(paths.CUTOUT))
 
     @cached_property
     def preprocessed(self) -> NDArray[np.float32]:
@@ -162,7 +164,7 @@ class RunFolder:
 
     def _read_aligned_array(self, name: str) -> NDArray[Any]:
         path = self.path(name)
-        return checks.require_shape(paths.read_volume(path).data, self.aligned, path)
+        return checks.require_shape(read_volume(path).data, self.aligned, path)
 
     # --- alignment ------------------------------------------------------------------------------
 
@@ -170,9 +172,7 @@ class RunFolder:
     def damaged_sections(self) -> tuple[int, ...]:
         """Sections that were excluded from alignment and filled from their neighbours."""
         path = self.path(paths.ALIGNMENT)
-        content = paths.read_json(
-            path, "it is unknown which sections are damaged", "run_pipeline.py"
-        )
+        content = read_json(path, "it is unknown which sections are damaged", "run_pipeline.py")
         return checks.require_sections(content, len(self.aligned.data), path)
 
     @cached_property
@@ -230,7 +230,7 @@ class RunFolder:
     def graph_labels_changed(self) -> bool:
         """Whether the labels have changed since the graph was made from them."""
         recorded = self._graph_labels_record.get("sha256")
-        return recorded is not None and paths.sha256(self.graph_labels_path) != recorded
+        return recorded is not None and file_sha256(self.graph_labels_path) != recorded
 
     def find_labels(self, name: str) -> Path:
         """Return the file that a value of ``--labels`` names.

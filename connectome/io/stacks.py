@@ -19,7 +19,7 @@ import numpy as np
 
 from connectome.core.errors import ConnectomeError, DataError, UsageError
 from connectome.core.progress import Progress, ignore_progress
-from connectome.io.paths import sidecar
+from connectome.io.paths import sidecar_path
 
 SUPPORTED_FORMATS = (
     "stack.npy, stack.npz[:array], stack.tif, a folder of TIFF or PNG sections, "
@@ -225,7 +225,7 @@ def _open_npy(path: Path, _name: str, _kind: StackKind) -> Stack:
         progress(data.shape[0])
         return data
 
-    meta = sidecar(path)
+    meta = sidecar_path(path)
     about = json.loads(meta.read_text()) if meta.exists() else {}
     # Another program's file of that name may say nothing about voxels.
     size = about.get("voxel_size_nm") if isinstance(about, dict) else None

@@ -18,6 +18,7 @@ from connectome import runlog
 from connectome.core.colouring import colour_graph
 from connectome.graph.node_layout import layout_graph
 from connectome.io import paths
+from connectome.io.files import atomic_path
 from connectome.io.run_folder import RunFolder
 from connectome.report import tiles
 from connectome.runlog.log import PastRun
@@ -103,7 +104,7 @@ def write_report(
         "program": (ASSETS / "report.js").read_text("utf-8"),
     }
     page = Template((ASSETS / "report.html").read_text("utf-8")).substitute(content)
-    with paths.atomic_path(target) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

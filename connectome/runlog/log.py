@@ -28,6 +28,7 @@ from connectome import __version__
 from connectome.core.errors import ConnectomeError, UsageError
 from connectome.core.params import PUBLIC_BOSS_TOKEN
 from connectome.io import paths
+from connectome.io.files import file_sha256, leftover_staging_folders, write_json
 from connectome.runlog.edit_record import EditRecord
 
 try:
@@ -190,7 +191,7 @@ class Run:
             Where each file is now, by its path relative to the output folder.
         """
         rows = [
-            (self.run_id, name, paths.sha256(path), path.stat().st_size)
+            (self.run_id, name, file_sha256(path), path.stat().st_size)
             for name, path in files.items()
         ]
         self._write("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?, ?)", rows)
@@ -210,7 +211,7 @@ class Run:
         path = _config_path(self._outdir, self.run_id)
         document = json.loads(path.read_text())
         taken = {"source": dataset_uri, "cutout_xyz": [int(n) for n in cutout_xyz]}
-        paths.write_json(path, document | {"taken": taken})
+        write_json(path, document | {"taken": taken})
 
     def _begin(
         self, config: dict, dataset_uri: str, cutout_xyz: tuple[int, int, int], created_at: str
@@ -290,7 +291,7 @@ def record_run(
     run._begin(document, dataset_uri, cutout_xyz, created_at)
     try:
         _clear_up(outdir)
-        paths.write_json(_config_path(outdir, run.run_id), document)
+        write_json(_config_path(outdir, run.run_id), document)
         yield run
     except BaseException as error:
         # What ended the run must reach the user, even if the log cannot be written any more.
@@ -429,7 +430,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _clear_up(outdir: Path) -> None:
     """Remove what runs that were killed had made and not published."""
-    for run_id, folder in paths.leftover_staging_folders(outdir).items():
+    for run_id, folder in leftover_staging_folders(outdir).items():
         with _connected(outdir / paths.RUN_LOG) as log:
             row = log.execute(
                 "SELECT status, pid, host FROM run_status WHERE run_id = ?", (run_id,)

@@ -12,7 +12,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import UsageError
 from connectome.graph.formats import read_graph
 from connectome.graph.topology import Topology, measure_topology
-from connectome.io.paths import atomic_path
+from connectome.io.files import atomic_path
 
 MAX_MEMBERS_LISTED = 30
 

@@ -20,7 +20,9 @@ from connectome.evaluate.results import evaluate_results, flatten_scores
 from connectome.fetch import CutoutPlan
 from connectome.figures import FIGURES
 from connectome.io import paths
+from connectome.io.files import atomic_path, list_files, staging_folder, write_json
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import write_volume
 from connectome.report.build import write_report
 from connectome.segment import baseline
 from connectome.triage import uncertainty
@@ -74,10 +76,10 @@ def run(config: RunConfig, reporter: Reporter, command: Sequence[str] = ()) -> d
     size = config.source.cutout_xyz or DEFAULT_CUTOUT
     with runlog.record_run(outdir, asdict(config), config.source.uri, size, command) as log:
         reporter = reporter.for_run(log)
-        with paths.staging_folder(outdir, log.run_id, owned_files()) as folder:
+        with staging_folder(outdir, log.run_id, owned_files()) as folder:
             config, plan = _plan(config, reporter, log)
             evaluation = _run_stages(config, plan, folder, reporter)
-            log.log_files(paths.list_files(folder))
+            log.log_files(list_files(folder))
     reporter.report_timings()
     if evaluation:
         reporter.message(evaluate.format_scores(evaluation) + "\n")
@@ -145,10 +147,10 @@ def _run_stages(config: RunConfig, plan: CutoutPlan, folder: Path, reporter: Rep
         with reporter.stage("save"):
             _save_arrays(folder, stack, draft, config)
             _save_tables(folder, stack, draft, connectivity)
-            paths.write_json(folder / paths.ALIGNMENT, alignment)
+            write_json(folder / paths.ALIGNMENT, alignment)
             connectivity.export(folder, stack.cutout.source)
             if evaluation:
-                paths.write_json(folder / paths.EVALUATION, evaluation)
+                write_json(folder / paths.EVALUATION, evaluation)
         with reporter.stage("figures"):
             figures.finish()
     with reporter.stage("report"):
@@ -252,7 +254,7 @@ def _save_arrays(
         if stack.ground_truth.labels is not None:
             arrays[paths.TRUE_LABELS] = stack.ground_truth.labels.astype(np.int32)
     for name, data in arrays.items():
-        paths.write_volume(folder / name, stack.cutout.with_data(data))
+        write_volume(folder / name, stack.cutout.with_data(data))
 
 
 def _save_tables(
@@ -265,7 +267,7 @@ def _save_tables(
     if stack.ground_truth.synapses is not None:
         tables[paths.TRUE_SYNAPSES] = stack.ground_truth.synapses
     for name, table in tables.items():
-        with paths.atomic_path(folder / name) as path:
+        with atomic_path(folder / name) as path:
             # Tables are passed on by themselves, so each names its source.
             table.assign(source=stack.cutout.source).to_csv(path, index=False)
 

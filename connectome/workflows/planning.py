@@ -107,7 +107,7 @@ def list_output_files(config: RunConfig) -> list[str]:
     if config.ground_truth or config.simulate_sigma_px or is_phantom:
         tables.append(paths.EVALUATION)
     figures = [file for figure in FIGURES.values() for file in figure.files]
-    arrays = [name for path in arrays for name in (path, str(paths.sidecar(Path(path))))]
+    arrays = [name for path in arrays for name in (path, str(paths.sidecar_path(Path(path))))]
     return [*arrays, *tables, *figures, paths.REPORT, paths.RUN_LOG, "runs/<run_id>_config.json"]
 
 

@@ -25,6 +25,7 @@ from connectome.evaluate.results import (
 from connectome.figures import FIGURES
 from connectome.graph import diff
 from connectome.io import paths
+from connectome.io.files import atomic_path, file_sha256, list_files, staging_folder, write_json
 from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
 from connectome.synapses import scoring, verdicts
@@ -102,7 +103,7 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
     settings = asdict(config) | {"labels_used": str(path)}
     with (
         runlog.record_run(outdir, settings, source, size, command) as log,
-        paths.staging_folder(outdir, log.run_id, owned=()) as folder,
+        staging_folder(outdir, log.run_id, owned=()) as folder,
         FigureWorkers(folder, parallel=config.threads > 1) as figures,
     ):
         reporter = reporter.for_run(log)
@@ -120,7 +121,7 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
             write_report(
                 folder / paths.REPORT, run, log_folder=outdir, figures=list(FIGURES.values())
             )
-        log.log_files(paths.list_files(folder))
+        log.log_files(list_files(folder))
     _report_changes(outdir, changes, evaluation, reporter)
     reporter.message(f"results are in {outdir}/ (run {log.run_id})")
     return evaluation
@@ -304,15 +305,15 @@ def _save(
     """Write tables, graph and scores, and which labels they were made from."""
     source = draft.aligned.source
     for name, table in (connectivity.tables | {paths.REBUILD_CHANGES: changes}).items():
-        with paths.atomic_path(folder / name) as temporary:
+        with atomic_path(folder / name) as temporary:
             table.assign(source=source).to_csv(temporary, index=False)
     connectivity.export(folder, source)
     if evaluation:
-        paths.write_json(folder / paths.EVALUATION, evaluation)
+        write_json(folder / paths.EVALUATION, evaluation)
     used, outdir = labels_file.resolve(), draft.outdir.resolve()
     shown = used.relative_to(outdir) if used.is_relative_to(outdir) else used
-    content = {"labels": str(shown), "sha256": paths.sha256(labels_file), "source": source}
-    paths.write_json(folder / paths.GRAPH_LABELS, content)
+    content = {"labels": str(shown), "sha256": file_sha256(labels_file), "source": source}
+    write_json(folder / paths.GRAPH_LABELS, content)
 
 
 def _report_changes(

@@ -11,6 +11,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import UsageError
 from connectome.figures import FIGURES, FigureSpec
 from connectome.io import paths
+from connectome.io.files import staging_folder
 from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
 from connectome.workflows.figure_workers import FigureWorkers
@@ -49,7 +50,7 @@ def redraw(outdir: Path, names: Collection[str], reporter: Reporter, threads: in
     # were. Files that no figure needs are not read.
     data = {name: _read(run, name) for figure in figures for name in figure.needs}
     with (
-        paths.staging_folder(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
+        staging_folder(outdir, f"redraw-{os.getpid()}", owned=()) as folder,
         FigureWorkers(folder, threads > 1 and len(figures) > 1, figures) as workers,
     ):
         workers.provide(**data)

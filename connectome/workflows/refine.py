@@ -15,7 +15,9 @@ from connectome.cli.reporter import Reporter
 from connectome.evaluate.results import aligned_ground_truth
 from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
+from connectome.io.files import list_files, staging_folder, write_json
 from connectome.io.run_folder import ProofreadSections, RunFolder
+from connectome.io.volumes import write_volume
 from connectome.refine.data import RefinedResult, TrainingStack
 from connectome.workflows.neurites import baseline_probability, segment_neurites
 
@@ -112,10 +114,10 @@ def refine(
         if truth is not None:
             with reporter.stage("evaluate"):
                 metrics["scores"] = _evaluate(draft, labels, truth, sections, reporter)
-        with paths.staging_folder(outdir, log.run_id, owned=()) as folder:
+        with staging_folder(outdir, log.run_id, owned=()) as folder:
             with reporter.stage("save"):
                 _save(folder, config, draft, refined, labels, metrics, log.run_id)
-            log.log_files(paths.list_files(folder))
+            log.log_files(list_files(folder))
     _report_scores(metrics, reporter)
     reporter.report_timings()
     reporter.message(
@@ -311,8 +313,8 @@ def _save(
         paths.REFINED_LABELS[kind]: labels,
     }
     for name, data in arrays.items():
-        paths.write_volume(folder / name, aligned.with_data(data))
-    paths.write_json(folder / paths.REFINED_METRICS[kind], metrics | {"source": aligned.source})
+        write_volume(folder / name, aligned.with_data(data))
+    write_json(folder / paths.REFINED_METRICS[kind], metrics | {"source": aligned.source})
     if refined.arrays:
         path = folder / paths.MODELS / f"{kind}_{run_id}.npz"
         model_files.write_model(path, refined.meta, refined.arrays)

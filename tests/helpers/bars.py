@@ -5,6 +5,8 @@ import pandas as pd
 
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import write_json
+from connectome.io.volumes import write_volume
 
 SHAPE = (6, 64, 96)
 VOXEL_SIZE = (30.0, 8.0, 8.0)
@@ -25,10 +27,10 @@ def write_bars(folder):
     probability = np.ones(SHAPE, np.float16)
     probability[..., 4::16] = 0.1
     grey = np.random.default_rng(0).uniform(0.3, 0.9, SHAPE).astype(np.float16)
-    paths.write_volume(folder / paths.ALIGNED["float16"], volume(grey))
-    paths.write_volume(folder / paths.PROBABILITY, volume(probability))
-    paths.write_volume(folder / paths.LABELS, volume(stack()))
-    paths.write_json(folder / paths.ALIGNMENT, {"damaged_sections": []})
+    write_volume(folder / paths.ALIGNED["float16"], volume(grey))
+    write_volume(folder / paths.PROBABILITY, volume(probability))
+    write_volume(folder / paths.LABELS, volume(stack()))
+    write_json(folder / paths.ALIGNMENT, {"damaged_sections": []})
     rows = {"z": [1, 4, 5], "y": [10, 20, 30], "x": [16, 48, 80]}
     rows |= {"pre_id": [1, 3, 5], "post_id": [2, 4, 6], "score": [0.9, 0.5, 0.1]}
     rows |= {"post_ids": ["2", "4", "6"], "n_partners": [1, 1, 1], "source": [SOURCE] * 3}

@@ -5,6 +5,8 @@ import pandas as pd
 
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import write_json
+from connectome.io.volumes import write_volume
 from connectome.triage.uncertainty import MERGE_COLUMNS
 
 VOXEL = (30.0, 8.0, 8.0)
@@ -24,8 +26,8 @@ def write_stripes(tmp_path):
         paths.LABELS: labels,
     }
     for name, data in volumes.items():
-        paths.write_volume(tmp_path / name, Volume(data, VOXEL, source="stripes"))
-    paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": []})
+        write_volume(tmp_path / name, Volume(data, VOXEL, source="stripes"))
+    write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": []})
     log = pd.DataFrame([dict.fromkeys(MERGE_COLUMNS, 0.0)] * 2)
     log[["z", "y", "x"]] = [[2, 60, 80], [4, 60, 50]]
     log = log.assign(

@@ -22,7 +22,9 @@ from connectome.core.params import AlignParams, RunConfig, Source
 from connectome.evaluate import alignment_rms, score_segmentation, score_synapses
 from connectome.figures import FIGURES
 from connectome.io import paths
+from connectome.io.files import file_sha256
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import read_volume
 from connectome.phantom import make_phantom
 from connectome.workflows import pipeline, planning
 
@@ -119,8 +121,8 @@ def test_nothing_is_left_where_nothing_was_imaged(tmp_path):
     raw = make_phantom((6, 96, 96), seed=3).volume.data.copy()
     raw[:, :30] = raw[:, :, 80:] = 0
     outdir = from_file(tmp_path, raw, simulate_sigma_px=1.0)
-    aligned = paths.read_volume(outdir / paths.ALIGNED["float32"]).data
-    labels = paths.read_volume(outdir / paths.LABELS).data
+    aligned = read_volume(outdir / paths.ALIGNED["float32"]).data
+    labels = read_volume(outdir / paths.LABELS).data
     assert not aligned[labels == 0].any()
     assert 0.3 < (labels > 0).mean() < 0.65
 
@@ -130,7 +132,7 @@ def test_sections_that_fit_nothing_are_told_of_though_they_are_too_many_to_bridg
     raw[7:12] = np.random.default_rng(0).integers(1, 255, raw[7:12].shape)
     outdir = from_file(tmp_path, raw)
     assert "sections 7, 8, 9, 10, 11 are unlike" in capsys.readouterr().err
-    assert paths.read_volume(outdir / paths.LABELS).shape == raw.shape
+    assert read_volume(outdir / paths.LABELS).shape == raw.shape
 
 
 @pytest.mark.parametrize("shape", [(1, 96, 96), (20, 1, 96), (2, 16, 16)])
@@ -138,7 +140,7 @@ def test_the_thinnest_stacks_go_through_all_stages(tmp_path, shape):
     raw = make_phantom((20, 96, 96), seed=3).volume.data[tuple(slice(n) for n in shape)]
     outdir = from_file(tmp_path, raw)
     assert (outdir / "report.html").exists()
-    assert paths.read_volume(outdir / paths.LABELS).data.shape == shape
+    assert read_volume(outdir / paths.LABELS).data.shape == shape
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_the_thinnest_stacks_go_through_all_stages(tmp_path, shape):
     ],
 )
 def test_arrays_have_their_type_shape_and_place_beside_them(outdir, name, dtype):
-    volume = paths.read_volume(outdir / name)
+    volume = read_volume(outdir / name)
     assert volume.data.dtype == dtype
     assert volume.shape == SHAPE
     assert (volume.voxel_size, volume.origin, volume.source) == (SIZE, (0, 0, 0), URI)
@@ -162,7 +164,7 @@ def test_arrays_have_their_type_shape_and_place_beside_them(outdir, name, dtype)
 
 def test_arrays_hold_what_their_names_say(outdir):
     cutout, preprocessed, aligned, labels = (
-        paths.read_volume(outdir / name).data
+        read_volume(outdir / name).data
         for name in (paths.CUTOUT, paths.PREPROCESSED, paths.ALIGNED["float32"], paths.LABELS)
     )
     np.testing.assert_array_equal(cutout, make_phantom(SHAPE, seed=7).volume.data)
@@ -181,7 +183,7 @@ def test_tables_begin_with_the_published_columns(outdir):
 
 
 def test_segments_and_the_merge_log_tell_how_the_labels_came_about(outdir):
-    labels = paths.read_volume(outdir / paths.LABELS).data
+    labels = read_volume(outdir / paths.LABELS).data
     segments, log = (pd.read_csv(outdir / name) for name in (paths.SEGMENTS, paths.MERGE_LOG))
     voxels = np.bincount(labels.ravel())
     assert segments.set_index("id")["voxels"].to_dict() == dict(enumerate(voxels[1:], start=1))
@@ -200,13 +202,13 @@ def test_the_watershed_leaves_segments_without_doubt_and_no_merge_log(used):
     run(used, segmentation="watershed")
     assert not (used / paths.MERGE_LOG).exists()
     segments = pd.read_csv(used / paths.SEGMENTS)
-    labels = paths.read_volume(used / paths.LABELS).data
+    labels = read_volume(used / paths.LABELS).data
     assert segments["id"].tolist() == list(range(1, labels.max() + 1))
     assert segments["doubt"].isna().all()
 
 
 def test_tables_speak_of_the_same_neurites(outdir):
-    labels = paths.read_volume(outdir / paths.LABELS).data
+    labels = read_volume(outdir / paths.LABELS).data
     synapses, nodes, edges = (
         pd.read_csv(outdir / name) for name in (paths.SYNAPSES, paths.NODES, paths.EDGES)
     )
@@ -253,7 +255,7 @@ def test_the_evaluation_is_worth_having(evaluation):
 def test_the_evaluation_follows_from_the_files_and_the_truth_in_their_frame(outdir, evaluation):
     truth = make_phantom(SHAPE, seed=7).ground_truth
     transforms = RunFolder(outdir).transforms
-    labels = paths.read_volume(outdir / paths.LABELS).data
+    labels = read_volume(outdir / paths.LABELS).data
     true_labels = apply_transforms(truth.labels, transforms, order=0)
     assert score_segmentation(labels, true_labels) == pytest.approx(evaluation["segmentation"])
     true_synapses = truth.synapses.copy()
@@ -271,13 +273,13 @@ def test_truth_is_turned_and_stretched_as_sections_are(outdir, tmp_path):
     assert "matrices" not in json.loads((outdir / paths.ALIGNMENT).read_text())
     assert np.shape(content["matrices"]) == (len(content["shifts"]), 2, 2)
     transforms = RunFolder(tmp_path).transforms
-    preprocessed = paths.read_volume(tmp_path / paths.PREPROCESSED).data
-    aligned = paths.read_volume(tmp_path / paths.ALIGNED["float32"]).data
+    preprocessed = read_volume(tmp_path / paths.PREPROCESSED).data
+    aligned = read_volume(tmp_path / paths.ALIGNED["float32"]).data
     expected = apply_transforms(preprocessed, transforms)
     np.testing.assert_allclose(expected, aligned, atol=1e-3)
     truth = make_phantom(SHAPE, seed=7).ground_truth
     true_labels = apply_transforms(truth.labels, transforms, order=0)
-    labels = paths.read_volume(tmp_path / paths.LABELS).data
+    labels = read_volume(tmp_path / paths.LABELS).data
     assert evaluation["segmentation"] == pytest.approx(score_segmentation(labels, true_labels))
     true = truth.synapses.copy()
     places = true[["z", "y", "x"]].to_numpy()
@@ -307,7 +309,7 @@ def test_the_log_knows_stages_scores_and_checksums(outdir, evaluation):
     with closing(sqlite3.connect(outdir / paths.RUN_LOG)) as log:
         logged = dict(log.execute("SELECT path, sha256 FROM artefacts").fetchall())
     published = files(outdir, "data", "tables", "figures", "report.html")
-    assert logged == {name: paths.sha256(outdir / name) for name in published}
+    assert logged == {name: file_sha256(outdir / name) for name in published}
 
 
 def test_the_configuration_can_be_read_back(outdir):
@@ -345,7 +347,7 @@ def test_a_minimal_run_replaces_all_of_an_earlier_one_but_corrections(used):
         *("data/neurite_labels_i32_zyx.npy", "data/neurite_labels_i32_zyx.json"),
         "data/neurite_labels_corrected_i32_zyx.npy",
     }
-    assert paths.read_volume(used / paths.ALIGNED["float16"]).data.dtype == np.float16
+    assert read_volume(used / paths.ALIGNED["float16"]).data.dtype == np.float16
     content = json.loads((used / paths.ALIGNMENT).read_text())
     assert content["applied"] is False
     assert not np.any(content["shifts"])

@@ -16,6 +16,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError, UsageError
 from connectome.core.params import RunConfig, Source
 from connectome.io import paths
+from connectome.io.files import file_sha256
 from connectome.io.run_folder import RunFolder
 from connectome.workflows import pipeline, redraw
 
@@ -156,7 +157,7 @@ def test_labels_of_the_graph_are_drawn(outdir):
     np.save(outdir / paths.CORRECTED_LABELS, np.where(labels > 0, 7, 0).astype(np.int32))
     used = {
         "labels": paths.CORRECTED_LABELS,
-        "sha256": paths.sha256(outdir / paths.CORRECTED_LABELS),
+        "sha256": file_sha256(outdir / paths.CORRECTED_LABELS),
     }
     (outdir / paths.GRAPH_LABELS).write_text(json.dumps(used))
     results = RunFolder(outdir)

@@ -12,7 +12,9 @@ from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.core.params import RunConfig, Source
 from connectome.io import model_files, paths
+from connectome.io.files import write_json
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import read_volume
 from connectome.refine.data import RefinedResult, mask_interiors, split_held_out
 from connectome.workflows import pipeline, refine
 from connectome.workflows.neurites import baseline_probability
@@ -36,7 +38,7 @@ def outdir(finished, tmp_path):
 def proofread(outdir, *sections):
     """Have some sections corrected by somebody who knows the truth."""
     shutil.copy(outdir / paths.TRUE_LABELS, outdir / paths.CORRECTED_LABELS)
-    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": list(sections)})
+    write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": list(sections)})
 
 
 def run(outdir, learn, **more):
@@ -101,7 +103,7 @@ def test_sections_held_back_are_as_if_nobody_had_seen_them(outdir):
 def test_what_is_left_behind_can_be_read_again(outdir):
     proofread(outdir, 4)
     metrics = run(outdir, untrained)
-    probability = paths.read_volume(outdir / refined("PROBABILITY"))
+    probability = read_volume(outdir / refined("PROBABILITY"))
     assert probability.data.dtype == np.float16 and probability.voxel_size == (30, 8, 8)
     stored = json.loads((outdir / refined("METRICS")).read_text())
     assert stored["scores"] == metrics["scores"] and stored["proofread_sections"] == [4]
@@ -113,7 +115,7 @@ def test_what_is_left_behind_can_be_read_again(outdir):
 
 def test_truth_may_be_given_as_it_was_drawn(outdir):
     (known := outdir / paths.TRUE_LABELS).rename(outdir / "mine.npy")
-    paths.sidecar(known).unlink()
+    paths.sidecar_path(known).unlink()
     assert "scores" not in run(outdir, untrained)
     scores = run(outdir, untrained, ground_truth=str(outdir / "mine.npy"))["scores"]
     # The truth in the folder has been carried along the alignment already: once more is too far.

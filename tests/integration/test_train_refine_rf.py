@@ -14,6 +14,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source
 from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
+from connectome.io.files import write_json
 from connectome.refine import forest
 from connectome.workflows import pipeline
 
@@ -42,7 +43,7 @@ def learned(finished, tmp_path_factory):
     """Return a folder in which sections were proofread and a forest has learned from them."""
     outdir = shutil.copytree(finished, tmp_path_factory.mktemp("learned") / "outputs")
     shutil.copy(outdir / paths.TRUE_LABELS, outdir / paths.CORRECTED_LABELS)
-    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 4, 8]})
+    write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 4, 8]})
     assert script(outdir, *SMALL) == 0
     return outdir
 

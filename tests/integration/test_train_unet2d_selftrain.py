@@ -16,6 +16,8 @@ from connectome.cli.commands.run import main as run_pipeline
 from connectome.core.errors import DataError, UsageError
 from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
+from connectome.io.files import write_json
+from connectome.io.volumes import read_volume
 from connectome.refine.unet_training import CHECKPOINT
 
 QUICK = ("--epochs", "1", "--rounds", "1", "--threads", "1")
@@ -29,7 +31,7 @@ def finished(tmp_path_factory):
     run_pipeline([*flags, "--outdir", str(outdir), "--quiet"])
     truth = np.load(outdir / paths.TRUE_LABELS)
     np.save(outdir / paths.CORRECTED_LABELS, truth)
-    paths.write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 6]})
+    write_json(outdir / paths.PROOFREAD_SECTIONS, {"slices": [1, 6]})
     train(outdir, *QUICK)
     return outdir
 
@@ -44,8 +46,8 @@ def model_of(outdir):
 
 
 def test_it_leaves_a_map_neurites_metrics_a_model_and_a_figure(finished):
-    probability = paths.read_volume(finished / paths.REFINED_PROBABILITY["unet"]).data
-    labels = paths.read_volume(finished / paths.REFINED_LABELS["unet"]).data
+    probability = read_volume(finished / paths.REFINED_PROBABILITY["unet"]).data
+    labels = read_volume(finished / paths.REFINED_LABELS["unet"]).data
     assert probability.dtype == np.float16
     assert labels.dtype == np.int32
     assert probability.shape == labels.shape == (8, 64, 64)
@@ -129,12 +131,12 @@ def test_proofread_sections_without_ids_are_left_out_or_refused_by_name(untouche
     labels = np.load(untouched / paths.LABELS)
     labels[[2, 5]] = 0
     np.save(untouched / paths.CORRECTED_LABELS, labels)
-    paths.write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [2, 5]})
+    write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [2, 5]})
     with pytest.raises(DataError, match=r"without any id: 2 5 of .*corrected") as refused:
         train(untouched, *QUICK)
     assert "proofread_slices.json" in refused.value.remedy
     assert not (untouched / paths.RUN_LOG).exists()  # it was seen before the slow part
-    paths.write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [1, 2, 5]})
+    write_json(untouched / paths.PROOFREAD_SECTIONS, {"slices": [1, 2, 5]})
     command.main_unet(["--outdir", str(untouched), *QUICK])
     assert "without any id: 2 5" in capsys.readouterr().out
 
@@ -161,7 +163,7 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, tmp_path):
 def untouched(finished, tmp_path):
     """The same run, nothing of it proofread."""
     for name in (paths.ALIGNED["float32"], paths.LABELS, paths.PROBABILITY, paths.ALIGNMENT):
-        for path in (finished / name, paths.sidecar(finished / name)):
+        for path in (finished / name, paths.sidecar_path(finished / name)):
             copy = tmp_path / path.relative_to(finished)
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(path.read_bytes())

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome evaluate") -
     from pathlib import Path
 
     from connectome.evaluate import format_scores, score_segmentation
-    from connectome.io.paths import write_json
+    from connectome.io.files import write_json
     from connectome.io.stacks import LABELS, open_stack
 
     stacks = [open_stack(path, LABELS) for path in (args.segmentation, args.truth)]

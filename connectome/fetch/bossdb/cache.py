@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_path
 
-from connectome.io.paths import atomic_path
+from connectome.io.files import atomic_path
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 

@@ -23,7 +23,7 @@ from connectome.core.progress import Progress
 from connectome.fetch.bossdb.cache import SlabCache, default_cache_folder
 from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies
 from connectome.fetch.bossdb.uri import Address
-from connectome.io.paths import write_json
+from connectome.io.files import write_json
 
 if TYPE_CHECKING:
     from connectome.fetch.bossdb.client import BossHost

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from connectome.figures.layout import page
-from connectome.io.paths import atomic_path
+from connectome.io.files import atomic_path
 
 
 @page.use_style

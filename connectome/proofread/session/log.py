@@ -11,6 +11,7 @@ import numpy as np
 from connectome import runlog
 from connectome.core.errors import DataError
 from connectome.io import paths
+from connectome.io.files import atomic_path
 from connectome.io.run_folder import RunFolder
 from connectome.proofread.session.start import (
     SETTLING_TOOLS,
@@ -209,7 +210,7 @@ class SessionLog:
         copy = self._copy_path(start.sha256)
         was_saved = start.sha256 in {save.sha256 for save in self.saves}
         if start.labels_file != paths.LABELS and not was_saved and not copy.exists():
-            with paths.atomic_path(copy) as path:
+            with atomic_path(copy) as path:
                 np.savez_compressed(path, labels=start.labels)
 
     def _copy_path(self, sha256: str) -> Path:

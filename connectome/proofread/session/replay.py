@@ -10,6 +10,7 @@ from connectome import runlog
 from connectome.core.errors import DataError, UsageError
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import write_volume
 from connectome.proofread.session.log import SessionLog
 
 
@@ -69,7 +70,7 @@ def check_replay(outdir: Path) -> str:
     path = outdir / paths.CORRECTED_LABELS
     n_records = sum(run.n_edits for run in runlog.read_history(outdir))
     if not path.exists():
-        paths.write_volume(path, folder.aligned.with_data(labels))
+        write_volume(path, folder.aligned.with_data(labels))
         return f"{path} was missing and is restored from {n_records} records of the log"
     n_different = np.count_nonzero(folder.read_labels(path) != labels)
     if n_different:

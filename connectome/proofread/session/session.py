@@ -23,7 +23,9 @@ import pandas as pd
 from connectome import runlog
 from connectome.core.errors import ConnectomeError, DataError
 from connectome.io import paths
+from connectome.io.files import atomic_path, staging_folder, write_json
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import write_volume
 from connectome.proofread.editor import LabelEditor
 from connectome.proofread.session.log import (
     JOB,
@@ -182,10 +184,10 @@ class Session:
     def _write(self) -> tuple[Path, ...]:
         names = (paths.CORRECTED_LABELS, paths.PROOFREAD_SECTIONS, paths.REVIEWED_SYNAPSES)
         labels = self.folder.aligned.with_data(self.editor.labels)
-        with paths.staging_folder(self.outdir, self._log.run_id, owned=()) as folder:
-            paths.write_volume(folder / paths.CORRECTED_LABELS, labels)
-            paths.write_json(folder / paths.PROOFREAD_SECTIONS, self._describe_sections())
-            with paths.atomic_path(folder / paths.REVIEWED_SYNAPSES) as path:
+        with staging_folder(self.outdir, self._log.run_id, owned=()) as folder:
+            write_volume(folder / paths.CORRECTED_LABELS, labels)
+            write_json(folder / paths.PROOFREAD_SECTIONS, self._describe_sections())
+            with atomic_path(folder / paths.REVIEWED_SYNAPSES) as path:
                 self.current_synapses().to_csv(path, index=False)
             self._log.log_files({name: folder / name for name in names})
         return tuple(self.outdir / name for name in names)

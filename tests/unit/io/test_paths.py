@@ -11,6 +11,8 @@ import pytest
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import atomic_path, file_sha256, staging_folder, write_json
+from connectome.io.volumes import read_volume, write_volume
 
 SIZE = (30.0, 8.0, 8.0)
 CORRECTED = "data/neurite_labels_corrected_i32_zyx.npy"
@@ -37,7 +39,7 @@ def make(stage, *names, content=b"new"):
 
 def test_a_file_appears_when_it_is_complete_with_its_folder(tmp_path):
     path = tmp_path / "tables" / "edges.csv"
-    with paths.atomic_path(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text("a,b\n")
         assert not path.exists()
         assert temporary.suffix == ".csv"
@@ -48,7 +50,7 @@ def test_a_file_appears_when_it_is_complete_with_its_folder(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "edges.csv"
     path.write_text("old")
-    with pytest.raises(type(error)), paths.atomic_path(path) as temporary:
+    with pytest.raises(type(error)), atomic_path(path) as temporary:
         temporary.write_text("half of the n")
         raise error
     assert files(tmp_path) == {"edges.csv": b"old"}
@@ -56,21 +58,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
 
 def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
     path = tmp_path / "evaluation.json"
-    paths.write_json(path, {"are": 0.5})
+    write_json(path, {"are": 0.5})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        paths.write_json(path, {"are": float("nan")})
+        write_json(path, {"are": float("nan")})
     assert json.loads(path.read_text()) == {"are": 0.5}
     assert list(files(tmp_path)) == ["evaluation.json"]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "x.json"
-    paths.write_json(path, {"n": [0] * 5000})
+    write_json(path, {"n": [0] * 5000})
     stop = threading.Event()
 
     def write():
         for n in range(200):
-            paths.write_json(path, {"n": [n] * 5000})
+            write_json(path, {"n": [n] * 5000})
         stop.set()
 
     writer = threading.Thread(target=write)
@@ -84,7 +86,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 
 def test_a_run_publishes_all_its_files_at_the_end(tmp_path):
-    with paths.staging_folder(tmp_path, "r1") as stage:
+    with staging_folder(tmp_path, "r1") as stage:
         make(stage, paths.LABELS, paths.NODES, "figures/Figure1.pdf")
         assert not (tmp_path / paths.LABELS).exists()
     assert set(files(tmp_path)) == {paths.LABELS, paths.NODES, "figures/Figure1.pdf"}
@@ -95,7 +97,7 @@ def test_a_run_publishes_all_its_files_at_the_end(tmp_path):
 def test_a_run_that_fails_leaves_the_folder_as_it_was(tmp_path, error):
     make(tmp_path, *paths.MAIN_JOB_FILES, CORRECTED, content=b"old")
     before = files(tmp_path)
-    with pytest.raises(type(error)), paths.staging_folder(tmp_path, "r1") as stage:
+    with pytest.raises(type(error)), staging_folder(tmp_path, "r1") as stage:
         make(stage, paths.LABELS, paths.NODES)
         raise error
     assert files(tmp_path) == before
@@ -105,7 +107,7 @@ def test_a_run_that_fails_leaves_the_folder_as_it_was(tmp_path, error):
 def test_stale_files_of_an_earlier_run_go(tmp_path):
     make(tmp_path, *paths.MAIN_JOB_FILES, content=b"old")
     kept = [paths.ALIGNED["float16"], paths.LABELS, paths.NODES]
-    with paths.staging_folder(tmp_path, "r1") as stage:
+    with staging_folder(tmp_path, "r1") as stage:
         make(stage, *kept)
     assert files(tmp_path) == dict.fromkeys(kept, b"new")
 
@@ -127,13 +129,13 @@ def test_what_people_made_and_other_runs_logged_stays(tmp_path):
         *("figures/poster.pdf", paths.RUN_LOG, "runs/r0_config.json"),
     ]
     make(tmp_path, *mine, content=b"mine")
-    with paths.staging_folder(tmp_path, "r1") as stage:
+    with staging_folder(tmp_path, "r1") as stage:
         make(stage, paths.LABELS)
     assert files(tmp_path) == {**dict.fromkeys(mine, b"mine"), paths.LABELS: b"new"}
 
 
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
-    with paths.staging_folder(tmp_path, "r1") as one, paths.staging_folder(tmp_path, "r2") as two:
+    with staging_folder(tmp_path, "r1") as one, staging_folder(tmp_path, "r2") as two:
         make(one, paths.LABELS, content=b"first")
         make(two, paths.LABELS, content=b"second")
     assert files(tmp_path) == {paths.LABELS: b"first"}  # the last to end
@@ -145,12 +147,12 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / paths.LABELS
-    paths.write_volume(path, LABELS)
+    write_volume(path, LABELS)
     return path
 
 
 def test_an_array_comes_back_with_its_place_in_the_world(written):
-    back = paths.read_volume(written)
+    back = read_volume(written)
     np.testing.assert_array_equal(back.data, LABELS.data)
     assert back.data.dtype == np.int32
     assert (back.voxel_size, back.origin, back.source) == (SIZE, (5, 6, 7), "em.tif")
@@ -169,13 +171,13 @@ def test_the_place_is_beside_the_array_in_plain_json(written):
 
 def test_a_missing_array_says_how_to_make_it(tmp_path):
     with pytest.raises(DataError, match=r"(?s)there is no .*x\.npy.*--save_minimal"):
-        paths.read_volume(tmp_path / "x.npy")
+        read_volume(tmp_path / "x.npy")
 
 
 def test_a_voxel_size_is_never_assumed(written):
     written.with_suffix(".json").unlink()
     with pytest.raises(DataError, match=r"has no neurite_labels_i32_zyx\.json") as raised:
-        paths.read_volume(written)
+        read_volume(written)
     assert str(written.with_suffix(".json")) in raised.value.remedy
 
 
@@ -183,10 +185,10 @@ def test_the_remedy_for_a_missing_sidecar_works(written):
     beside = written.with_suffix(".json")
     beside.unlink()
     with pytest.raises(DataError) as raised:
-        paths.read_volume(written)
+        read_volume(written)
     typed = re.search(r"write (\{.*\}) to", raised.value.remedy)[1].replace("Z, Y, X", "30, 8, 8")
     beside.write_text(typed)
-    assert paths.read_volume(written).voxel_size == SIZE
+    assert read_volume(written).voxel_size == SIZE
 
 
 @pytest.mark.parametrize(
@@ -200,22 +202,22 @@ def test_the_remedy_for_a_missing_sidecar_works(written):
 def test_a_sidecar_that_makes_no_sense_is_a_data_error(written, text):
     written.with_suffix(".json").write_text(text)
     with pytest.raises(DataError):
-        paths.read_volume(written)
+        read_volume(written)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 150])
 def test_a_damaged_array_is_a_data_error_that_names_it(written, kept):
     written.write_bytes(written.read_bytes()[:kept])
     with pytest.raises(DataError, match=str(written)):
-        paths.read_volume(written)
+        read_volume(written)
 
 
 def test_pickled_objects_are_not_loaded(written):
     np.save(written, np.array([[[{}]]], object), allow_pickle=True)
     with pytest.raises(DataError):
-        paths.read_volume(written)
+        read_volume(written)
 
 
 def test_the_checksum_is_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc" * 100_000)
-    assert paths.sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    assert file_sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()

@@ -11,7 +11,9 @@ import pytest
 from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import write_json
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import write_volume
 
 SHAPE = (4, 10, 12)
 
@@ -23,8 +25,8 @@ def outdir(tmp_path):
     aligned[:, 0] = 0
     labels = (aligned > 0).astype(np.int32)
     for name, stack in ((paths.ALIGNED["float16"], aligned), (paths.LABELS, labels)):
-        paths.write_volume(tmp_path / name, Volume(stack, (30, 8, 8), (1, 2, 3), "here"))
-    paths.write_json(tmp_path / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4, "damaged_sections": [2]})
+        write_volume(tmp_path / name, Volume(stack, (30, 8, 8), (1, 2, 3), "here"))
+    write_json(tmp_path / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4, "damaged_sections": [2]})
     return tmp_path
 
 
@@ -100,21 +102,21 @@ def test_the_labels_of_the_run_itself_are_checked_too(outdir):
 
 @pytest.mark.parametrize("damaged", [7, [999], [-1], [1.0], [True], ["1"], "all", None, {"1": 2}])
 def test_damaged_sections_that_are_none_of_the_stack_are_refused(outdir, damaged):
-    paths.write_json(outdir / paths.ALIGNMENT, {"damaged_sections": damaged})
+    write_json(outdir / paths.ALIGNMENT, {"damaged_sections": damaged})
     with pytest.raises(DataError, match=r"damaged_sections is .*, of 4 sections") as refused:
         RunFolder(outdir).check_complete()
     assert refused.value.remedy
 
 
 def test_where_no_section_is_said_to_be_damaged_none_is(outdir):
-    paths.write_json(outdir / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4})
+    write_json(outdir / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4})
     assert RunFolder(outdir).damaged_sections == ()
 
 
 def test_labels_of_another_place_are_refused(outdir):
     path = outdir / paths.CORRECTED_LABELS
     other = Volume(np.ones(SHAPE, np.int32), (30, 8, 8), (0, 0, 0), "here")
-    paths.write_volume(path, other)
+    write_volume(path, other)
     with pytest.raises(DataError, match="origin"):
         RunFolder(outdir).read_labels(path)
 
@@ -156,7 +158,8 @@ def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir
 
 @pytest.mark.parametrize("content", ["{", "[]", "\0", "[" * 100_000])
 @pytest.mark.parametrize(
-    "name", [paths.PROOFREAD_SECTIONS, paths.sidecar(Path(paths.CORRECTED_LABELS)), paths.ALIGNMENT]
+    "name",
+    [paths.PROOFREAD_SECTIONS, paths.sidecar_path(Path(paths.CORRECTED_LABELS)), paths.ALIGNMENT],
 )
 def test_descriptions_that_are_none_are_named_with_what_to_do(outdir, name, content):
     correct(outdir, [1])

@@ -21,6 +21,7 @@ from connectome.core.volume import Volume
 from connectome.figures import FIGURES
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import write_volume
 from connectome.report import tiles
 from connectome.report.build import MAX_EDGES, MAX_NODES, write_report
 from connectome.workflows import pipeline
@@ -73,8 +74,8 @@ def write_small(folder, labels, synapses=(), nodes=(), edges=(), source="stack.n
     """Leave the least that a report can be made from."""
     rng = np.random.default_rng(0)
     volume = Volume(rng.random(labels.shape, np.float32), NM, source=source)
-    paths.write_volume(folder / paths.ALIGNED["float32"], volume)
-    paths.write_volume(folder / paths.LABELS, volume.with_data(labels.astype(np.int32)))
+    write_volume(folder / paths.ALIGNED["float32"], volume)
+    write_volume(folder / paths.LABELS, volume.with_data(labels.astype(np.int32)))
     columns = {
         paths.SYNAPSES: ["z", "y", "x", "pre_id", "post_id", "score", "post_ids"],
         paths.NODES: ["node", "n_pre", "n_post"],

@@ -19,6 +19,7 @@ from connectome.cli import arguments
 from connectome.cli.commands import runs
 from connectome.core.errors import ConnectomeError, UsageError
 from connectome.io import paths
+from connectome.io.files import leftover_staging_folders
 from connectome.runlog.edit_record import EditRecord
 
 URI = "phantom://neuropil?seed=7"
@@ -165,9 +166,9 @@ def test_a_killed_run_is_shown_as_died(tmp_path):
 
 def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
     body = (
-        "from connectome.io import paths\n"
+        "from connectome.io.files import staging_folder\n"
         "with runlog.record_run(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
-        "    with paths.staging_folder(outdir, run.run_id) as folder:\n"
+        "    with staging_folder(outdir, run.run_id) as folder:\n"
         "        (folder / 'half').write_text('half')\n"
         "        (outdir / sys.argv[2]).touch()\n"
         "        time.sleep(60)\n"
@@ -178,10 +179,10 @@ def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
         wait_for((tmp_path / "other").exists)
         killed.kill()
         killed.wait(timeout=10)
-        assert len(paths.leftover_staging_folders(tmp_path)) == 2
+        assert len(leftover_staging_folders(tmp_path)) == 2
         with record(tmp_path):
             pass
-        (left,) = paths.leftover_staging_folders(tmp_path)
+        (left,) = leftover_staging_folders(tmp_path)
         assert [run.status for run in runlog.read_history(tmp_path) if run.run_id == left] == [
             "running"
         ]

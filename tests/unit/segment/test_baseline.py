@@ -18,6 +18,7 @@ from connectome.cli.reporter import Reporter
 from connectome.core.params import RunConfig, Source, WatershedParams
 from connectome.evaluate import score_segmentation
 from connectome.io import paths
+from connectome.io.volumes import read_volume
 from connectome.segment.baseline import link_profiles, segment_profiles
 from connectome.workflows import pipeline
 
@@ -230,7 +231,7 @@ def test_a_watershed_run_predicts_no_membranes_and_writes_the_same_files(config,
     stages = [stage.name for stage in runlog.read_history(config.outdir)[-1].stages]
     assert not {"evidence", "membranes"} & set(stages)
     assert {"segment", "stitch"} < set(stages)
-    labels = paths.read_volume(tmp_path / config.outdir / paths.LABELS).data
+    labels = read_volume(tmp_path / config.outdir / paths.LABELS).data
     assert labels.max() > 3
     assert 0.3 < evaluation["segmentation"]["unassigned"] < 0.8
     (kept,) = (tmp_path / config.outdir / "runs").glob("*_config.json")

@@ -5,7 +5,9 @@ import pytest
 from connectome.core.errors import DataError, UsageError
 from connectome.core.volume import Volume
 from connectome.io import paths
+from connectome.io.files import write_json
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import write_volume
 from connectome.triage.queue import build_queue
 
 SHAPE = (8, 20, 20)
@@ -19,8 +21,8 @@ def draft(tmp_path):
         paths.ALIGNED["float16"]: np.ones(SHAPE, np.float16),
         paths.LABELS: np.ones(SHAPE, np.int32),
     }.items():
-        paths.write_volume(tmp_path / name, Volume(data, (30, 8, 8)))
-    paths.write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": [2]})
+        write_volume(tmp_path / name, Volume(data, (30, 8, 8)))
+    write_json(tmp_path / paths.ALIGNMENT, {"damaged_sections": [2]})
     return RunFolder(tmp_path)
 
 

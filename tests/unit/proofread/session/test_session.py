@@ -16,7 +16,9 @@ from helpers.locations import ROOT
 from connectome import runlog
 from connectome.core.errors import ConnectomeError, DataError, UsageError
 from connectome.io import paths
+from connectome.io.files import write_json
 from connectome.io.run_folder import RunFolder
+from connectome.io.volumes import read_volume, write_volume
 from connectome.proofread.editor import LabelEditor
 from connectome.proofread.session import (
     find_unsaved_edits,
@@ -119,7 +121,7 @@ def test_saving_writes_three_files_that_the_refiners_read(outdir):
     proofread = RunFolder(outdir).proofread_sections
     np.testing.assert_array_equal(proofread.labels, labels)
     assert proofread.sections == (0, 3)
-    stored = paths.read_volume(outdir / paths.CORRECTED_LABELS)
+    stored = read_volume(outdir / paths.CORRECTED_LABELS)
     assert (stored.voxel_size, stored.origin, stored.source) == (VOXEL_SIZE, (1, 2, 3), SOURCE)
     assert json.loads((outdir / paths.PROOFREAD_SECTIONS).read_text()) == {
         "slices": [0, 3],
@@ -166,7 +168,7 @@ def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
         np.testing.assert_array_equal(state.labels, stack())
     in_one_go = LabelEditor(
         stack(),
-        paths.read_volume(outdir / paths.PROBABILITY).data.astype(np.float32),
+        read_volume(outdir / paths.PROBABILITY).data.astype(np.float32),
         np.ones(SHAPE, bool),
         synapses=pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str}),
     )
@@ -362,7 +364,7 @@ def test_replay_on_another_draft_is_refused(outdir):
         session.save()
     other = stack()
     other[0, 0, 0] = 5
-    paths.write_volume(outdir / paths.LABELS, volume(other))
+    write_volume(outdir / paths.LABELS, volume(other))
     with pytest.raises(DataError, match="is not what session"):
         replay_saved_labels(outdir)
 
@@ -437,14 +439,14 @@ def test_of_refined_labels_those_sections_are_proofread_that_are_as_a_person_lef
         session.save()
         refined = session.editor.labels.copy()
     refined[4, 0, 0] = 5
-    paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(refined))
+    write_volume(outdir / paths.REFINED_LABELS["rf"], volume(refined))
     with open_session(outdir, "rf") as session:
         assert session.initial_labels_file == paths.REFINED_LABELS["rf"]
         assert session.editor.sections == {1}
         session.editor.merge(5, 6)
         session.save()
     # The next forest overwrites what this session began with.
-    paths.write_volume(outdir / paths.REFINED_LABELS["rf"], volume(stack()))
+    write_volume(outdir / paths.REFINED_LABELS["rf"], volume(stack()))
     np.testing.assert_array_equal(
         replay_saved_labels(outdir), np.load(outdir / paths.CORRECTED_LABELS)
     )
@@ -494,7 +496,7 @@ def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
 
 def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(outdir):
     np.save(outdir / paths.CORRECTED_LABELS, stack() + 10)
-    paths.write_json(
+    write_json(
         outdir / paths.GRAPH_LABELS,
         {"labels": paths.CORRECTED_LABELS, "sha256": "", "source": SOURCE},
     )
@@ -585,7 +587,7 @@ def test_a_run_without_synapses_and_without_probability_can_be_proofread(outdir)
 
 def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir):
     worked(outdir)
-    paths.write_volume(outdir / paths.LABELS, volume(stack()[..., ::-1].copy()))
+    write_volume(outdir / paths.LABELS, volume(stack()[..., ::-1].copy()))
     with pytest.raises(ConnectomeError) as error:
         open_session(outdir)
     assert "start without" in error.value.remedy
