@@ -122,7 +122,7 @@ class RunFolder:
         stored = [name for name in paths.ALIGNED.values() if self.has(name)]
         if not stored:
             raise UsageError(
-                f"{self.outdir} holds no aligned stack: no {paths.ALIGNED['float16']}",
+                f"{self.outdir} holds no aligned stack: no {paths.ALIGNED['float32']}",
                 "there is no finished run in this folder",
                 f"run_pipeline.py --outdir {self.outdir}",
             )

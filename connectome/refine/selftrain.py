@@ -91,8 +91,8 @@ class Callbacks:
     ----------
     voi : callable
         Tells how far labels are from others, in bits.
-    say : callable
-        Told in words what happens.
+    message : callable
+        Takes a line of text for the user.
     bar : callable
         Opens a progress bar of a name, a number of steps, and what these are.
     keep : callable
@@ -102,7 +102,7 @@ class Callbacks:
     """
 
     voi: Voi
-    say: Callable[[str], None] = lambda text: None
+    message: Callable[[str], None] = lambda text: None
     bar: Bar = _no_bar
     keep: Callable[[dict, Arrays], None] = lambda meta, arrays: None
     kept: tuple[dict, Arrays] | None = None

@@ -68,7 +68,7 @@ def test_everything_promised_is_left_and_logged(learned):
     log = runlog.read_history(learned)[-1]
     assert all((learned / name).stat().st_size for name in FILES)
     assert model_in(learned).name == f"rf_{log.run_id}.npz"
-    assert [stage.name for stage in log.stages][:2] == ["evidence", "learn"]
+    assert [stage.name for stage in log.stages][:2] == ["membranes", "learn"]
     probability = np.load(learned / paths.REFINED_PROBABILITY["rf"])
     assert probability.dtype == np.float16
     assert probability.min() >= 0 and probability.max() <= 1

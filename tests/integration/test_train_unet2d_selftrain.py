@@ -85,7 +85,7 @@ def test_a_model_of_another_voxel_size_is_refused(finished, tmp_path):
 
 
 def test_where_no_run_was_there_is_nothing_to_refine(tmp_path):
-    with pytest.raises(UsageError, match="nothing to work on"):
+    with pytest.raises(UsageError, match="no finished run"):
         train(tmp_path, *QUICK)
 
 

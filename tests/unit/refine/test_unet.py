@@ -366,7 +366,7 @@ def test_a_round_that_harms_is_dropped_and_said_to_be():
         )
 
     said = []
-    learned = trained(replace(stack, segment=worse_each_time), say=said.append)
+    learned = trained(replace(stack, segment=worse_each_time), message=said.append)
     (record,) = learned.metrics["rounds"]
     assert not record["kept"]
     assert record["voi_after"] > record["voi_before"]
@@ -405,7 +405,7 @@ def test_a_network_from_elsewhere_is_adapted_and_kept_only_if_it_does_no_harm():
     weights = model_files.read_model(THICK_START, unet.KIND)[1]
     untrained = selftrain.UnetParams(minutes=1, rounds=0)
     said = []
-    kept = trained(material(), untrained, weights=weights, say=said.append)
+    kept = trained(material(), untrained, weights=weights, message=said.append)
     assert kept.metrics["adapted"]["kept"]
     assert kept.voted
     assert kept.meta["voted"]
