@@ -27,7 +27,7 @@ from connectome.report.build import write_report
 from connectome.segment import baseline
 from connectome.triage import uncertainty
 from connectome.workflows.connectivity import Connectivity, detect_and_connect
-from connectome.workflows.figure_workers import FigureWorkers
+from connectome.workflows.drawing.figure_workers import FigureWorkers
 from connectome.workflows.neurites import predict_aligned_probability, segment_neurites
 from connectome.workflows.planning import plan_run
 from connectome.workflows.preparation import AlignedStack, prepare_stack

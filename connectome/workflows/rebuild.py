@@ -34,7 +34,7 @@ from connectome.workflows.connectivity import (
     detect_and_connect,
     reviewed_synapses,
 )
-from connectome.workflows.figure_workers import FigureWorkers
+from connectome.workflows.drawing.figure_workers import FigureWorkers
 
 Content = TypeVar("Content")
 

@@ -18,7 +18,8 @@ from connectome.core.params import RunConfig, Source
 from connectome.io import paths
 from connectome.io.files import file_sha256
 from connectome.io.run_folder import RunFolder
-from connectome.workflows import pipeline, redraw
+from connectome.workflows import pipeline
+from connectome.workflows.drawing import redraw
 
 QUIET = Reporter(quiet=True)
 CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back_to_phantom=False)

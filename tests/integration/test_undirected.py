@@ -18,8 +18,9 @@ from connectome.cli.reporter import Reporter
 from connectome.core.params import GraphParams, RunConfig, Source
 from connectome.figures import FIGURES
 from connectome.io import paths
-from connectome.workflows import pipeline, rebuild, redraw
+from connectome.workflows import pipeline, rebuild
 from connectome.workflows.compare import compare
+from connectome.workflows.drawing import redraw
 
 QUIET = Reporter(quiet=True)
 SOURCE = Source(uri="phantom://neuropil?seed=7", cutout_xyz=(160, 160, 24), seed=7)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "connectome redraw") -> 
     from pathlib import Path
 
     from connectome.cli.reporter import Reporter
-    from connectome.workflows.redraw import NAMES, redraw
+    from connectome.workflows.drawing.redraw import NAMES, redraw
 
     for name in args.only or ():
         if name not in NAMES:

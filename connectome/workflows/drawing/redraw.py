@@ -14,7 +14,7 @@ from connectome.io import paths
 from connectome.io.files import staging_folder
 from connectome.io.run_folder import RunFolder
 from connectome.report.build import write_report
-from connectome.workflows.figure_workers import FigureWorkers
+from connectome.workflows.drawing.figure_workers import FigureWorkers
 
 REPORT = "report"
 NAMES = (*FIGURES, REPORT)

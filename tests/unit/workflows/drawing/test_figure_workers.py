@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from connectome.figures import FIGURES
-from connectome.workflows.figure_workers import FigureWorkers
+from connectome.workflows.drawing.figure_workers import FigureWorkers
 
 SHIFTS = {"shifts": np.random.default_rng(0).normal(0, 1, (9, 2))}
 VOXEL_SIZE = (30.0, 8.0, 8.0)
@@ -49,7 +49,7 @@ def test_a_figure_that_cannot_be_drawn_is_an_error(tmp_path, parallel):
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     text = f"""
 import os, pathlib, signal
-from connectome.workflows.figure_workers import FigureWorkers
+from connectome.workflows.drawing.figure_workers import FigureWorkers
 
 with FigureWorkers(pathlib.Path({str(tmp_path)!r}), parallel=True) as workers:
     workers.provide(
