@@ -139,7 +139,11 @@ def baseline_probability(draft: RunFolder, threads: int = 1) -> np.ndarray:
         )
     else:
         probability = membranes.predict_neurite_probability(
-            aligned.data, draft.tissue, aligned.voxel_size, draft.damaged_sections, threads
+            aligned.data,
+            draft.tissue,
+            aligned.voxel_size,
+            damaged_sections=draft.damaged_sections,
+            threads=threads,
         )
     return probability.astype(np.float16).astype(np.float32)
 
