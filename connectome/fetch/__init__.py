@@ -1,13 +1,12 @@
-"""Fetch a cutout of volume EM: from BossDB, from local files, or of the phantom."""
+"""Fetch a cutout of volume EM from BossDB, from local files, or of the phantom.
 
-from connectome.fetch.cutout import (
-    CutoutPlan,
-    FetchedCutout,
-    check_ground_truth,
-    fetch_cutout,
-    plan_cutout,
-    read_ground_truth,
-)
+A further source takes one module with a function that plans a cutout, and one line in
+`connectome.fetch.cutout.SOURCES`.
+"""
+
+from connectome.fetch.cutout import FetchedCutout, fetch_cutout, plan_cutout
+from connectome.fetch.ground_truth import check_ground_truth, read_ground_truth
+from connectome.fetch.plan import CutoutPlan
 
 __all__ = [
     "CutoutPlan",

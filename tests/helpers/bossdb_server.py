@@ -1,4 +1,4 @@
-"""A loopback server that speaks BossDB's protocol, as faulty as a test wants it."""
+"""A loopback server with BossDB's protocol and programmable faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HTML = b"<!doctype html><html><body><h1>Sorry</h1></body></html>"
 
 @dataclass(frozen=True)
 class Fault:
-    """What a request gets instead of its answer.
+    """A fault returned instead of an answer.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ class BossServer:
         self.data = data
         self.token = token
         self.requests: list[str] = []
-        self.faults: deque[Fault] = deque()  # used up one by one
-        self.always: Fault | None = None  # afterwards
-        self.faulty = re.compile("")  # paths of the requests they befall
+        self.faults: deque[Fault] = deque()  # for one request each
+        self.always: Fault | None = None  # for all later requests
+        self.faulty = re.compile("")  # paths of requests with faults
         self.stop = threading.Event()
         depth, height, width = data.shape
         self.channel = {
@@ -98,23 +98,23 @@ class BossServer:
         }
 
     def next_fault(self, path: str) -> Fault | None:
-        """Return what goes wrong with this request."""
+        """Return the fault of the next request, if any."""
         if not self.faulty.search(path):
             return None
         return self.faults.popleft() if self.faults else self.always
 
     def at_mip(self, mip: int) -> np.ndarray:
-        """Return the voxels of a mip: every 2**mip-th."""
+        """Return the voxels of a mip: every 2**mip-th one."""
         return self.data[tuple(slice(None, None, self.factor(axis, mip)) for axis in "zyx")]
 
     def factor(self, axis: str, mip: int) -> int:
-        """Return how many native voxels one voxel of a mip spans along an axis."""
+        """Return the number of native voxels per voxel of a mip along an axis."""
         kept = axis == "z" and self.experiment["hierarchy_method"] == "anisotropic"
         return 1 if kept else 2**mip
 
     @property
     def cutouts(self) -> list[str]:
-        """Paths of the cutouts asked for so far."""
+        """Paths of the cutouts requested so far."""
         return [path for path in self.requests if path.startswith("/v1/cutout")]
 
 
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             first, end = boss.frame[f"{axis}_start"], boss.frame[f"{axis}_stop"]
             if not first <= start < stop <= end:
                 return self.error(400, 1001, f"{axis} range {text} is outside the frame")
-            # As the real one does: checked against the native frame, black outside the mip.
+            # Like BossDB: bounds are those of the native frame, and voxels outside the mip black.
             offset = -(-first // boss.factor(axis, mip))
             box.insert(0, (start - offset, stop - offset))
         out = np.zeros([stop - start for start, stop in box], boss.data.dtype)
@@ -222,7 +222,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        """Say nothing: clients that hang up are what the tests are about."""
+        """Ignore errors: the tests close connections on purpose."""
 
 
 @contextmanager
@@ -243,6 +243,6 @@ def serve(boss: BossServer) -> Iterator[str]:
 
 @contextmanager
 def silent_port() -> Iterator[str]:
-    """Accept connections on a port where nobody ever answers."""
+    """Accept connections on a port that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -12,8 +12,8 @@ from helpers.bossdb_server import BossServer, Fault, serve, silent_port
 from connectome.core.errors import ConnectomeError, DataError, SourceUnreachable, UsageError
 from connectome.core.progress import ignore_progress
 from connectome.fetch.bossdb.channel import Archive, ChannelInfo, split_into_slabs
-from connectome.fetch.bossdb.retry import DEFAULT_RETRIES, RetryPolicies, RetryPolicy
 from connectome.fetch.bossdb.uri import Address, parse_uri
+from connectome.fetch.retry import DEFAULT_RETRIES, RetryPolicies, RetryPolicy
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ EM = Address("lab", "worm", "em")
 QUICK = RetryPolicy(
     connect_s=0.5, read_s=0.3, attempts=4, first_wait_s=0.01, longest_wait_s=0.02, deadline_s=3
 )
-WAITS = RetryPolicies(metadata=QUICK, voxels=QUICK)
+RETRIES = RetryPolicies(metadata=QUICK, voxels=QUICK)
 RNG = np.random.default_rng(0)
 NATIVE = RNG.integers(1, 256, (37, 90, 122), dtype=np.uint8)
 
@@ -48,7 +48,7 @@ PERMANENT = [
 ]
 
 
-def named(value):
+def fault_id(value):
     if isinstance(value, Fault):
         return f"{value.manner}-{value.status}-{value.code}"
     return ""
@@ -67,7 +67,7 @@ def host(boss):
 
 @pytest.fixture
 def archive(host, tmp_path):
-    return Archive(host, "public", str(tmp_path), WAITS)
+    return Archive(host, "public", str(tmp_path), RETRIES)
 
 
 def fetch(archive, origin=(3, 11, 7), shape=(33, 50, 61), mip=0, progress=ignore_progress):
@@ -91,11 +91,11 @@ def box(data, origin, shape):
         ("bossdb://c/e/ch/2", 2, 2),
     ],
 )
-def test_uri_and_resolution_name_the_mip(uri, resolution, mip):
+def test_uri_or_resolution_set_the_mip(uri, resolution, mip):
     assert parse_uri(uri, resolution) == Address("c", "e", "ch", mip)
 
 
-def test_a_channel_may_have_a_number_for_a_name():
+def test_a_channel_name_may_be_a_number():
     assert parse_uri("bossdb://c/e/8") == Address("c", "e", "8")
 
 
@@ -107,8 +107,8 @@ def test_a_malformed_uri_is_a_usage_error_that_shows_the_form(uri):
         parse_uri(uri)
 
 
-def test_two_different_mips_contradict_each_other():
-    with pytest.raises(UsageError, match="mip 1 but --resolution says 2"):
+def test_two_different_mips_are_a_usage_error():
+    with pytest.raises(UsageError, match="mip 1, but --resolution is 2"):
         parse_uri("bossdb://a/b/c/1", 2)
 
 
@@ -121,13 +121,13 @@ def test_two_different_mips_contradict_each_other():
         ("api.bossdb.io", "https", "api.bossdb.io"),
     ],
 )
-def test_a_host_comes_with_or_without_a_scheme(host, protocol, name):
+def test_a_host_has_a_scheme_or_not(host, protocol, name):
     archive = Archive(host, "public")
     assert (archive.protocol, archive.host) == (protocol, name)
 
 
 @pytest.mark.parametrize("host", ["", "ftp://x.org", "https://x.org/v1", "https://"])
-def test_what_is_no_host_is_a_usage_error(host):
+def test_an_invalid_host_is_a_usage_error(host):
     with pytest.raises(UsageError, match="--boss_host"):
         Archive(host, "public")
 
@@ -164,7 +164,7 @@ def test_an_isotropic_hierarchy_halves_all_axes():
     [(2.0, 2), (8.0, 0), (16.0, 0), (1.0, 3), (4 * 2**0.5, 0), (0.1, 4)],  # 5.7, 11.3 nm: a tie
 )
 def test_the_default_mip_is_the_one_nearest_8_nm_and_the_finer_of_two(pixel, mip):
-    assert info(native_voxel_size=(30.0, pixel, pixel)).mip_nearest(8.0) == mip
+    assert info(native_voxel_size=(30.0, pixel, pixel)).nearest_mip(8.0) == mip
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_voxel_sizes_arrive_in_nm_and_zyx_order(tmp_path, unit, size):
         "z_voxel_size": 10 * size,
     }
     with serve(BossServer(NATIVE, frame=frame)) as host:
-        channel = Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
+        channel = Archive(host, "public", str(tmp_path), RETRIES).fetch_channel(EM)
     assert channel.address.mip == 0  # 5.7 nm in plane at mip 0, 11.3 at mip 1
     assert channel.voxel_size == pytest.approx((40, 8, 4))
 
 
 def test_a_mip_that_does_not_exist_is_a_usage_error(archive):
-    with pytest.raises(UsageError, match="there are 0 to 3"):
+    with pytest.raises(UsageError, match="there are mips 0 to 3"):
         archive.fetch_channel(Address("lab", "worm", "em", 4))
 
 
@@ -211,7 +211,7 @@ def test_voxels_arrive_equal(boss, archive, mip, origin, shape):
 def test_voxels_of_an_isotropic_hierarchy_arrive_equal(tmp_path):
     boss = BossServer(NATIVE, experiment={"hierarchy_method": "isotropic"})
     with serve(boss) as host:
-        archive = Archive(host, "public", str(tmp_path), WAITS)
+        archive = Archive(host, "public", str(tmp_path), RETRIES)
         got = fetch(archive, (1, 2, 3), (17, 20, 30), mip=1)
     np.testing.assert_array_equal(got, box(boss.at_mip(1), (1, 2, 3), (17, 20, 30)))
 
@@ -219,7 +219,7 @@ def test_voxels_of_an_isotropic_hierarchy_arrive_equal(tmp_path):
 def test_a_frame_that_does_not_start_at_zero_is_counted_from_its_first_voxel(tmp_path):
     frame = {"x_start": 10, "x_stop": 132, "y_start": 6, "y_stop": 96, "z_start": 5, "z_stop": 42}
     with serve(BossServer(NATIVE, frame=frame)) as host:
-        channel = Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
+        channel = Archive(host, "public", str(tmp_path), RETRIES).fetch_channel(EM)
         got = channel.read((1, 0, 0), (36, 90, 122), ignore_progress)
     np.testing.assert_array_equal(got, NATIVE[1:])
     assert "starts at 10 6 5 (X Y Z)" in channel.notes[0]
@@ -228,12 +228,12 @@ def test_a_frame_that_does_not_start_at_zero_is_counted_from_its_first_voxel(tmp
 def test_16_bit_voxels_arrive_equal(tmp_path):
     deep = RNG.integers(0, 2**16, (5, 30, 41), dtype=np.uint16)
     with serve(BossServer(deep)) as host:
-        got = fetch(Archive(host, "public", str(tmp_path), WAITS), (1, 2, 3), (4, 28, 38))
+        got = fetch(Archive(host, "public", str(tmp_path), RETRIES), (1, 2, 3), (4, 28, 38))
     np.testing.assert_array_equal(got, deep[1:5, 2:30, 3:41])
     assert got.dtype == np.uint16
 
 
-def test_a_cutout_is_asked_for_in_slabs_of_16_sections_and_progress_counts_sections(boss, archive):
+def test_a_cutout_is_fetched_in_slabs_of_16_sections_and_progress_counts_sections(boss, archive):
     finished = []
     fetch(archive, progress=finished.append)
     assert [path.split("/")[-2] for path in boss.cutouts] == ["3:19", "19:35", "35:36"]
@@ -255,7 +255,7 @@ def test_slabs_tile_the_box_and_none_is_large_enough_for_intern_to_split(shape):
 
 
 def test_slabs_split_in_y_are_put_together(monkeypatch, archive):
-    monkeypatch.setattr("connectome.fetch.bossdb.channel.SLAB_VOXELS", 61 * 20)
+    monkeypatch.setattr("connectome.fetch.bossdb.channel.MAX_SLAB_VOXELS", 61 * 20)
     finished = []
     got = fetch(archive, shape=(4, 50, 61), progress=finished.append)
     np.testing.assert_array_equal(got, box(NATIVE, (3, 11, 7), (4, 50, 61)))
@@ -265,7 +265,7 @@ def test_slabs_split_in_y_are_put_together(monkeypatch, archive):
 @pytest.mark.parametrize("token", ["public", "50%off"])
 def test_the_token_arrives_as_typed(tmp_path, token):
     with serve(BossServer(NATIVE, token=token)) as host:
-        assert fetch(Archive(host, token, str(tmp_path), WAITS)).shape == (33, 50, 61)
+        assert fetch(Archive(host, token, str(tmp_path), RETRIES)).shape == (33, 50, 61)
 
 
 def test_ambient_configuration_of_intern_is_not_used(archive, monkeypatch, tmp_path):
@@ -283,7 +283,7 @@ def test_ambient_configuration_of_intern_is_not_used(archive, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("channel", "says"),
+    ("channel", "message"),
     [
         ({"type": "annotation", "datatype": "uint64"}, "annotation channel"),
         ({"datatype": "uint64"}, "type uint64"),
@@ -291,22 +291,22 @@ def test_ambient_configuration_of_intern_is_not_used(archive, monkeypatch, tmp_p
         ({"type": "movie"}, "movie is not a valid type"),
     ],
 )
-def test_a_channel_that_is_not_em_is_a_data_error(tmp_path, channel, says):
+def test_a_channel_that_is_not_em_is_a_data_error(tmp_path, channel, message):
     with (
         serve(BossServer(NATIVE, channel=channel)) as host,
-        pytest.raises(DataError, match=says),
+        pytest.raises(DataError, match=message),
     ):
-        Archive(host, "public", str(tmp_path), WAITS).fetch_channel(EM)
+        Archive(host, "public", str(tmp_path), RETRIES).fetch_channel(EM)
 
 
-def test_a_missing_channel_is_said_in_the_servers_words(archive):
+def test_a_missing_channel_is_reported_with_the_message_of_the_server(archive):
     with pytest.raises(DataError, match=r"404 \(emm not found\)"):
         archive.fetch_channel(Address("lab", "worm", "emm"))
 
 
 def test_a_channel_without_mips_is_noted(tmp_path):
     with serve(BossServer(NATIVE, channel={"downsample_status": "NOT_DOWNSAMPLED"})) as host:
-        archive = Archive(host, "public", str(tmp_path), WAITS)
+        archive = Archive(host, "public", str(tmp_path), RETRIES)
         assert archive.fetch_channel(Address("lab", "worm", "em", 0)).notes == ()
         assert "no mip above 0" in archive.fetch_channel(Address("lab", "worm", "em", 1)).notes[0]
 
@@ -314,8 +314,8 @@ def test_a_channel_without_mips_is_noted(tmp_path):
 # --- faults -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", TRANSIENT, ids=named)
-def test_a_fault_that_passes_costs_a_second_request_and_nothing_else(boss, archive, fault):
+@pytest.mark.parametrize("fault", TRANSIENT, ids=fault_id)
+def test_a_transient_fault_costs_one_more_request(boss, archive, fault):
     boss.faults.append(fault)
     boss.faulty = re.compile("cutout.*/19:35/")
     got = fetch(archive)
@@ -323,8 +323,8 @@ def test_a_fault_that_passes_costs_a_second_request_and_nothing_else(boss, archi
     assert [path.split("/")[-2] for path in boss.cutouts] == ["3:19", "19:35", "19:35", "35:36"]
 
 
-@pytest.mark.parametrize("fault", TRANSIENT, ids=named)
-def test_a_fault_that_stays_ends_in_an_error_that_says_what_is_kept(boss, archive, fault):
+@pytest.mark.parametrize("fault", TRANSIENT, ids=fault_id)
+def test_a_lasting_fault_ends_in_an_error_that_names_what_is_kept(boss, archive, fault):
     boss.always, boss.faulty = fault, re.compile("cutout.*/19:35/")
     with pytest.raises(ConnectomeError, match="sections 19 to 34 of bossdb://lab/worm/em") as error:
         fetch(archive)
@@ -332,7 +332,7 @@ def test_a_fault_that_stays_ends_in_an_error_that_says_what_is_kept(boss, archiv
     assert "kept" in error.value.consequence
 
 
-@pytest.mark.parametrize(("fault", "kind", "hint"), PERMANENT, ids=named)
+@pytest.mark.parametrize(("fault", "kind", "hint"), PERMANENT, ids=fault_id)
 def test_a_refusal_is_reported_at_once_with_a_hint(boss, archive, fault, kind, hint):
     boss.always, boss.faulty = fault, re.compile("cutout")
     with pytest.raises(kind, match=re.escape(hint)):
@@ -340,7 +340,7 @@ def test_a_refusal_is_reported_at_once_with_a_hint(boss, archive, fault, kind, h
     assert len(boss.cutouts) == 1
 
 
-@pytest.mark.parametrize(("fault", "kind", "hint"), PERMANENT, ids=named)
+@pytest.mark.parametrize(("fault", "kind", "hint"), PERMANENT, ids=fault_id)
 def test_a_refusal_of_metadata_is_reported_at_once(boss, archive, fault, kind, hint):
     boss.always = fault
     with pytest.raises(kind, match=re.escape(hint)):
@@ -349,10 +349,10 @@ def test_a_refusal_of_metadata_is_reported_at_once(boss, archive, fault, kind, h
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(503, code=5000), Fault(manner="reset"), Fault(manner="cut_off")], ids=named
+    "fault", [Fault(503, code=5000), Fault(manner="reset"), Fault(manner="cut_off")], ids=fault_id
 )
 @pytest.mark.parametrize("path", ["/channel/", "/experiment/worm$", "/coord/"])
-def test_metadata_are_asked_for_again_too(boss, archive, fault, path):
+def test_metadata_are_requested_again_after_a_fault(boss, archive, fault, path):
     boss.faults.append(fault)
     boss.faulty = re.compile(path)
     assert archive.fetch_channel(EM).shape == NATIVE.shape
@@ -374,7 +374,7 @@ def test_retry_after_is_honoured(boss, archive):
     assert 1.0 <= time.monotonic() - start < 2.5
 
 
-def test_a_retry_after_beyond_the_deadline_is_not_waited_for(boss, archive):
+def test_a_retry_after_beyond_the_deadline_ends_in_an_error(boss, archive):
     boss.always = Fault(503, headers={"Retry-After": "3600"})
     start = time.monotonic()
     with pytest.raises(SourceUnreachable, match="503"):
@@ -393,7 +393,7 @@ def test_a_body_that_trickles_in_meets_the_deadline(boss, host, tmp_path):
     assert time.monotonic() - start < 2
 
 
-def test_speaking_tls_to_a_plain_server_fails_at_once(host, tmp_path):
+def test_tls_to_a_plain_server_fails_at_once(host, tmp_path):
     slow_to_retry = RetryPolicies(metadata=replace(QUICK, first_wait_s=1.0, longest_wait_s=1.0))
     secure = host.replace("http:", "https:")
     start = time.monotonic()
@@ -402,38 +402,38 @@ def test_speaking_tls_to_a_plain_server_fails_at_once(host, tmp_path):
     assert time.monotonic() - start < 0.4
 
 
-# --- nobody there -------------------------------------------------------------------------------
+# --- unreachable servers ------------------------------------------------------------------------
 
 
-def give_up_on(host, tmp_path, waits=DEFAULT_RETRIES):
+def seconds_until_failure(host, tmp_path, retries=DEFAULT_RETRIES):
     start = time.monotonic()
     with pytest.raises(SourceUnreachable):
-        Archive(host, "public", str(tmp_path), waits).fetch_channel(EM)
+        Archive(host, "public", str(tmp_path), retries).fetch_channel(EM)
     return time.monotonic() - start
 
 
-def test_a_port_nobody_listens_on_is_noticed_within_seconds(tmp_path):
+def test_a_closed_port_is_reported_within_seconds(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        assert give_up_on(f"http://127.0.0.1:{free.getsockname()[1]}", tmp_path) < 3
+        assert seconds_until_failure(f"http://127.0.0.1:{free.getsockname()[1]}", tmp_path) < 3
 
 
-def test_a_server_that_never_answers_is_noticed_within_seconds(tmp_path):
+def test_a_server_that_never_answers_is_reported_within_seconds(tmp_path):
     with silent_port() as host:
-        assert give_up_on(host, tmp_path) < 7
+        assert seconds_until_failure(host, tmp_path) < 7
 
 
 def test_a_resolver_that_never_answers_meets_the_deadline(tmp_path, monkeypatch):
     # A resolver cannot be given a time-out, and one that hangs cannot be run here.
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(30))
-    waits = RetryPolicies(metadata=replace(QUICK, deadline_s=0.5))
-    assert give_up_on("https://nowhere.invalid", tmp_path, waits) < 1.5
+    retries = RetryPolicies(metadata=replace(QUICK, deadline_s=0.5))
+    assert seconds_until_failure("https://nowhere.invalid", tmp_path, retries) < 1.5
 
 
 # --- the cache ----------------------------------------------------------------------------------
 
 
-def test_a_repeated_request_is_answered_from_disk(boss, archive):
+def test_a_repeated_request_is_answered_from_the_cache(boss, archive):
     first = fetch(archive)
     boss.requests.clear()
     channel = archive.cached_channel(EM)
@@ -443,7 +443,7 @@ def test_a_repeated_request_is_answered_from_disk(boss, archive):
     assert boss.requests == []
 
 
-def test_nothing_is_remembered_of_a_channel_never_asked_for(archive):
+def test_a_channel_is_not_cached_before_it_is_fetched(archive):
     assert archive.cached_channel(EM) is None
 
 
@@ -469,14 +469,14 @@ def test_a_damaged_slab_is_fetched_again(boss, archive, tmp_path, damage):
     assert [path.split("/")[-2] for path in boss.cutouts] == ["19:35"]
 
 
-def test_a_slab_of_other_sections_does_not_pass_for_these(archive, tmp_path):
+def test_a_slab_of_other_sections_is_not_accepted(archive, tmp_path):
     fetch(archive)
     slab = next(tmp_path.rglob("z3-19*.slab"))
     slab.replace(slab.with_name(slab.name.replace("z3-19", "z19-35")))
     np.testing.assert_array_equal(fetch(archive), box(NATIVE, (3, 11, 7), (33, 50, 61)))
 
 
-def test_damaged_metadata_are_asked_for_again(archive, tmp_path):
+def test_damaged_metadata_are_fetched_again(archive, tmp_path):
     archive.fetch_channel(EM)
     next(tmp_path.rglob("channel.json")).write_text("{")
     assert archive.cached_channel(EM) is None

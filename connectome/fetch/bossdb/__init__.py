@@ -1,1 +1,1 @@
-"""Read EM from BossDB."""
+"""Read EM from BossDB through ``intern``, with retries and a cache."""

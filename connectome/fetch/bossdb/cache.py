@@ -1,4 +1,4 @@
-"""Downloaded slabs kept on disk, each with a checksum, so that nothing is fetched twice."""
+"""A cache of downloaded slabs on disk, each with a checksum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 
 from connectome.io.files import atomic_path
 
-_DIGEST_BYTES = hashlib.sha256().digest_size
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def default_cache_folder() -> Path:
@@ -21,41 +21,41 @@ def default_cache_folder() -> Path:
 class SlabCache:
     """Arrays on disk under a readable key such as ``host/collection/…/mip2/z0-16_y0-9_x0-9_uint8``.
 
-    The key must tell everything about the slab, its shape and type included. A file is the SHA-256
-    of key and voxels, followed by the voxels in C order. The key is part of the checksum because
-    some file systems do not tell ``EM`` from ``em``.
+    The key must identify the slab completely, including its shape and type. A file contains the
+    SHA-256 of key and voxels, followed by the voxels in C order. The key is part of the checksum
+    because some file systems do not distinguish ``EM`` from ``em``.
 
     Parameters
     ----------
     folder : Path
-        Where the files are; created when the first slab is kept.
+        Folder of the files; created when the first slab is written.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def path(self, key: str) -> Path:
-        """Return the file of a key; ``:`` (host and port) is not allowed in names everywhere."""
+        """Return the path of a key; ``:`` (host and port) is not allowed in names everywhere."""
         return self.folder / f"{key.replace(':', '_')}.slab"
 
     def contains(self, key: str) -> bool:
-        """Tell whether there is a file for this key; whether it is sound shows on reading."""
+        """Return whether there is a file for a key; it is only verified when read."""
         return self.path(key).exists()
 
     def read(self, key: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
-        """Return a kept slab, or None when there is none or it is damaged."""
+        """Return a cached slab, or None if there is none or it is damaged."""
         try:
             content = self.path(key).read_bytes()
         except FileNotFoundError:
             return None
-        voxels = memoryview(content)[_DIGEST_BYTES:]
-        if content[:_DIGEST_BYTES] != _digest(key, voxels):
+        voxels = memoryview(content)[DIGEST_BYTES:]
+        if content[:DIGEST_BYTES] != _digest(key, voxels):
             return None
         return np.frombuffer(voxels, dtype).reshape(shape)
 
     def write(self, key: str, data: np.ndarray) -> None:
-        """Keep a slab; an interruption leaves either the whole of it or nothing."""
-        voxels = memoryview(np.ascontiguousarray(data)).cast("B")
+        """Write a slab atomically."""
+        voxels = np.ascontiguousarray(data).data.cast("B")
         with atomic_path(self.path(key)) as temporary, temporary.open("wb") as file:
             file.write(_digest(key, voxels))
             file.write(voxels)

@@ -13,7 +13,15 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a channel is in BossDB, and the mip the user asked for, if any."""
+    """Address of a channel in BossDB, and the requested mip, if any.
+
+    Parameters
+    ----------
+    collection, experiment, channel : str
+        Names in BossDB.
+    mip : int or None
+        Resolution level; None for the one nearest to 8 nm in plane.
+    """
 
     collection: str
     experiment: str
@@ -26,19 +34,19 @@ class Address:
 
 
 def parse_uri(uri: str, resolution: int | None = None) -> Address:
-    """Take a ``bossdb://`` URI apart.
+    """Parse a ``bossdb://`` URI.
 
     Parameters
     ----------
     uri : str
         ``bossdb://collection/experiment/channel[/mip]``.
     resolution : int, optional
-        Mip asked for apart from the URI.
+        Mip requested apart from the URI.
 
     Raises
     ------
     UsageError
-        If the URI is malformed, or names another mip than ``resolution``.
+        If the URI is malformed, or its mip differs from ``resolution``.
     """
     *names, last = uri.removeprefix("bossdb://").rstrip("/").split("/")
     mip = None
@@ -49,13 +57,15 @@ def parse_uri(uri: str, resolution: int | None = None) -> Address:
     if len(names) != 3 or not all(_NAME.fullmatch(name) for name in names):
         raise UsageError(
             f"{uri} is not of the form {URI_FORM}",
-            "nothing was asked for",
+            "nothing was fetched",
             "--dataset bossdb://mulcahy2022/1h_L1/em",
         )
-    if None not in (mip, resolution) and mip != resolution:
+    if mip is not None and resolution is not None and mip != resolution:
         raise UsageError(
-            f"{uri} names mip {mip} but --resolution says {resolution}",
-            "nothing was asked for",
-            "leave one of the two out",
+            f"{uri} has mip {mip}, but --resolution is {resolution}",
+            "nothing was fetched",
+            "give only one of the two",
         )
-    return Address(*names, mip=resolution if mip is None else mip)
+    collection, experiment, channel = names
+    mip = resolution if mip is None else mip
+    return Address(collection, experiment, channel, mip)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic_stacks import VOXEL_SIZE, displace_mirrored, random_transforms
+from helpers.synthetic_stacks import VOXEL_SIZE, displace_mirrored, random_transforms
 
 from connectome.align import estimate_alignment, simulate_shifts
 from connectome.align.affine import register_rotation

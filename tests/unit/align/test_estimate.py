@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import ndimage
-from synthetic_stacks import (
+from helpers.synthetic_stacks import (
     MARGIN,
     VOXEL_SIZE,
     displace_mirrored,
     image_displaced,
     synthetic_tissue,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from connectome.align import estimate_alignment, simulate_shifts
 from connectome.align.drift import MIN_DRIFT_SECTIONS

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers.synthetic_stacks import image_displaced, random_transforms, synthetic_tissue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from synthetic_stacks import image_displaced, random_transforms, synthetic_tissue
 
 from connectome.align import apply_transforms, simulate_shifts, transform_points
 from connectome.core.volume import Transforms

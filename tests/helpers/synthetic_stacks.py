@@ -1,4 +1,4 @@
-"""Synthetic stacks and transforms for the tests of alignment."""
+"""Synthetic stacks and transforms for tests of alignment."""
 
 import numpy as np
 from scipy import ndimage
