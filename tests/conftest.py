@@ -84,8 +84,8 @@ def screen():
             stderr=subprocess.DEVNULL,
         )
         os.close(write)
-        with os.fdopen(read) as told:
-            os.environ["DISPLAY"] = ":" + told.readline().strip()
+        with os.fdopen(read) as pipe:
+            os.environ["DISPLAY"] = ":" + pipe.readline().strip()
         # Not before: Qt ends a process whose screen is taken away.
         atexit.register(server.terminate)
     try:

@@ -1,4 +1,4 @@
-"""Where no window can be opened, that is said in a line, and nothing aborts."""
+"""Where no window can be opened, a one-line error says so, and nothing aborts."""
 
 import pytest
 
@@ -16,9 +16,9 @@ def headless(monkeypatch):
 
 def test_without_napari_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setattr(display_check, "find_spec", lambda name: None)
-    with pytest.raises(ConnectomeError, match="napari is not installed") as told:
+    with pytest.raises(ConnectomeError, match="napari is not installed") as raised:
         display_check.require_display()
-    assert told.value.remedy == "pip install -r requirements.txt"
+    assert raised.value.remedy == "pip install -r requirements.txt"
 
 
 def test_without_a_screen_the_variables_are_named(headless):

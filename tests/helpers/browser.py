@@ -1,4 +1,4 @@
-"""A browser for tests: Chromium without a window, told what to do through a pipe."""
+"""A browser for tests: Chromium without a window, driven through a pipe."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ class Browser:
     def complaints(self) -> list[str]:
         """Return what went wrong in the page since it was opened."""
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
-        said = [event["params"] for event in self.events if event["method"] in kinds]
-        return [json.dumps(complaint)[:500] for complaint in said]
+        found = [event["params"] for event in self.events if event["method"] in kinds]
+        return [json.dumps(complaint)[:500] for complaint in found]
 
     def _call(self, method: str, session: str | None = None, **params) -> dict:
         self._number += 1

@@ -139,8 +139,8 @@ def test_graphs_too_small_for_motifs_and_clubs_still_make_a_table_and_a_figure(t
 def test_a_figure_counts_in_words_and_shows_shares_of_nothing_whole():
     pair = nx.DiGraph([("a", "b", {"n_synapses": 1})])
     figure = draw_comparison({"one": measure_topology(pair, 0), "other": measure_topology(pair, 0)})
-    told = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert "one: 2 neurites, 1 connection" in told
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "one: 2 neurites, 1 connection" in texts
     shares = next(axes for axes in figure.axes if axes.get_xlabel() == "fraction")
     nothing = [line for line in shares.lines if line.get_xdata()[0] == 0]
     assert nothing and not any(line.get_clip_on() for line in nothing)

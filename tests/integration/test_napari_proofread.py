@@ -46,7 +46,7 @@ def corrected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--slices", "auto", "3"], "neither auto nor section numbers"),
         (["--slices", "-1"], "error"),
@@ -55,9 +55,9 @@ def corrected(tmp_path):
         (["--outdir", "/nowhere"], "run_pipeline.py --outdir /nowhere"),
     ],
 )
-def test_what_cannot_be_done_as_typed_is_a_usage_error(words, told, capsys):
+def test_what_cannot_be_done_as_typed_is_a_usage_error(words, message, capsys):
     assert here(*words) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_without_a_screen_there_is_one_line_and_what_to_do(tmp_path):
@@ -125,13 +125,13 @@ def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path
         time.sleep(0.1)
     time.sleep(4)  # the window is open
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 130
-    last = told.strip().splitlines()[-1]
+    last = output.strip().splitlines()[-1]
     if n_edits:
         assert last == "interrupted; 1 correction is in the log; the next start offers it back"
     else:
         assert last == "interrupted; all corrections are saved"
-    assert "Traceback" not in told and "Error calling" not in told
+    assert "Traceback" not in output and "Error calling" not in output
     assert runlog.read_history(tmp_path)[-1].status == "interrupted"
     assert bool(find_unsaved_edits(tmp_path)) == bool(n_edits)

@@ -421,7 +421,7 @@ def test_a_cutout_that_shows_nothing_ends_in_empty_tables(tmp_path, content, n_s
     run(tmp_path / "out", source=Source(str(tmp_path / "em.npy"), voxel_size=SIZE))
     for name in (paths.SYNAPSES, paths.NODES, paths.EDGES):
         assert pd.read_csv(tmp_path / "out" / name).empty
-    # Grey without a picture in it is tissue, all of a piece.
+    # Grey without a picture in it is tissue, all of it.
     assert len(pd.read_csv(tmp_path / "out" / paths.SEGMENTS)) == n_segments
     assert json.loads((tmp_path / "out" / paths.ALIGNMENT).read_text())["damaged_sections"] == [
         0,

@@ -1,4 +1,4 @@
-"""From refined or corrected labels to a graph: what is taken, what overrides, what is told."""
+"""From refined or corrected labels to a graph: inputs, verdicts, changes."""
 
 import csv
 import json
@@ -144,14 +144,14 @@ def test_a_persons_word_on_synapses_overrides(outdir):
         outdir / paths.REVIEWED_SYNAPSES, index=False
     )
     build(outdir)
-    told = pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str})
-    assert len(told) == len(found) - 1
-    assert told.loc[0, "verdict"] == "accepted"
-    assert told.loc[0, ["z", "y", "x"]].tolist() == found.loc[1, ["z", "y", "x"]].tolist()
+    table = pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str})
+    assert len(table) == len(found) - 1
+    assert table.loc[0, "verdict"] == "accepted"
+    assert table.loc[0, ["z", "y", "x"]].tolist() == found.loc[1, ["z", "y", "x"]].tolist()
 
 
 def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
-    """What the default judge believes in least is accepted, the best rejected."""
+    """Accept the lowest scores of the default classifier, and reject the highest."""
     draft = RunFolder(outdir)
     everything = detect_synapses(
         draft.aligned.data,
@@ -162,14 +162,14 @@ def test_verdicts_teach_which_others_are_synapses(outdir, capsys):
     )
     n = MIN_VERDICTS
     assert len(everything) > 2 * n
-    judged = pd.concat([everything.head(n), everything.tail(n)])
-    judged = judged.assign(verdict=["rejected"] * n + ["accepted"] * n)
-    judged.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
+    reviewed = pd.concat([everything.head(n), everything.tail(n)])
+    reviewed = reviewed.assign(verdict=["rejected"] * n + ["accepted"] * n)
+    reviewed.to_csv(outdir / paths.REVIEWED_SYNAPSES, index=False)
     rebuild.rebuild(rebuild.RebuildConfig(str(outdir)), Reporter())
     assert f"{2 * n} verdicts" in capsys.readouterr().out
-    told = pd.read_csv(outdir / paths.SYNAPSES)
-    assert (told["verdict"].head(n) == "accepted").all()
-    both = told[told["verdict"].isna()].merge(everything, on=["z", "y", "x"])
+    table = pd.read_csv(outdir / paths.SYNAPSES)
+    assert (table["verdict"].head(n) == "accepted").all()
+    both = table[table["verdict"].isna()].merge(everything, on=["z", "y", "x"])
     assert (both["score_x"] != both["score_y"]).all()
 
 
@@ -274,8 +274,8 @@ def script(*arguments):
 def test_the_script_says_what_changed_and_where_it_is(outdir):
     done = script("--outdir", str(outdir), "--labels=baseline")
     assert done.returncode == 0, done.stderr
-    for said in ("changes against the previous graph", "connections", "ARE", str(outdir)):
-        assert said in done.stdout
+    for text in ("changes against the previous graph", "connections", "ARE", str(outdir)):
+        assert text in done.stdout
 
 
 def test_the_script_refuses_what_is_not_there(tmp_path):

@@ -110,8 +110,8 @@ def cut_short(name):
 
 def rewrite(name, **changed):
     def rewritten(outdir):
-        told = json.loads((outdir / name).read_text()) | changed
-        (outdir / name).write_text(json.dumps(told))
+        content = json.loads((outdir / name).read_text()) | changed
+        (outdir / name).write_text(json.dumps(content))
 
     return rewritten
 

@@ -151,10 +151,10 @@ def test_the_inside_of_a_neurite_ends_where_another_begins():
 
 
 @pytest.mark.parametrize(
-    ("sections", "judge"),
+    ("sections", "expected"),
     [([5], []), ([2, 8], [8]), ([1, 2, 3, 4], [2]), (list(range(8)), [1, 5])],
 )
-def test_some_sections_are_held_out_to_judge_by(sections, judge):
+def test_some_sections_are_held_out_for_scoring(sections, expected):
     learn, held_out = split_held_out(sections)
-    assert held_out == judge
+    assert held_out == expected
     assert sorted(learn + held_out) == sections

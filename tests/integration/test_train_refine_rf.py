@@ -111,9 +111,9 @@ def test_a_model_is_applied_where_nothing_is_proofread(learned, tmp_path, capsys
 def test_without_proofread_sections_it_says_what_to_do_and_leaves_all_as_it_was(outdir, capsys):
     before = {path for path in outdir.rglob("*") if path.is_file()}
     assert script(outdir) == 1
-    said = capsys.readouterr().err
-    assert "no section has been proofread" in said
-    assert "try: napari_proofread.py" in said and "--apply" in said
+    output = capsys.readouterr().err
+    assert "no section has been proofread" in output
+    assert "try: napari_proofread.py" in output and "--apply" in output
     left = {path for path in outdir.rglob("*") if path.is_file()} - before
     assert all(path.parent.name == "runs" for path in left)
 

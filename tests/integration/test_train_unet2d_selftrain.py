@@ -172,17 +172,17 @@ def untouched(finished, tmp_path):
 
 def test_without_proofread_sections_it_runs_and_says_what_to_expect(untouched, capsys):
     command.main_unet(["--outdir", str(untouched), *QUICK])
-    said = capsys.readouterr().out
-    assert "no section is proofread" in said
-    assert "round 1" in said
+    output = capsys.readouterr().out
+    assert "no section is proofread" in output
+    assert "round 1" in output
     assert (untouched / paths.REFINED_LABELS["unet"]).exists()
 
 
 def test_without_proofread_sections_nothing_is_trained_unless_asked_for(untouched, capsys):
     command.main_unet(["--outdir", str(untouched), "--threads", "1"])
-    said = capsys.readouterr().out
-    assert "not trained" in said
-    assert "adapted to this stack, kept" in said
+    output = capsys.readouterr().out
+    assert "not trained" in output
+    assert "adapted to this stack, kept" in output
     metrics = json.loads((untouched / paths.REFINED_METRICS["unet"]).read_text())
     assert metrics["rounds"] == []
     assert metrics["adapted"]["voted"]
@@ -205,12 +205,12 @@ def test_an_interrupt_leaves_the_checkpoint_and_earlier_results(finished):
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, said
-    assert "interrupted" in said
-    assert "the same command resumes from the last checkpoint" in said
+    assert process.returncode == 130, output
+    assert "interrupted" in output
+    assert "the same command resumes from the last checkpoint" in output
     assert checkpoint.exists()
     assert (finished / paths.REFINED_LABELS["unet"]).read_bytes() == before
     with pytest.raises(DataError, match="--restart"):

@@ -88,8 +88,8 @@ def test_the_run_says_so(finished, tmp_path, capsys):
     config = json.loads(next((finished / "runs").glob("*_config.json")).read_text())
     assert "'directed': False" in str(config)
     build(shutil.copytree(finished, tmp_path / "o"), reporter=Reporter())
-    told = capsys.readouterr().out
-    assert "(without direction)" in told and "heuristic" not in told
+    output = capsys.readouterr().out
+    assert "(without direction)" in output and "heuristic" not in output
 
 
 def test_figures_drawn_again_are_the_same_byte_for_byte(outdir):
@@ -151,10 +151,10 @@ def test_the_scripts_flag_chooses(directed, tmp_path):
 def test_the_report_shows_no_arrows_and_says_so(chromium, finished):
     neurite = pd.read_csv(finished / paths.NODES)["node"].iloc[0]
     chromium.open((finished / paths.REPORT).as_uri() + f"#pick={neurite}")
-    said = chromium.ask("document.body.innerText")
-    assert "without direction" in said
+    text = chromium.ask("document.body.innerText")
+    assert "without direction" in text
     for word in ("→", "Arrows run", "arrows connections", "Outputs to", "Inputs from", "red-brown"):
-        assert word not in said
+        assert word not in text
     graph = "document.getElementById('graph')._cyreg.cy"
     heads = chromium.ask(f"{graph}.edges().map((edge) => edge.style('target-arrow-shape'))")
     assert set(heads) == {"none"}
