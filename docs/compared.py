@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from connectome.align import apply_transforms
-from connectome.core.colouring import NEIGHBOUR_DISTANCE_NM, colour_neurites
 from connectome.core.volume import Transforms, Volume
 from connectome.figures.layout import page
+from connectome.graph.colouring import NEIGHBOUR_DISTANCE_NM, colour_neurites
 
 TINT = 0.5  # share of the neurite's colour
 PANEL_MM = 42.5

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-SEPARATOR = ";"
+ID_SEPARATOR = ";"
 ACCEPTED = "accepted"
 REJECTED = "rejected"
 
 
 def encode_ids(ids: Iterable[int]) -> str:
     """Encode postsynaptic ids as one table cell, such as ``"12;40"``."""
-    return SEPARATOR.join(str(int(neurite)) for neurite in ids)
+    return ID_SEPARATOR.join(str(int(neurite)) for neurite in ids)
 
 
 def decode_ids(cell: str | int) -> list[int]:
@@ -19,4 +19,4 @@ def decode_ids(cell: str | int) -> list[int]:
 
     A column in which every cell holds one id may have been read as numbers; those are accepted too.
     """
-    return [int(neurite) for neurite in str(cell).split(SEPARATOR)]
+    return [int(neurite) for neurite in str(cell).split(ID_SEPARATOR)]

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from connectome.core.point_matching import find_corresponding_ids, match_positions
+from connectome.core.synapse_table import decode_ids
 
 MATCH_DISTANCES_NM = (100, 200, 400)
 
@@ -84,8 +85,8 @@ def _partner_scores(
         position = row["z"], row["y"], row["x"]
         ids = int(row["pre_id"]), int(row["post_id"])
         pre, post = find_corresponding_ids(ids, position, labels, true_labels, voxel_size)
-        true_pre, true_posts = int(true["pre_id"]), str(true["post_ids"]).split(";")
+        true_pre, true_posts = int(true["pre_id"]), decode_ids(true["post_ids"])
         others = {pre, post} - {true_pre}
-        partners.append(true_pre in (pre, post) and len(others & set(map(int, true_posts))) == 1)
+        partners.append(true_pre in (pre, post) and len(others & set(true_posts)) == 1)
         direction.append(pre == true_pre)
     return {"partners": float(np.mean(partners)), "direction": float(np.mean(direction))}

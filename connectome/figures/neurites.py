@@ -12,7 +12,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from connectome.core.colouring import colour_orthogonal_planes
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import (
@@ -22,6 +21,7 @@ from connectome.figures.layout.elements import (
     overlay_colours,
     to_greyscale,
 )
+from connectome.graph.colouring import colour_orthogonal_planes
 
 # Figure 5: orthogonal views -----------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from connectome.core.colouring import colour_orthogonal_planes
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import (
@@ -17,6 +16,7 @@ from connectome.figures.layout.elements import (
     overlay_colours,
     to_greyscale,
 )
+from connectome.graph.colouring import colour_orthogonal_planes
 
 IMAGE_MM = 40.5
 GAP_MM = 2.5

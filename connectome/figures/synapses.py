@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from connectome.core.errors import DataError
+from connectome.core.synapse_table import decode_ids
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
 from connectome.figures.layout.elements import (
@@ -322,7 +323,7 @@ def draw_synapse_gallery(
         page.add_panel(figure, (4.0, top, 0, 0), letter, title).set_axis_off()
         for column, synapse in enumerate(group.itertuples()):
             left = 4.0 + column * (THUMBNAIL_MM + 1.4)
-            post_ids = [int(p) for p in str(getattr(synapse, post_column)).split(";")]
+            post_ids = decode_ids(getattr(synapse, post_column))
             _draw_thumbnails(figure, (left, top), aligned, labels, synapse, post_ids, directed)
     bottom = figure.get_figheight() * page.MM_PER_INCH
     if len(ranked) == 0:

@@ -19,6 +19,7 @@ from scipy import ndimage
 from connectome.core.errors import DataError
 from connectome.core.params import GraphParams
 from connectome.core.region_adjacency import boundary_faces, pair_keys
+from connectome.core.synapse_table import ID_SEPARATOR
 
 NODE_COLUMNS = [
     *("node", "in_degree", "out_degree", "pagerank", "in_synapses", "out_synapses"),
@@ -134,7 +135,9 @@ def _list_partner_pairs(synapses: pd.DataFrame, min_score: float) -> pd.DataFram
     counted = synapses[synapses["score"] >= min_score]
     position = [axis for axis in POSITION_COLUMNS if axis in synapses]
     pairs = counted[["pre_id", "score", *position]]
-    pairs = pairs.assign(post_id=counted[partners].astype(str).str.split(";")).explode("post_id")
+    pairs = pairs.assign(post_id=counted[partners].astype(str).str.split(ID_SEPARATOR)).explode(
+        "post_id"
+    )
     try:
         return pairs.astype({"pre_id": "int64", "post_id": "int64", "score": float})
     except ValueError as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from connectome.core.synapse_table import encode_ids
+
 COLUMNS = ["kind", "item", "before", "after", "change"]
 END_COLUMNS = ["pre_id", "post_id"]
 # Smaller parts of a neurite are shifted boundaries, not splits.
@@ -120,7 +122,7 @@ def _list_groups(kind: str, parts: pd.DataFrame, one: str, many: str) -> list[tu
         if len(group) < 2:
             continue
         group = group.sort_values(["voxels", many], ascending=[False, True])
-        listed = ";".join(map(str, group[many].tolist()))
+        listed = encode_ids(group[many])
         before, after = (neurite, listed) if one == "old" else (listed, neurite)
         rows.append((kind, neurite, str(before), str(after), len(group)))
     return rows

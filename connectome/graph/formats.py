@@ -12,6 +12,7 @@ import networkx as nx
 import pandas as pd
 
 from connectome.core.errors import DataError, UsageError
+from connectome.core.synapse_table import ID_SEPARATOR
 from connectome.io import paths
 from connectome.io.files import atomic_path
 
@@ -155,7 +156,7 @@ def _read_csv(path: Path) -> nx.Graph:
     pre, post = _find_end_columns(table, path)
     if "post_ids" in table and pre == "pre_id":
         post = "post_ids"
-        table = table.assign(post_ids=table[post].str.split(";")).explode(post)
+        table = table.assign(post_ids=table[post].str.split(ID_SEPARATOR)).explode(post)
     count = next((name for name in COUNT_COLUMNS if name in table), None)
     columns = [table[name].str.strip() for name in (pre, post, *([count] if count else []))]
     for name, column in zip((pre, post, count), columns, strict=False):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from connectome.core.errors import UsageError
+from connectome.core.synapse_table import encode_ids
 from connectome.core.volume import GroundTruth, Volume
 from connectome.phantom.imaging import draw_section_shifts, image_tissue
 from connectome.phantom.organelles import draw_mitochondria, draw_tubules, draw_vesicles
@@ -205,7 +206,7 @@ def _draw_densities(
     rows = []
     for synapse in synapses:
         centroid, n_sections = draw_density(stain, frame, tissue, synapse)
-        post_ids = ";".join(str(post_id) for post_id in synapse.post_ids)
+        post_ids = encode_ids(synapse.post_ids)
         rows.append((*centroid, synapse.pre_id, post_ids, n_sections))
     columns = ["z", "y", "x", "pre_id", "post_ids", "n_sections"]
     table = pd.DataFrame(rows, columns=columns)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from connectome.core.synapse_table import ID_SEPARATOR
 from connectome.proofread.edit_runs import Box, VoxelRuns
 
 VERDICT_OF_TOOL = {"accept": "accepted", "reject": "rejected", "unreview": ""}
@@ -294,8 +295,8 @@ def _swap_partners(row: dict[str, Any]) -> dict[str, Any]:
     pre, post = row["pre_id"], row["post_id"]
     ids = {"pre_id": post, "post_id": pre}
     if "post_ids" in row:
-        post_ids = row["post_ids"].split(";")
-        ids["post_ids"] = ";".join(str(pre) if i == str(post) else i for i in post_ids)
+        post_ids = row["post_ids"].split(ID_SEPARATOR)
+        ids["post_ids"] = ID_SEPARATOR.join(str(pre) if i == str(post) else i for i in post_ids)
     return ids
 
 

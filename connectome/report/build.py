@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from connectome import runlog
-from connectome.core.colouring import colour_graph
+from connectome.core.synapse_table import decode_ids
+from connectome.graph.colouring import colour_graph
 from connectome.graph.node_layout import layout_graph
 from connectome.io import paths
 from connectome.io.files import atomic_path
@@ -393,9 +394,9 @@ def _colours(results: RunFolder, ids: np.ndarray) -> np.ndarray:
 
 def _synapses(table: pd.DataFrame) -> list[list]:
     """Return ``[z, y, x, pre, posts, score]`` of every candidate."""
-    posts = table["post_ids"] if "post_ids" in table else table["post_id"].astype(str)
+    post_ids = table["post_ids"] if "post_ids" in table else table["post_id"]
     columns = (table[name].tolist() for name in ("z", "y", "x", "pre_id"))
-    posts = [[int(post) for post in each.split(";")] for each in posts]
+    posts = [decode_ids(cell) for cell in post_ids]
     return [list(row) for row in zip(*columns, posts, table["score"].tolist(), strict=True)]
 
 

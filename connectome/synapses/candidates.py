@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from connectome.core.params import SynapseParams
 from connectome.core.progress import Progress, ignore_progress
+from connectome.core.synapse_table import encode_ids
 from connectome.synapses.densities import (
     CYTOPLASM_DISTANCE_NM,
     Density,
@@ -217,7 +218,7 @@ def describe_candidate(
         "pre_id": pre.id,
         "post_id": post_ids[0],
         "score": 0.0,
-        "post_ids": ";".join(map(str, post_ids)),
+        "post_ids": encode_ids(post_ids),
         "n_partners": len(post_ids),
         "direction": float(probabilities.max()),
         "peak": density.peak_darkness,

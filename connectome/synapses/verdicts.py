@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from connectome.core.point_matching import find_corresponding_ids, match_positions
-from connectome.core.synapse_table import ACCEPTED, REJECTED
+from connectome.core.synapse_table import ACCEPTED, REJECTED, decode_ids, encode_ids
 
 MATCH_DISTANCE_NM = 100.0  # a candidate this near to a reviewed synapse is the same one
 
@@ -92,7 +92,7 @@ def _relabel_row(
     new_labels: np.ndarray,
     voxel_size: tuple[float, float, float],
 ) -> dict | None:
-    post_ids = map(int, str(row.get("post_ids") or row["post_id"]).split(";"))
+    post_ids = decode_ids(row.get("post_ids") or row["post_id"])
     position = row["z"], row["y"], row["x"]
     pre_id, *post_ids = find_corresponding_ids(
         [int(row["pre_id"]), *post_ids], position, labels, new_labels, voxel_size
@@ -103,6 +103,6 @@ def _relabel_row(
     changed = {
         "pre_id": pre_id,
         "post_id": post_ids[0],
-        "post_ids": ";".join(map(str, post_ids)),
+        "post_ids": encode_ids(post_ids),
     }
     return row | changed | ({"n_partners": len(post_ids)} if "n_partners" in row else {})

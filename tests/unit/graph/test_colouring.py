@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from connectome.core.colouring import colour_neurites
+from connectome.graph.colouring import colour_neurites
 
 
 def touching_share_a_colour(plane, colour):
