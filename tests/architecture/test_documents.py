@@ -12,6 +12,7 @@ from helpers.locations import ROOT
 from connectome import graph, synapses
 from connectome.cli.commands import proofread, rebuild, refine, run
 from connectome.cli.programs import COMMANDS
+from connectome.figures import FIGURES, REFINER_FIGURES
 from connectome.graph import diff
 from connectome.io import paths
 from connectome.triage import uncertainty
@@ -127,6 +128,7 @@ def test_the_datasheet_describes_the_files_of_the_layout():
     named = [value for name, value in vars(paths).items() if name.isupper()]
     files = {value for value in named if isinstance(value, str)}
     files |= {file for value in named if isinstance(value, dict) for file in value.values()}
+    files |= {figure.stem for figure in (*FIGURES.values(), *REFINER_FIGURES.values())}
     runs = {"runs/<run_id>_config.json", f"{paths.MODELS}/"}
     assert described == (files - {paths.MODELS}) | runs
 
