@@ -1,6 +1,6 @@
-"""Make the pictures of the README anew, from runs of the pipeline.
+"""Make the pictures of the documents from runs of the pipeline.
 
-``python docs/make_pictures.py FOLDER``, where the folder holds ``fib25_dev.npz`` and
+``python docs/make_pictures.py FOLDER``, where the folder contains ``fib25_dev.npz`` and
 ``isbi_dev.npz``.
 """
 
@@ -21,7 +21,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "benchmarks")]
 
 import cases
 import refinement
-from compared import Column, compared, matched, with_few_colours
+from comparison_picture import Column, draw_comparison, match_ids, reduce_colours
 
 from connectome.core.volume import Volume
 from connectome.figures.layout import page
@@ -29,7 +29,7 @@ from connectome.io import paths
 from connectome.io.volumes import read_volume
 
 COLOURS = 256
-SECTIONS = 4  # that a person is taken to have corrected
+SECTIONS = 4  # assumed to be proofread
 PHANTOM = ("--preset", "safe8gb", "--dataset", "phantom://neuropil")
 FIB25 = ("--dataset", "fib25_dev.npz:raw", "--ground_truth", "fib25_dev.npz:labels", "--no-align")
 PICTURES = {
@@ -41,13 +41,13 @@ PICTURES = {
 
 
 def main(folder: Path) -> None:
-    """Run the pipeline on the phantom and on real EM, and keep the pictures."""
+    """Run the pipeline on the phantom and on real EM, and write the pictures."""
     with tempfile.TemporaryDirectory() as scratch:
         figures = {}
         for flags in (PHANTOM, FIB25):
             outdir = Path(scratch) / str(len(figures))
             command = [sys.executable, str(DOCS.parent / "run_pipeline.py"), *flags]
-            # From within the folder, so that the figures name the file and not where it lies.
+            # From within the folder, so that the figures name the file without its path.
             subprocess.run([*command, "--outdir", str(outdir)], cwd=folder, check=True)
             figures[flags] = outdir / "figures"
         for name, (flags, figure) in PICTURES.items():
@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
 def shrink(source: Path, target: Path) -> None:
     """Write a picture with few colours: a third of the bytes, at the same size."""
     with Image.open(source) as picture:
-        # Other methods spend all colours on the greys of the EM and none on the arrows.
+        # Other methods use all colours for the greys of the EM and none for the arrows.
         few = picture.convert("RGB").quantize(
             COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )
@@ -73,25 +73,25 @@ def shrink(source: Path, target: Path) -> None:
 
 
 def compare(case: cases.Case, target: Path) -> None:
-    """Draw what the published steps and this pipeline make of a stack, beside the truth."""
+    """Draw the results of the published steps and of this pipeline beside the ground truth."""
     ours, published = case.folder / "ours", case.folder / "published"
     cases.run_ours(case, ours)
     cases.run_reference_to_neurites(case, published)
     volume = read_volume(ours / paths.CUTOUT)
-    unmoved = np.zeros((len(volume.data), 2))
+    no_shifts = np.zeros((len(volume.data), 2))
     with np.load(case.folder / "stack.npz") as archive:
-        columns = [Column("Raw EM", unmoved), Column("Truth", unmoved, archive["labels"])]
+        columns = [Column("Raw EM", no_shifts), Column("Truth", no_shifts, archive["labels"])]
     for title, outdir in (("Published steps", published), ("This pipeline", ours)):
-        ids = matched(*cases.read_labels_and_truth(case, outdir))
+        ids = match_ids(*cases.read_labels_and_truth(case, outdir))
         columns.append(Column(title, cases.read_shifts(outdir), ids))
     save(volume, columns, target)
 
 
 def refine(case: cases.Case, target: Path) -> None:
-    """Draw what correcting a few sections does for the others, beside the truth."""
+    """Draw the effect of correcting a few sections on the others, beside the ground truth."""
     outdir = case.folder / "refined"
     cases.run_ours(case, outdir)
-    draft = matched(*cases.read_labels_and_truth(case, outdir))
+    draft = match_ids(*cases.read_labels_and_truth(case, outdir))
     refinement.score_corrections(outdir, SECTIONS)
     cases.measure_process(
         [str(DOCS.parent / "train_refine_rf.py"), "--outdir", str(outdir), "--quiet"]
@@ -103,7 +103,7 @@ def refine(case: cases.Case, target: Path) -> None:
         Column("EM", shifts),
         Column("Truth", shifts, true.data),
         Column("Draft", shifts, draft),
-        Column(f"Refined: {SECTIONS} sections corrected", shifts, matched(refined, true.data)),
+        Column(f"Refined: {SECTIONS} sections corrected", shifts, match_ids(refined, true.data)),
     ]
     save(volume, columns, target)
 
@@ -111,8 +111,8 @@ def refine(case: cases.Case, target: Path) -> None:
 def save(volume: Volume, columns: Sequence[Column], target: Path) -> None:
     """Draw and write."""
     drawn = BytesIO()
-    compared(volume, columns).savefig(drawn, dpi=page.SCREEN_DPI)
-    with_few_colours(Image.open(drawn)).save(target, optimize=True)
+    draw_comparison(volume, columns).savefig(drawn, dpi=page.SCREEN_DPI)
+    reduce_colours(Image.open(drawn)).save(target, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Make the pictures of proofreading anew, from a real window on a real draft.
+"""Make the pictures of proofreading from a real window and a real draft.
 
 ``xvfb-run -a -s "-screen 0 1280x1024x24" python docs/proofread_pictures.py FOLDER``, where the
-folder holds ``isbi_dev.npz``. The most doubtful join of the draft is corrected as a person would
-do it: seeds are painted where the truth says that two neurites are.
+folder contains ``isbi_dev.npz``. The most doubtful merge of the draft is corrected as a person
+would: seeds are painted in two neurites of the ground truth.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FOOT_PX = 26
 
 
 def main(folder: Path) -> None:
-    """Run the pipeline, open the window, go to the worst false merge, split it."""
+    """Run the pipeline, open the window, go to the worst false merge, and split it."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, str(DOCS.parent / "run_pipeline.py"), *ISBI, "--quiet"]
         subprocess.run([*command, "--outdir", scratch], cwd=folder, check=True)
@@ -44,14 +44,14 @@ def main(folder: Path) -> None:
             while window.location is None or window.location.kind != "join":
                 window.perform(window.action("Next"))
             settle()
-            save(grabbed(window), DOCS / "proofread_window.png")
-            steps = corrected(window)
+            save(capture_window(window), DOCS / "proofread_window.png")
+            steps = split_neurite(window)
             save(side_by_side(steps), DOCS / "proofread_split.png")
             window.close()
 
 
-def corrected(window: Window) -> dict[str, Image.Image]:
-    """Split the neurite of the place that is seen; return the picture at each step."""
+def split_neurite(window: Window) -> dict[str, Image.Image]:
+    """Split the neurite at the current place; return a picture of each step."""
     (neurite,) = window.location.ids
     truth = window.session.folder.ground_truth.labels
     inside = window.session.editor.labels == neurite
@@ -63,16 +63,16 @@ def corrected(window: Window) -> dict[str, Image.Image]:
     middle = np.mean([seeds[sections[0], 1], seeds[sections[0], 2]], axis=0)
     window.layers.ring.visible = window.viewer.canvas.overlays.scale_bar.visible = False
     window.layers.go_to((sections[0], *middle), ring=False)
-    steps = {f"neurite {neurite}, as drafted": canvas(window, middle)}
+    steps = {f"neurite {neurite}, as drafted": capture_canvas(window, middle)}
     rows, columns = np.indices(inside.shape[1:])
     for (z, number), (y, x) in seeds.items():
         disk = (rows - y) ** 2 + (columns - x) ** 2 <= SEED_PX**2
         window.layers.seeds.data[z][disk] = number
     window.layers.seeds.refresh()
-    steps["a seed in each part (S)"] = canvas(window, middle)
+    steps["a seed in each part (S)"] = capture_canvas(window, middle)
     window.perform(window.action("Split"))
     print(window.panel.message)
-    steps["split (C)"] = canvas(window, middle)
+    steps["split (C)"] = capture_canvas(window, middle)
     return steps
 
 
@@ -82,14 +82,14 @@ def innermost(part: np.ndarray) -> tuple[int, int]:
     return np.unravel_index(inner.argmax(), inner.shape)
 
 
-def canvas(window: Window, middle: np.ndarray) -> Image.Image:
+def capture_canvas(window: Window, middle: np.ndarray) -> Image.Image:
     """Return the picture around a pixel of the section."""
     settle()
     image = Image.fromarray(window.viewer.screenshot(canvas_only=True)).convert("RGB")
     camera, em = window.viewer.scene.camera, window.session.folder.aligned
     pixel = np.array(em.voxel_size[1:]) * camera.zoom
     first = np.array([image.height, image.width]) / 2 - np.array(camera.center[-2:]) * camera.zoom
-    # What is beyond the tissue is left out.
+    # Crop within the tissue.
     last = first + em.shape[1:] * pixel - PANEL_PX
     top, left = np.clip(first + middle * pixel - PANEL_PX / 2, first, last).round().astype(int)
     return image.crop((left, top, left + PANEL_PX, top + PANEL_PX))
@@ -106,7 +106,7 @@ def side_by_side(steps: dict[str, Image.Image]) -> Image.Image:
     return page
 
 
-def grabbed(window: Window) -> Image.Image:
+def capture_window(window: Window) -> Image.Image:
     """Return the whole window."""
     shown = window.viewer.screenshot(canvas_only=False)
     return Image.fromarray(shown).convert("RGB")

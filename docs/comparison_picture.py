@@ -1,4 +1,4 @@
-"""Draw raw EM, truth and what two programs made of it side by side, in xy and in xz."""
+"""Draw raw EM, ground truth and the results of two programs side by side, in xy and xz."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ GREYS = 24  # enough for noisy EM, in few bytes
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What one column shows: ids of neurites, as imaged and as aligned.
+    """A column of the picture: neurite ids and the shifts of the sections.
 
     Parameters
     ----------
     title : str
         Above the column.
     shifts : ndarray of float, shape (Z, 2)
-        What was applied to the sections, in pixels.
+        Shifts applied to the sections, in pixels.
     ids : ndarray of int, shape (Z, Y, X), optional
-        Neurites in the frame that the shifts lead to; None shows the EM alone.
+        Neurite ids in the aligned frame; None shows the EM alone.
     """
 
     title: str
@@ -45,15 +45,15 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """What one panel shows: a plane of the EM, of the ids if any, and where there was tissue."""
+    """A panel: a plane of the EM, of the ids if any, and where EM was imaged."""
 
     em: np.ndarray
     ids: np.ndarray | None
     imaged: np.ndarray
 
 
-def matched(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Give found neurites the ids of the true ones they stand for.
+def match_ids(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Give found neurites the ids of the true neurites they match.
 
     Parameters
     ----------
@@ -63,26 +63,26 @@ def matched(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of int64, shape (Z, Y, X)
-        The true id where the found neurite overlaps none more and no other overlaps that one
-        more. Others, which are pieces split off or that stand for nothing, get ids of their own.
+        The true id where the two neurites overlap each other most. Other found neurites, which
+        are split off or match nothing, get new ids.
     """
     width = int(found.max()) + 1
     both = (found > 0) & (true > 0)
     keys, overlap = np.unique(true[both].astype(np.int64) * width + found[both], return_counts=True)
-    ids, pieces = np.divmod(keys[np.argsort(-overlap, kind="stable")], width)
-    best_of_id, best_of_piece = (np.zeros(len(ids), bool) for _ in range(2))
+    ids, segments = np.divmod(keys[np.argsort(-overlap, kind="stable")], width)
+    best_of_id, best_of_segment = (np.zeros(len(ids), bool) for _ in range(2))
     best_of_id[np.unique(ids, return_index=True)[1]] = True
-    best_of_piece[np.unique(pieces, return_index=True)[1]] = True
-    mutual = best_of_id & best_of_piece
+    best_of_segment[np.unique(segments, return_index=True)[1]] = True
+    mutual = best_of_id & best_of_segment
     table = np.arange(width) + int(true.max()) + 1
     table[0] = 0
-    table[pieces[mutual]] = ids[mutual]
+    table[segments[mutual]] = ids[mutual]
     return table[found]
 
 
 @page.use_style
-def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
-    """Show the middle section and the middle plane across the sections, as every column has them.
+def draw_comparison(volume: Volume, columns: Sequence[Column]) -> Figure:
+    """Draw the middle section and the middle plane across the sections, for every column.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
     Returns
     -------
     Figure
-        Above, the section as imaged: the same piece of tissue in every column, cut to a square.
-        Below, the plane across as aligned, so that steps between sections show; white where
-        nothing was imaged. Both rows are to one scale.
+        Above, the section as imaged, cropped to a square: the same tissue in every column. Below,
+        the plane across as aligned, which shows steps between sections; white where nothing was
+        imaged. Both rows have the same scale.
     """
     depth, tall, wide = volume.shape
     dz, dy, dx = volume.voxel_size
@@ -121,7 +121,9 @@ def compared(volume: Volume, columns: Sequence[Column]) -> Figure:
                 axes.set_yticks([side // 2], labels=[""])
                 axes.tick_params(left=True, right=True, color=page.VERMILION, width=1.2)
         foot = top + height
-        page.draw_scale_bar(figure, MARGIN_MM, foot + 1.6, 1000 * mm_per_nm, PANEL_MM / 3)
+        page.draw_scale_bar(
+            figure, MARGIN_MM, foot + 1.6, mm_per_um=1000 * mm_per_nm, max_mm=PANEL_MM / 3
+        )
         page.add_note(figure, foot + 3.2, caption)
         top = foot + FOOT_MM
     return figure
@@ -133,7 +135,7 @@ def _section(volume: Volume, column: Column) -> _View:
     where = (0, *(_middle(n, min(volume.shape[1:])) for n in volume.shape[1:]))
     em, ids = volume.data[z], column.ids
     if ids is not None:
-        # Back to where the section lay.
+        # Back to the frame as imaged.
         ids = apply_transforms(ids[z], Transforms(-column.shifts[z]), order=0)[where]
     return _View(em[where], ids, np.ones(em[where].shape, bool))
 
@@ -157,9 +159,8 @@ def _colours(
     rows: list[list[_View]], voxel_size: tuple[float, float, float]
 ) -> list[list[np.ndarray]]:
     """Colour the neurites of all panels at once, so that one id has one colour everywhere."""
-    gap = (
-        int(np.ceil(NEIGHBOUR_DISTANCE_NM / voxel_size[2])) + 1
-    )  # beyond it nothing is a neighbour
+    # Wide enough that neurites of different panels are not neighbours.
+    gap = int(np.ceil(NEIGHBOUR_DISTANCE_NM / voxel_size[2])) + 1
     strips = []
     for row in rows:
         ids = [np.zeros(view.em.shape, int) if view.ids is None else view.ids for view in row]
@@ -170,7 +171,7 @@ def _colours(
 
 
 def _tinted(view: _View, colour: np.ndarray, size_mm: tuple[float, float]) -> np.ndarray:
-    """Lay neurite colours over EM, at the resolution at which it is printed."""
+    """Overlay neurite colours on EM, at print resolution."""
     size = tuple(round(mm / page.MM_PER_INCH * page.SCREEN_DPI) for mm in size_mm)
 
     def nearest(plane):
@@ -184,8 +185,8 @@ def _tinted(view: _View, colour: np.ndarray, size_mm: tuple[float, float]) -> np
     return np.where(index < 0, shade, blend).round().astype(np.uint8)
 
 
-def with_few_colours(picture: Image.Image) -> Image.Image:
-    """Reduce a picture to some greys, as many shades of each neurite colour, and the red."""
+def reduce_colours(picture: Image.Image) -> Image.Image:
+    """Reduce a picture to a few greys, as many shades of each neurite colour, and the red."""
     greys = np.repeat(np.linspace(0, 255, GREYS)[:, None], 3, axis=1)
     tinted = [(1 - TINT) * greys + TINT * 255 * colour for colour in page.NEURITE_COLOURS]
     palette = [greys, *tinted, 255 * np.array([to_rgb(page.VERMILION)])]
