@@ -76,7 +76,7 @@ def load_stacks(data: Path) -> Iterator[tuple]:
 
 
 def reconstruct(raw, truth, voxel_size):
-    """Take a stack to its tables; return also labels, pieces and truth, all aligned."""
+    """Segment a stack; return its merge log, its table of neurites, and labels, supervoxels and truth."""
     tissue = preprocess.find_tissue(raw)
     blank = preprocess.find_blank_sections(raw, tissue)
     even = preprocess.preprocess(raw, tissue, voxel_size, threads=2)
@@ -99,43 +99,43 @@ def reconstruct(raw, truth, voxel_size):
 
 
 def count_overlaps(labels: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
-    """Count the voxels that every id has of every true neurite, the most first."""
+    """Count the voxels shared by every id and true neurite, in descending order."""
     known = (truth > 0) & (labels > 0)
     both = pd.DataFrame({"id": labels[known], "true": truth[known]})
     return both.value_counts().rename("voxels").reset_index()
 
 
 def majority_neurites(labels: np.ndarray, truth: np.ndarray) -> pd.Series:
-    """Tell which true neurite most of every id belongs to."""
+    """Return the true neurite with most voxels of every id."""
     return count_overlaps(labels, truth).drop_duplicates("id").set_index("id")["true"]
 
 
-def rank_merges(log, _labels, pieces, truth):
-    """Return doubt, the obvious order, what is wrong, and its volume, for every join."""
+def rank_merges(log, _labels, supervoxels, truth):
+    """Return doubt, the obvious order, errors and their volume, for every merge."""
     rows = log[log["joined"]]
-    held = [Counter() for _ in range(int(pieces.max()) + 1)]
-    for piece, true, voxels in count_overlaps(pieces, truth).itertuples(index=False):
-        held[piece][true] = voxels
-    sides, wrong = DisjointSet(range(len(held))), []
+    contents = [Counter() for _ in range(int(supervoxels.max()) + 1)]
+    for supervoxel, true, voxels in count_overlaps(supervoxels, truth).itertuples(index=False):
+        contents[supervoxel][true] = voxels
+    sides, wrong = DisjointSet(range(len(contents))), []
     for pair in rows[["piece_a", "piece_b"]].to_numpy().tolist():
-        one, other = (held[sides[piece]] for piece in pair)
+        one, other = (contents[sides[supervoxel]] for supervoxel in pair)
         most = {side.most_common(1)[0][0] for side in (one, other) if side}
         wrong.append(len(most) == 2)
         sides.merge(*pair)
-        held[sides[pair[0]]] = one + other
+        contents[sides[pair[0]]] = one + other
     wrong = pd.Series(wrong, rows.index)
     return rows["doubt"], -rows["strength"], wrong, rows["volume_um3"] * wrong
 
 
-def rank_unmerged_pairs(log, labels, _pieces, truth):
-    """Return the same for every pair of neurites left apart."""
+def rank_unmerged_pairs(log, labels, _supervoxels, truth):
+    """Return the same for every unmerged pair of neurites."""
     rows = log[~log["joined"]]
     true = majority_neurites(labels, truth)
     wrong = rows["neurite"].map(true) == rows["other"].astype(int).map(true)
     return rows["doubt"], rows["probability"], wrong, rows["volume_um3"] * wrong
 
 
-def rank_neurites(table, labels, _pieces, truth, voxel_size):
+def rank_neurites(table, labels, _supervoxels, truth, voxel_size):
     """Return the same for every neurite."""
     counts = count_overlaps(labels, truth)
     largest = counts.drop_duplicates("id").set_index("id")
@@ -156,7 +156,7 @@ def format_row(title, doubt, obvious, wrong, volume) -> tuple[str, ...]:
 
 
 def score_ranking(order, wrong, volume) -> tuple[str, ...]:
-    """AUC, share of wrong ones among the first, and their share of all wrong volume."""
+    """Return AUC, and of the first: the fraction of errors, and of the total error volume."""
     rank = stats.mannwhitneyu(order[wrong], order[~wrong]).statistic
     auc = rank / (wrong.sum() * (~wrong).sum())
     first = order.sort_values(ascending=False, kind="stable").index[:FIRST]

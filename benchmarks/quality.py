@@ -56,7 +56,7 @@ PHANTOM_SEEDS = range(101, 106), range(111, 116)
 JITTERS = {1.0: 0.10, 5.0: 0.25}
 BLOCK, BLOCKS = 64, (0, 62, 124, 186)  # sections per block, and their first sections
 ROTATION, ROTATED = 3.0, "rotated back"  # standard deviation of the added angles, in degrees
-NEURITE_STAGES = ("evidence", "segment", "stitch")
+NEURITE_STAGES = ("membranes", "segment", "stitch")
 REPEATS = 4
 
 
