@@ -76,7 +76,7 @@ def load_stacks(data: Path) -> Iterator[tuple]:
 
 
 def reconstruct(raw, truth, voxel_size):
-    """Segment a stack; return its merge log, its table of neurites, and labels, supervoxels and truth."""
+    """Segment a stack; return its tables, and labels, supervoxels and ground truth, aligned."""
     tissue = preprocess.find_tissue(raw)
     blank = preprocess.find_blank_sections(raw, tissue)
     even = preprocess.preprocess(raw, tissue, voxel_size, threads=2)
