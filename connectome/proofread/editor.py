@@ -361,7 +361,7 @@ class LabelEditor:
         if tool == "split" or tool in PAINT_TOOLS:
             return Relabelling(unpack_runs(record.payload, self.labels))
         if tool in VERDICT_OF_TOOL or tool == "swap":
-            if _position_of(self._check_row(ids[0])) != record.place:
+            if _position_of(self._check_row(ids[0])) != record.position:
                 raise DataError("another synapse is in its row")
             return self._plan_review(record)
         return Marking(ids[0], tool == "mark")

@@ -91,7 +91,7 @@ class EditHistory:
         return EditRecord(
             tool=tool,
             ids=tuple(map(int, ids)),
-            place=None if place is None else (int(place[0]), int(place[1]), int(place[2])),
+            position=None if place is None else (int(place[0]), int(place[1]), int(place[2])),
             voxel_delta=n_voxels,
             payload=payload,
             time=timestamp(),
@@ -111,7 +111,7 @@ class EditHistory:
         record = self.make_record(
             tool,
             original.ids,
-            original.place,
+            original.position,
             n_voxels=edit.n_voxels,
             payload=json.dumps({"tool": original.tool}).encode(),
         )

@@ -22,7 +22,7 @@ from connectome.io import paths
 from connectome.io.files import atomic_path
 from connectome.io.run_folder import RunFolder
 from connectome.report import tiles
-from connectome.runlog.log import PastRun
+from connectome.runlog import PastRun
 
 ASSETS = files("connectome.report") / "assets"
 TABLES = {

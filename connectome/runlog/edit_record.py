@@ -1,4 +1,4 @@
-"""One correction by a person, as the run log keeps it."""
+"""One edit by a person, as the run log stores it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class EditRecord:
-    """What was done, where, when and by whom, with what is needed to do it again.
+    """One edit, with everything needed to replay it.
 
     Parameters
     ----------
     tool : str
-        ``merge split paint fill erase new`` change voxels; ``accept reject unreview swap`` are
-        about a synapse, ``mark unmark`` about a section; ``undo redo`` take back and repeat;
-        ``save discard`` end a stretch of work.
+        ``merge split paint fill erase new`` change voxels; ``accept reject unreview swap`` concern
+        a synapse, ``mark unmark`` a section; ``undo redo`` revert and repeat edits; ``save
+        discard`` settle all edits before them.
     ids : tuple of int
-        Neurite ids (of a merge: the one kept, the other), the row of a synapse among the
+        Neurite ids (of a merge: the one kept, then the other), the row of a synapse among the
         candidates, or a section.
-    place : tuple of int or None
-        (z, y, x) in voxels, where there is one.
+    position : tuple of int or None
+        (z, y, x) in voxels; None for edits without a position.
     voxel_delta : int
-        Voxels that changed.
+        Number of voxels that changed.
     payload : bytes
-        What ids and place do not tell: of an edit of voxels which ones and their new ids (see
-        `connectome.proofread.editor`), of others a JSON object or nothing.
+        Which voxels an edit changed and their new ids (see `connectome.proofread.edits`); a JSON
+        object, or nothing, for records that change no voxel.
     time : str
         UTC, ISO 8601.
     user : str
-        Who did it.
+        Name of the person.
     """
 
     tool: str
     ids: tuple[int, ...]
-    place: tuple[int, int, int] | None
+    position: tuple[int, int, int] | None
     voxel_delta: int
     payload: bytes
     time: str
@@ -42,5 +42,5 @@ class EditRecord:
 
 
 def timestamp() -> str:
-    """Return the time as corrections tell it."""
+    """Return the present time in the format of the run log: UTC, ISO 8601, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -222,7 +222,7 @@ def make_settling_record(tool: str, content: dict, user: str) -> EditRecord:
     return EditRecord(
         tool=tool,
         ids=(),
-        place=None,
+        position=None,
         voxel_delta=0,
         payload=json.dumps(content).encode(),
         time=timestamp(),

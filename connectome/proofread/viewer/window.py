@@ -614,8 +614,8 @@ class Window:
             raise ConnectomeError(nothing)
         correction = change.record
         tool = json.loads(correction.payload)["tool"]
-        if correction.place and correction.place[0] != self.layers.current_section:
-            self.layers.go_to(correction.place, ring=False)
+        if correction.position and correction.position[0] != self.layers.current_section:
+            self.layers.go_to(correction.position, ring=False)
         self._redraw_edit(change.box, tool)
         if tool in SYNAPSE_TOOLS:
             return f"{correction.tool}: {tool} of {self._describe_synapse(correction.ids[0])}"

@@ -67,7 +67,7 @@ def test_merging_gives_all_of_the_other_neurite_to_the_one_that_is_kept():
     np.testing.assert_array_equal(state.labels, want)
     assert change.box == (slice(0, 4), slice(0, 3), slice(4, 7))
     (row,) = told
-    assert (row.tool, row.ids, row.place) == ("merge", (1, 2), (0, 1, 4))
+    assert (row.tool, row.ids, row.position) == ("merge", (1, 2), (0, 1, 4))
     assert (row.voxel_delta, row.user) == (4 * 3 * 3, "ada")
     assert row.time.endswith("+00:00")
 
@@ -315,7 +315,7 @@ def test_a_verdict_names_who_gave_it_and_can_be_withdrawn():
     state.review(1, "rejected")
     assert state.synapses.loc[1, ["verdict", "reviewer"]].tolist() == ["rejected", "ada"]
     assert state.synapses.loc[0, "verdict"] == ""
-    assert (told[0].tool, told[0].ids, told[0].place) == ("reject", (1,), (2, 3, 4))
+    assert (told[0].tool, told[0].ids, told[0].position) == ("reject", (1,), (2, 3, 4))
     assert state.review(1, "rejected") is None
     state.review(1, "")
     assert state.synapses.loc[1, ["verdict", "reviewer", "time"]].tolist() == ["", "", ""]
@@ -367,7 +367,7 @@ def test_undo_and_redo_tell_what_they_were_about():
     assert undone.box == redone.box == (slice(0, 4), slice(0, 3), slice(4, 7))
     assert [row.tool for row in told] == ["merge", "undo", "redo"]
     for row in told[1:]:
-        assert (row.ids, row.place, row.voxel_delta) == ((1, 2), (0, 0, 4), 36)
+        assert (row.ids, row.position, row.voxel_delta) == ((1, 2), (0, 0, 4), 36)
         assert json.loads(row.payload) == {"tool": "merge"}
     assert state.redo() is None
 
