@@ -116,5 +116,5 @@ def _near_pairs(plane: np.ndarray, row_nm: float, column_nm: float) -> np.ndarra
             differ = one != other
             low, high = np.minimum(one, other)[differ], np.maximum(one, other)[differ]
             keys.append(np.unique(low.astype(np.int64) << 32 | high))
-    keys = np.unique(np.concatenate(keys))
-    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+    pairs = np.unique(np.concatenate(keys))
+    return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)

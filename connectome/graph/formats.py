@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import networkx as nx
@@ -223,7 +224,7 @@ def _read_json(path: Path) -> nx.Graph:
     return _sum_edges(edges, path, nodes=nodes, directed=_is_json_directed(content))
 
 
-def _parse_json(path: Path):
+def _parse_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -234,12 +235,12 @@ def _not_node_link(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is not node-link JSON: {error!r}")
 
 
-def _is_json_directed(content) -> bool:
+def _is_json_directed(content: object) -> bool:
     """Return whether node-link JSON describes a directed graph; the default is True."""
     return not isinstance(content, dict) or content.get("directed") is not False
 
 
-def _get_count(edge: dict):
+def _get_count(edge: dict) -> float:
     return next((edge[name] for name in COUNT_COLUMNS if name in edge), 1)
 
 

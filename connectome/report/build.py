@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -303,7 +303,7 @@ def _worst(results: RunFolder) -> str:
     return f"<h3>Most doubtful neurites</h3><ol class=worst>{items}</ol>" if items else ""
 
 
-def _section(row) -> str:
+def _section(row: Any) -> str:
     """Say in which section the doubt lies, where it is known."""
     z = getattr(row, "doubt_z", float("nan"))
     return f' data-z="{z:.0f}"' if np.isfinite(z) else ""
@@ -410,7 +410,9 @@ def _graph(results: RunFolder) -> dict:
     edges = edges[edges["pre_id"].isin(nodes) & edges["post_id"].isin(nodes)][:MAX_EDGES]
     pre, post = (np.searchsorted(nodes, edges[end]) for end in ("pre_id", "post_id"))
     others = pre != post
-    places = UNIT_PX * layout_graph(pre[others], post[others], len(nodes)) if len(nodes) else []
+    places: Sequence | np.ndarray = (
+        UNIT_PX * layout_graph(pre[others], post[others], len(nodes)) if len(nodes) else []
+    )
     return {
         "nodes": [
             [int(i), round(float(x), 1), round(float(y), 1), round(float(s), 4)]

@@ -33,7 +33,7 @@ def encode_sections(stack: np.ndarray, step: int = 1) -> list[str]:
     for section in stack:
         grey = Image.fromarray((255 * np.clip(section, 0, 1) + 0.5).astype(np.uint8))
         if step > 1:
-            size = tuple(-(-side // step) for side in grey.size)
+            size = (-(-grey.width // step), -(-grey.height // step))
             grey = grey.resize(size, Image.Resampling.BOX)
         with io.BytesIO() as buffer:
             grey.save(buffer, "JPEG", quality=JPEG_QUALITY)

@@ -1,5 +1,6 @@
 """Detect synapse candidates and assign their partners; the presynaptic side is a heuristic."""
 
+from connectome.core.synapse_table import ACCEPTED, REJECTED
 from connectome.synapses.candidates import COLUMNS, detect_synapses
 from connectome.synapses.scoring import (
     SynapseClassifier,
@@ -7,7 +8,7 @@ from connectome.synapses.scoring import (
     default_classifier,
     retrain_classifier,
 )
-from connectome.synapses.verdicts import ACCEPTED, REJECTED, apply_verdicts, relabel_partners
+from connectome.synapses.verdicts import apply_verdicts, relabel_partners
 
 __all__ = [
     "ACCEPTED",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from connectome.core.params import SynapseParams
@@ -179,11 +180,12 @@ def find_densities(maps: DensityMaps, params: SynapseParams | None = None) -> li
 
 
 def box_with_margin(
-    first: Sequence[int], last: Sequence[int], margin: Sequence[int], shape: Sequence[int]
+    first: ArrayLike, last: ArrayLike, margin: ArrayLike, shape: Sequence[int]
 ) -> tuple[slice, ...]:
     """Return slices from one corner to another (inclusive), plus a margin, within a stack."""
-    ends = zip(first, last, margin, shape, strict=True)
-    return tuple(slice(max(a - m, 0), min(b + m + 1, n)) for a, b, m, n in ends)
+    start = np.maximum(np.subtract(first, margin), 0)
+    stop = np.minimum(np.add(last, margin) + 1, shape)
+    return tuple(slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True))
 
 
 def _bin_pixels(
@@ -260,7 +262,7 @@ def _local_membrane_grey(
     low, median, high = np.percentile(section[membrane], MEMBRANE_PERCENTILES)
     grey = np.where(membrane, np.clip(section, low, high), 0).astype(np.float32)
     mean = grey.sum() / np.count_nonzero(membrane)
-    sigma = in_plane_px(MEMBRANE_AVERAGING_NM, voxel_size)
+    sigma = in_plane_px(MEMBRANE_AVERAGING_NM, voxel_size).tolist()
     total = smooth_multiscale(grey, sigma)
     count = smooth_multiscale(membrane.astype(np.float32), sigma)
     # Far from any membrane the average tends to that of the section, whose centre is the median.
