@@ -29,7 +29,7 @@ from connectome.core.progress import Progress, ignore_progress, map_sections
 MIN_RELATIVE_CORRELATION = 0.6
 # Longest run of damaged sections to bridge: across more, too little of the tissue is the same.
 MAX_DAMAGED_RUN = 3
-# Below this correlation, which sections of noise reach too, a shift is not trusted.
+# Shifts of a lower correlation are not used: sections of noise reach this, too.
 MIN_CORRELATION = 0.15
 # A distant registration is accepted at the median correlation, or at this fraction of it if the
 # registration by way of the following section agrees to within this distance.
@@ -137,11 +137,11 @@ def refine_path(
     correlations : ndarray, shape (S - 1,)
         Correlation of each sound section with the next; 0 where they could not be registered.
     """
-    trusted = [
+    usable = [
         link if link.correlation >= MIN_CORRELATION else NOT_REGISTERED for link in chain.links
     ]
-    steps = np.array([link.shift for link in trusted]).reshape(-1, 2)
-    correlations = np.array([link.correlation for link in trusted])
+    steps = np.array([link.shift for link in usable]).reshape(-1, 2)
+    correlations = np.array([link.correlation for link in usable])
     registered = np.flatnonzero(correlations)
     for _ in range(MAX_ITERATIONS if len(registered) else 0):
         residuals = _measure_residuals(

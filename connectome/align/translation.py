@@ -153,7 +153,7 @@ def measure_residual(fixed: np.ndarray, moving: np.ndarray, window: np.ndarray) 
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (Y, X)
-        Nearly in register; NaN where nothing is known.
+        Nearly in register; NaN outside the tissue.
     window : ndarray of float32, shape (Y, X)
         Weight of each pixel.
 

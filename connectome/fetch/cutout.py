@@ -90,7 +90,7 @@ def plan_cutout(source: Source, retries: RetryPolicies = DEFAULT_RETRIES) -> Cut
     if not separator:
         return LOCAL.plan(source, retries)
     if scheme not in SOURCES:
-        forms = ", ".join(known.uri_form for known in SOURCES.values())
+        forms = ", ".join(source_type.uri_form for source_type in SOURCES.values())
         raise UsageError(
             f"{scheme}:// is not a supported type of source",
             "nothing was fetched",

@@ -44,7 +44,7 @@ def plan_bossdb(source: Source, retries: RetryPolicies) -> CutoutPlan:
 
 
 def _plan_in_channel(source: Source, channel: Channel) -> CutoutPlan:
-    """Plan a cutout of a channel whose metadata are known."""
+    """Plan a cutout of a channel from its metadata."""
     shape = requested_shape(source)
     origin = locate_cutout(source, channel.shape, shape)
 
