@@ -27,19 +27,21 @@ def plan_local(source: Source, _retries: RetryPolicies) -> CutoutPlan:
         The request; its URI is a path.
     """
     stack = stacks.open_stack(source.uri)
+    depth, height, width = stack.shape
+    source_shape = depth, height, width
     notes = note_ignored_flags("a local file", resolution=source.resolution)
     if source.cutout_xyz is None:
-        wanted = _shape_beyond(stack.shape, source.origin_xyz)
+        wanted = _shape_beyond(source_shape, source.origin_xyz)
     else:
         wanted = requested_shape(source)
-    z, y, x = (min(pair) for pair in zip(wanted, stack.shape, strict=True))
+    z, y, x = (min(pair) for pair in zip(wanted, source_shape, strict=True))
     shape = z, y, x
     if shape != wanted:
         notes += (
             "the stack is smaller than the requested cutout, which was reduced to "
             f"{format_xyz(shape)} (X Y Z)",
         )
-    origin = locate_cutout(source, stack.shape, shape)
+    origin = locate_cutout(source, source_shape, shape)
 
     def read(progress: Progress) -> Contents:
         return stack.read(origin, shape, progress), None
@@ -48,7 +50,7 @@ def plan_local(source: Source, _retries: RetryPolicies) -> CutoutPlan:
         source,
         uri=stack.uri,
         voxel_size=stack.voxel_size,
-        source_shape=stack.shape,
+        source_shape=source_shape,
         origin=origin,
         shape=shape,
         rescale=True,
