@@ -66,24 +66,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def list_edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]]]]:
     """Yield names, and functions that prepare the n-th edit and return a function to perform it."""
-    state, picture = window.session.editor, window.layers
+    from connectome.proofread.viewer.actions import ACTION_BY_NAME
+
+    state, layers = window.session.editor, window.layers
 
     def press(name: str) -> Callable[[], None]:
-        action = window.action(name)
+        action = ACTION_BY_NAME[name]
         return lambda: window.perform(action)
 
     def merging(one: int, other: int) -> Callable[[], None]:
-        window.pick_ids([one, other])
+        window.select_ids([one, other])
         return press("Merge")
 
     def seeding(neurite: int, sections: tuple[int, int]) -> Callable[[], None]:
-        picture.clear_seeds()
-        picture.seeds.brush_size = 1
+        layers.clear_seeds()
+        layers.seeds.brush_size = 1
         places = np.argwhere(seeds(state, neurite, sections)).tolist()
-        picture.seeds.paint(places[0], 1)
-        picture.show_section(places[1][0])
+        layers.seeds.paint(places[0], 1)
+        layers.show_section(places[1][0])
         settle()
-        return partial(picture.seeds.paint, places[1], 2)
+        return partial(layers.seeds.paint, places[1], 2)
 
     def splitting(neurite: int, sections: tuple[int, int]) -> Callable[[], None]:
         seeding(neurite, sections)()
@@ -94,16 +96,16 @@ def list_edits(window) -> Iterator[tuple[str, Callable[[int], Callable[[], None]
         return lambda: (last_stroke(), split())
 
     def painting(n: int) -> Callable[[], None]:
-        picture.labels.selected_label = LARGE
-        return lambda: picture.labels.paint((picture.current_section, 40 + 40 * n, 250), LARGE)
+        layers.labels.selected_label = LARGE
+        return lambda: layers.labels.paint((layers.current_section, 40 + 40 * n, 250), LARGE)
 
     def filling(n: int) -> Callable[[], None]:
-        window.pick_ids([LARGE])
-        z, y, x = picture.current_section, 40 + 40 * n, 100
-        window.pointed_voxel = (z, y, x)
+        window.select_ids([LARGE])
+        z, y, x = layers.current_section, 40 + 40 * n, 100
+        window.input.pointed_voxel = (z, y, x)
         return press("Fill")
 
-    yield "go to the next section", lambda n: lambda: picture.show_section(n + 10)
+    yield "go to the next section", lambda n: lambda: layers.show_section(n + 10)
     yield "merge two", lambda n: merging(2 * n + 1, 2 * n + 2)
     yield "undo it (merge)", lambda n: press("Undo")
     yield "merge the largest", lambda n: merging(n + 101, n + 100 if n else LARGE)

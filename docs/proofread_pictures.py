@@ -21,6 +21,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent)]
 
 from connectome.proofread.session import open_session
+from connectome.proofread.viewer.actions import ACTION_BY_NAME
 from connectome.proofread.viewer.window import Window
 from connectome.triage.queue import build_queue
 
@@ -41,8 +42,8 @@ def main(folder: Path) -> None:
         with open_session(Path(scratch), user="docs") as session:
             window = Window(session, build_queue(session.folder, session.editor.synapses))
             settle()
-            while window.location is None or window.location.kind != "join":
-                window.perform(window.action("Next"))
+            while window.navigator.location is None or window.navigator.location.kind != "join":
+                window.perform(ACTION_BY_NAME["Next"])
             settle()
             save(capture_window(window), DOCS / "proofread_window.png")
             steps = split_neurite(window)
@@ -52,7 +53,7 @@ def main(folder: Path) -> None:
 
 def split_neurite(window: Window) -> dict[str, Image.Image]:
     """Split the neurite at the current place; return a picture of each step."""
-    (neurite,) = window.location.ids
+    (neurite,) = window.navigator.location.ids
     truth = window.session.folder.ground_truth.labels
     inside = window.session.editor.labels == neurite
     ids, n_voxels = np.unique(truth[inside & (truth > 0)], return_counts=True)
@@ -70,7 +71,7 @@ def split_neurite(window: Window) -> dict[str, Image.Image]:
         window.layers.seeds.data[z][disk] = number
     window.layers.seeds.refresh()
     steps["a seed in each part (S)"] = capture_canvas(window, middle)
-    window.perform(window.action("Split"))
+    window.perform(ACTION_BY_NAME["Split"])
     print(window.panel.message)
     steps["split (C)"] = capture_canvas(window, middle)
     return steps

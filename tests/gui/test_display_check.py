@@ -1,4 +1,4 @@
-"""Where no window can be opened, a one-line error says so, and nothing aborts."""
+"""Where no window can be opened, one message says why, and nothing aborts."""
 
 import pytest
 
@@ -14,33 +14,33 @@ def headless(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_napari_the_command_that_installs_it_is_named(monkeypatch):
+def test_without_napari_the_message_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(display_check, "find_spec", lambda name: None)
-    with pytest.raises(ConnectomeError, match="napari is not installed") as raised:
+    with pytest.raises(ConnectomeError, match="napari is not installed") as error:
         display_check.require_display()
-    assert raised.value.remedy == "pip install -r requirements.txt"
+    assert error.value.remedy == "pip install -r requirements.txt"
 
 
-def test_without_a_screen_the_variables_are_named(headless):
+def test_without_a_display_the_message_names_the_variables(headless):
     with pytest.raises(ConnectomeError, match="neither DISPLAY nor WAYLAND_DISPLAY"):
         display_check.require_display()
 
 
-def test_a_screen_that_does_not_answer_is_found_out_in_another_process(headless, monkeypatch):
+def test_a_display_that_does_not_respond_is_detected_in_another_process(headless, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":6543")
     with pytest.raises(ConnectomeError, match=r"no window can be opened: .+"):
         display_check.require_display()
 
 
-def test_qt_that_hangs_is_given_up(headless, monkeypatch):
+def test_waiting_for_qt_ends_after_a_while(headless, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":6543")
     monkeypatch.setattr(display_check, "PROBE", "import time; time.sleep(60)")
     monkeypatch.setattr(display_check, "TIMEOUT_S", 0.5)
-    with pytest.raises(ConnectomeError, match=r"no answer from the screen in 0\.5 s"):
+    with pytest.raises(ConnectomeError, match=r"did not respond within 0\.5 s"):
         display_check.require_display()
 
 
-def test_what_qt_complains_of_is_passed_on(headless, monkeypatch):
+def test_the_error_of_qt_is_reported(headless, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":6543")
     monkeypatch.setattr(display_check, "PROBE", "raise ImportError('libEGL.so.1 is missing')")
     with pytest.raises(ConnectomeError, match=r"ImportError: libEGL\.so\.1 is missing"):

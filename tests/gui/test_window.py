@@ -1,4 +1,4 @@
-"""Real windows, keys and mouse: what a person sees and does, down to the files."""
+"""Real windows, keys and mouse: from what a person does to the files."""
 
 import json
 import os
@@ -31,23 +31,24 @@ pytestmark = [
 
 @pytest.fixture
 def outdir(tmp_path):
-    """A folder for a test that saves, closes or crashes."""
+    """Return a folder for a test that saves, closes or crashes."""
     return write_stripes(tmp_path)
 
 
 def open_window(outdir, **options):
-    from connectome.proofread.viewer.window import CLOSE_UNSAVED, Window
+    from connectome.proofread.viewer.dialogs import CLOSE_UNSAVED
+    from connectome.proofread.viewer.window import Window
 
     session = open_session(outdir, user="tester", **options)
-    guide = build_queue(session.folder, session.editor.synapses, [0, 3])
-    window = Window(session, guide, asking=lambda *_: CLOSE_UNSAVED)
+    queue = build_queue(session.folder, session.editor.synapses, [0, 3])
+    window = Window(session, queue, ask=lambda *_: CLOSE_UNSAVED)
     window.layers.show_section(0)
     settle()
     return window
 
 
 def close(window):
-    if not window.closed:
+    if not window.close_guard.closed:
         window.close()
     window.session.close()
     settle()
@@ -55,7 +56,7 @@ def close(window):
 
 @pytest.fixture
 def opened(outdir):
-    """What opens a window on the stripes; all are closed at the end."""
+    """Return a function that opens a window on the stripes; all are closed at the end."""
     windows = []
     yield lambda **options: windows.append(open_window(outdir, **options)) or windows[-1]
     for window in windows:
@@ -71,21 +72,21 @@ def kept_window(screen, tmp_path_factory):
 
 @pytest.fixture
 def window(kept_window):
-    """One window for many tests, brought back to how it was opened: a second of each is saved."""
+    """Return a window shared by many tests, reset after each: opening one takes a second."""
     window = kept_window
     window._before_test = 0
     window._before_test = len(logged(window))
-    tell = window.session.editor.on_edit
+    on_edit = window.session.editor.on_edit
     yield window
-    window.session.editor.on_edit = tell
+    window.session.editor.on_edit = on_edit
     window.viewer.dims.ndisplay, window.viewer.dims.order = 2, (0, 1, 2)
     window._log_painting()
-    window.put_tools_away()
+    window.release_tools()
     while window.session.editor.undo():
         pass
     window._watch_plane()
-    window._location_index, window._synapse_row, window._split_in_3d = -1, None, True
-    window.pick_ids([])
+    window.navigator.index, window._synapse_row, window._split_in_3d = -1, None, True
+    window.select_ids([])
     window.layers.doubt.visible = False
     window.layers.show_section(0)
     window.layers.redraw(tuple(slice(0, n) for n in SHAPE))
@@ -103,7 +104,7 @@ def settle(turns=15):
 
 
 def press(window, key, modifier=None):
-    """Press a key as a person does, on the picture."""
+    """Press a key while the canvas has the focus, as a person does."""
     from qtpy.QtCore import Qt
     from qtpy.QtTest import QTest
 
@@ -118,7 +119,7 @@ def press(window, key, modifier=None):
 
 
 def on_canvas(window, y, x):
-    """Return where on the canvas a voxel of the section is drawn."""
+    """Return the position of a voxel of the section on the canvas."""
     from qtpy.QtCore import QPoint
 
     camera = window.viewer.scene.camera
@@ -138,7 +139,7 @@ def point(window, y, x):
 
 
 def drag(window, *places, shift=False):
-    """Press the mouse, go through places in the section, and let go."""
+    """Press the mouse button, drag it through voxels of the section, and release it."""
     from qtpy.QtCore import QEvent, QPointF, Qt
     from qtpy.QtGui import QMouseEvent
     from qtpy.QtTest import QTest
@@ -167,17 +168,17 @@ def ids(window):
 
 
 def logged(window):
-    """Tools of all corrections in the log; of a kept window those of this test."""
+    """Return the tools of all logged edits; of a shared window, those of this test."""
     outdir = window.session.outdir
     runs = [run.run_id for run in runlog.read_history(outdir)]
     tools = [made.tool for run_id in runs for made in runlog.read_edits(outdir, run_id)]
     return tools[getattr(window, "_before_test", 0) :]
 
 
-def test_the_picture_has_all_layers_at_the_true_scale(window):
+def test_the_viewer_has_all_layers_at_the_true_scale(window):
     layers = window.viewer.layers
     assert [layer.name for layer in layers] == [
-        *("EM", "neurites", "doubt", "seeds", "direction (heuristic)", "synapses", "place"),
+        *("EM", "neurites", "doubt", "seeds", "direction (heuristic)", "synapses", "location"),
     ]
     assert all(tuple(layer.scale) == VOXEL for layer in layers)
     assert {str(unit) for layer in layers for unit in layer.units} == {"nanometer"}
@@ -190,11 +191,12 @@ def test_the_picture_has_all_layers_at_the_true_scale(window):
 def test_every_action_has_its_key_beside_its_button(window):
     from qtpy.QtWidgets import QLabel
 
+    from connectome.proofread.viewer.actions import ACTION_BY_NAME
     from connectome.proofread.viewer.panel import format_key
 
     keys = [label.text() for label in window.panel.findChildren(QLabel, "key")]
     assert len(keys) == len(set(keys)) == len(window.panel.buttons)
-    assert keys == [format_key(window.action(name).key) for name in window.panel.buttons]
+    assert keys == [format_key(ACTION_BY_NAME[name].key) for name in window.panel.buttons]
 
 
 def test_the_panel_fits_a_small_screen(window):
@@ -207,50 +209,50 @@ def test_the_panel_fits_a_small_screen(window):
     assert frame.height() <= 1024
 
 
-def test_n_and_b_lead_to_the_places_in_doubt_and_pick_what_they_are_about(window):
-    assert "4 places" in window.panel.line_text("place")
+def test_n_and_b_go_to_doubtful_places_and_select_their_neurites(window):
+    assert "4 places" in window.panel.line_text("location")
     press(window, "N")
     assert window.layers.current_section == 2
-    assert "place 1 of 4" in window.panel.line_text("place")
-    assert "2 may hold two neurites" in window.panel.line_text("place")
+    assert "Place 1 of 4" in window.panel.line_text("location")
+    assert "2 may hold two neurites" in window.panel.line_text("location")
     press(window, "N")
     assert window.layers.current_section == 4
-    assert "1 and 2 may be one neurite" in window.panel.line_text("place")
-    assert "1" in window.panel.line_text("picked")
+    assert "1 and 2 may be one neurite" in window.panel.line_text("location")
+    assert "1" in window.panel.line_text("selection")
     press(window, "B")
     assert window.layers.current_section == 2
     press(window, "B")
-    assert window.panel.message == "there is no place before this one"
+    assert window.panel.message == "there is no doubtful place before this one"
 
 
-def test_m_merges_what_a_place_is_about_and_the_place_is_settled(window):
+def test_m_merges_the_neurites_of_a_place_and_settles_it(window):
     press(window, "N")
     press(window, "N")
     press(window, "M")
     assert ids(window) == {LEFT, RIGHT}
-    assert window.panel.message == "merged 2 into 1"
-    assert "✓" in window.panel.line_text("place")
+    assert window.panel.message == "merged neurite 2 into 1"
+    assert "✓" in window.panel.line_text("location")
     assert logged(window) == ["merge"]
     press(window, "B")
     press(window, "N")
-    assert "synapse" in window.panel.line_text("place")  # the settled one is passed over
+    assert "synapse" in window.panel.line_text("location")  # the settled place is skipped
 
 
-def test_neurites_are_picked_by_key_by_shift_click_and_by_button_and_click(window):
+def test_neurites_are_selected_by_key_by_shift_click_and_by_button_and_click(window):
     point(window, 60, 20)
     press(window, "A")
-    assert window.panel.message == "picked 1"
+    assert window.panel.message == "selected neurite 1"
     drag(window, (60, 130), shift=True)
-    assert window.panel.message == "picked 3"
-    window.panel.buttons["Pick"].click()
-    assert "click into the picture" in window.panel.message
+    assert window.panel.message == "selected neurite 3"
+    window.panel.buttons["Select"].click()
+    assert "click in the image" in window.panel.message
     drag(window, (60, 80))
-    assert window.panel.message == "picked 2"
+    assert window.panel.message == "selected neurite 2"
     press(window, "M")
     assert ids(window) == {LEFT, RIGHT}
 
 
-def test_a_painted_stroke_is_one_correction_and_is_undone_by_our_history(window):
+def test_a_painted_stroke_is_one_edit_and_undone_by_the_shared_history(window):
     labels = window.session.editor.labels
     before = labels.copy()
     point(window, 60, 20)
@@ -267,7 +269,7 @@ def test_a_painted_stroke_is_one_correction_and_is_undone_by_our_history(window)
     assert (labels[1:] == before[1:]).all()
 
 
-def test_erasing_is_logged_with_what_was_there(window):
+def test_erasing_is_logged_with_the_ids_before(window):
     press(window, "E")
     drag(window, (60, 20), (60, 25))
     labels = window.session.editor.labels
@@ -278,20 +280,20 @@ def test_erasing_is_logged_with_what_was_there(window):
     assert logged(window) == ["erase", "undo"]
 
 
-def test_painting_needs_a_picked_id(window):
+def test_painting_needs_a_selected_neurite(window):
     press(window, "P")
-    assert "no neurite is picked" in window.panel.message
+    assert "no neurite is selected" in window.panel.message
     assert window.layers.labels.mode == "pan_zoom"
 
 
-def test_with_nothing_picked_the_brush_of_napari_itself_harms_nobody(window):
+def test_with_nothing_selected_the_brush_of_napari_paints_a_new_id(window):
     new = window.session.editor.new_id()
     window.layers.labels.mode = "paint"
     drag(window, (60, 20), (60, 25))
     assert ids(window) == {LEFT, MIDDLE, RIGHT, new}
 
 
-def test_a_new_id_is_one_nobody_had(window):
+def test_a_new_id_belonged_to_no_neurite_before(window):
     new = window.session.editor.new_id()
     press(window, "I")
     drag(window, (60, 20), (60, 25))
@@ -324,30 +326,32 @@ def test_seeds_split_a_neurite_through_all_sections_or_in_one(window, through):
     assert labels[0, 60, 100] == new
     assert (labels[3, 60, 100] == new) == through
     assert not window.layers.seeds.data.any()
-    assert window.panel.message == f"split 2: now 2 and {new}"
+    assert window.panel.message == f"split neurite 2 into 2 and {new}"
 
 
-def test_a_split_is_under_way_before_it_is_asked_for(window, monkeypatch):
-    asked = []
-    divide = split.split_neurite
-    monkeypatch.setattr(split, "split_neurite", lambda *what: asked.append(1) or divide(*what))
+def test_a_split_is_computed_before_it_is_requested(window, monkeypatch):
+    calls = []
+    split_neurite = split.split_neurite
+    monkeypatch.setattr(
+        split, "split_neurite", lambda *args: calls.append(1) or split_neurite(*args)
+    )
     press(window, "S")
     drag(window, (50, 60), (60, 60))
-    assert not asked
+    assert not calls
     press(window, "S")
     drag(window, (50, 100), (60, 100))
     until = time.monotonic() + 10
-    while not asked and time.monotonic() < until:
+    while not calls and time.monotonic() < until:
         settle(1)
-    assert len(asked) == 1
+    assert len(calls) == 1
     press(window, "Z", "ctrl")  # the last stroke
     press(window, "Z", "ctrl+shift")
     press(window, "C")
-    assert len(asked) == 1
+    assert len(calls) == 1
     assert logged(window) == ["split"]
 
 
-def test_while_seeds_are_painted_undo_takes_a_seed_back(window):
+def test_while_seeds_are_painted_undo_removes_a_seed(window):
     press(window, "S")
     drag(window, (50, 60), (60, 60))
     assert window.layers.seeds.data.any()
@@ -356,7 +360,7 @@ def test_while_seeds_are_painted_undo_takes_a_seed_back(window):
     assert logged(window) == []
 
 
-def test_a_synapse_is_accepted_rejected_and_swapped_where_the_user_is_led(window):
+def test_the_synapse_of_a_place_is_accepted_rejected_and_swapped(window):
     table = window.session.editor.synapses
     for _ in range(3):
         press(window, "N")
@@ -375,28 +379,28 @@ def test_a_synapse_is_accepted_rejected_and_swapped_where_the_user_is_led(window
     assert str(window.layers.synapses.symbol[0]) == "disc"
     press(window, "Z", "ctrl")
     assert table.verdict.tolist() == ["rejected", ""]
-    assert window.panel.message == "undo: unreview of synapse 2 → 1"
+    assert window.panel.message == "undo: unreview synapse 2 → 1"
     assert str(window.layers.synapses.symbol[0]) == "x"
     for _ in range(3):
         press(window, "Z", "ctrl")
-    assert window.layers.arrows.data[0, 1, 2] == start, "the swap is taken back in the picture"
+    assert window.layers.arrows.data[0, 1, 2] == start, "the arrow shows that the swap is undone"
     press(window, "Z", "ctrl+shift")
     assert window.layers.arrows.data[0, 1, 2] == -start
 
 
-def test_a_synapse_under_the_pointer_is_meant_before_the_one_led_to(window):
+def test_a_synapse_under_the_pointer_takes_precedence_over_the_current_one(window):
     window.layers.show_section(3)
     point(window, 91, 111)
     press(window, "Y")
     assert window.session.editor.synapses.verdict.tolist() == ["", "accepted"]
 
 
-def test_without_a_synapse_in_question_the_user_is_told(window):
+def test_a_verdict_without_a_synapse_is_refused(window):
     window.panel.buttons["Accept"].click()
-    assert "no synapse is in question" in window.panel.message
+    assert "no synapse is selected" in window.panel.message
 
 
-def test_sections_are_marked_and_the_next_to_do_is_found(window):
+def test_sections_are_marked_and_the_next_one_is_shown(window):
     press(window, "K")
     assert "section 0 of 6: proofread" in window.panel.line_text("section")
     assert "0 ✓, 3" in window.panel.line_text("section")
@@ -404,7 +408,7 @@ def test_sections_are_marked_and_the_next_to_do_is_found(window):
     assert window.layers.current_section == 3
     press(window, "K")
     press(window, "J")
-    assert "all sections to proofread are done" in window.panel.message
+    assert "all proposed sections are proofread" in window.panel.message
     press(window, "K")
     assert window.session.editor.sections == {0}
 
@@ -433,7 +437,7 @@ def test_in_3d_nothing_can_be_painted(window):
     window.viewer.dims.ndisplay = 3
     settle()
     press(window, "E")
-    assert "painting is done in 2D" in window.panel.message
+    assert "painting works in 2D only" in window.panel.message
     window.viewer.dims.ndisplay = 2
     settle()
     press(window, "E")
@@ -441,7 +445,7 @@ def test_in_3d_nothing_can_be_painted(window):
     assert 0 in ids(window)
 
 
-def test_what_is_painted_across_the_sections_is_noted_too(window):
+def test_painting_across_sections_is_logged_too(window):
     window.viewer.dims.order = (1, 0, 2)
     settle()
     window._log_painting()
@@ -453,34 +457,34 @@ def test_what_is_painted_across_the_sections_is_noted_too(window):
     assert window.session.editor.labels[3, 60, 21] == LEFT
 
 
-def test_ctrl_s_saves_what_the_refiners_read(opened, outdir):
+def test_ctrl_s_saves_the_files_that_the_refiners_read(opened, outdir):
     window = opened()
     press(window, "N")
     press(window, "N")
     press(window, "M")
     press(window, "K")
-    assert "2 corrections not saved" in window.panel.line_text("work")
+    assert "2 edits not saved" in window.panel.line_text("session")
     press(window, "S", "ctrl")
-    assert "all corrections are saved" in window.panel.line_text("work")
+    assert "all edits are saved" in window.panel.line_text("session")
     saved = np.load(outdir / paths.CORRECTED_LABELS)
     np.testing.assert_array_equal(saved, window.session.editor.labels)
     assert json.loads((outdir / paths.PROOFREAD_SECTIONS).read_text())["slices"] == [4]
     np.testing.assert_array_equal(replay_saved_labels(outdir), saved)
 
 
-def test_a_failure_to_log_takes_the_stroke_back_and_is_told(window):
-    def full(correction):
+def test_a_stroke_that_cannot_be_logged_is_undone_and_reported(window):
+    def fail(record):
         raise OSError(28, "No space left on device")
 
-    window.session.editor.on_edit = full
+    window.session.editor.on_edit = fail
     press(window, "E")
     drag(window, (60, 20), (60, 25))
     assert "No space left" in window.panel.message
     assert ids(window) == {LEFT, MIDDLE, RIGHT}
 
 
-def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
-    from connectome.proofread.viewer.window import CONTINUE, SAVE
+def test_closing_asks_about_unsaved_edits_and_can_be_cancelled(opened, outdir):
+    from connectome.proofread.viewer.dialogs import CONTINUE, SAVE
 
     window = opened()
     asked = []
@@ -490,80 +494,86 @@ def test_closing_asks_about_unsaved_work_and_can_be_declined(opened, outdir):
             asked.append(question)
             return answer
 
-        window._ask_question = asking
+        window.close_guard.ask = asking
 
     qt_window = window.viewer.window._qt_window
     press(window, "K")
     answering(CONTINUE)
     qt_window.close()
-    assert not window.closed
-    assert "Not saved yet: 1 correction." in asked[0]
+    assert not window.close_guard.closed
+    assert "Not saved yet: 1 edit." in asked[0]
     answering(SAVE)
     qt_window.close()
-    assert window.closed
+    assert window.close_guard.closed
     assert (outdir / paths.PROOFREAD_SECTIONS).exists()
     assert len(asked) == 2
 
 
-def test_nothing_is_asked_when_all_is_saved(opened):
+def test_closing_asks_nothing_if_all_is_saved(opened):
     window = opened()
-    window._ask_question = lambda *_: pytest.fail("asked")
+    window.close_guard.ask = lambda *_: pytest.fail("asked")
     window.viewer.window._qt_window.close()
-    assert window.closed
+    assert window.close_guard.closed
 
 
-def test_the_user_who_closes_the_window_is_asked_once_and_not_by_napari(opened):
-    from connectome.proofread.viewer.window import CLOSE_UNSAVED
+def test_closing_by_the_window_manager_asks_once_and_napari_does_not_ask(opened):
+    from connectome.proofread.viewer.dialogs import CLOSE_UNSAVED
 
     window = opened()
     press(window, "K")
     asked = []
-    window._ask_question = lambda *_: asked.append(1) or CLOSE_UNSAVED
+    window.close_guard.ask = lambda *_: asked.append(1) or CLOSE_UNSAVED
     # As a window manager does; napari has a question of its own for that.
     window.viewer.window._qt_window.windowHandle().close()
     settle()
-    assert window.closed
+    assert window.close_guard.closed
     assert asked == [1]
 
 
-def test_a_question_that_the_end_of_the_program_closes_has_its_last_answer(window):
+def test_a_question_closed_by_the_end_of_the_program_gets_its_last_answer(window):
     from napari.qt import get_qapp
     from qtpy.QtCore import QTimer
 
-    from connectome.proofread.viewer.panel import ask_question
+    from connectome.proofread.viewer.dialogs import ask_question
 
     QTimer.singleShot(100, lambda: get_qapp().exit(0))
     assert ask_question(None, "Proofreading", "Save?", ("Save", "Go on")) == "Go on"
 
 
 @pytest.mark.parametrize(
-    ("answer", "n_unsaved"), [("Bring them back", 1), ("Begin without them", 0), ("Not now", None)]
+    ("answer", "n_unsaved"), [("Restore them", 1), ("Discard them", 0), ("Cancel", None)]
 )
-def test_what_was_not_saved_is_offered_at_the_next_start(outdir, monkeypatch, answer, n_unsaved):
-    from connectome.proofread.viewer import window
+def test_unsaved_edits_are_offered_at_the_next_start(outdir, monkeypatch, answer, n_unsaved):
+    from connectome.proofread.viewer import launch
+    from connectome.proofread.viewer.dialogs import ask_to_restore
 
     with open_session(outdir) as session:
         session.editor.merge(LEFT, MIDDLE)
     asked = []
-    monkeypatch.setattr(window, "ask_question", lambda *words: asked.append(words) or answer)
+
+    def ask(parent, title, question, answers):
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr(launch, "ask_to_restore", lambda left: ask_to_restore(left, ask))
     opened = []
-    monkeypatch.setattr(window, "Window", lambda *given: opened.append(given))
-    monkeypatch.setattr(window.napari, "run", settle)
-    assert window.proofread(outdir) == n_unsaved
-    assert "with 1 correction not saved" in asked[0][2]
-    assert len(opened) == (answer != "Not now")
+    monkeypatch.setattr(launch, "Window", lambda *given: opened.append(given))
+    monkeypatch.setattr(launch.napari, "run", settle)
+    assert launch.proofread(outdir) == n_unsaved
+    assert "with 1 edit not saved" in asked[0]
+    assert len(opened) == (answer != "Cancel")
 
 
 @pytest.mark.parametrize("recover", [True, False])
-def test_nothing_is_offered_to_who_has_decided(outdir, monkeypatch, recover):
-    from connectome.proofread.viewer import window
+def test_nothing_is_asked_if_recover_is_given(outdir, monkeypatch, recover):
+    from connectome.proofread.viewer import launch
 
     with open_session(outdir) as session:
         session.editor.merge(LEFT, MIDDLE)
-    monkeypatch.setattr(window, "ask_question", lambda *_: pytest.fail("asked"))
-    monkeypatch.setattr(window, "Window", lambda *given: None)
-    monkeypatch.setattr(window.napari, "run", settle)
-    assert window.proofread(outdir, recover=recover) == int(recover)
+    monkeypatch.setattr(launch, "ask_to_restore", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(launch, "Window", lambda *given: None)
+    monkeypatch.setattr(launch.napari, "run", settle)
+    assert launch.proofread(outdir, recover=recover) == int(recover)
 
 
 CRASHING = """
@@ -571,11 +581,12 @@ import sys, time
 from pathlib import Path
 from connectome.triage.queue import build_queue
 from connectome.proofread.session import open_session
+from connectome.proofread.viewer.actions import ACTION_BY_NAME
 from connectome.proofread.viewer.window import Window
 session = open_session(Path(sys.argv[1]), user="tester")
 window = Window(session, build_queue(session.folder, session.editor.synapses))
 for name in ("Next", "Next", "Merge", "Proofread"):
-    window.perform(window.action(name))
+    window.perform(ACTION_BY_NAME[name])
 print("merged", flush=True)
 time.sleep(60)
 """
@@ -597,8 +608,8 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     assert find_unsaved_edits(outdir).n_edits == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
-    assert "2 corrections of an earlier session taken up" in window.panel.message
-    assert "2 corrections not saved" in window.panel.line_text("work")
+    assert "restored 2 edits of an earlier session" in window.panel.message
+    assert "2 edits not saved" in window.panel.line_text("session")
     press(window, "Z", "ctrl")
     press(window, "Z", "ctrl")
     assert ids(window) == {LEFT, MIDDLE, RIGHT}

@@ -50,18 +50,18 @@ def seeds(x, other):
     return marks
 
 
-def work(state):
-    """Use every tool once; end on an undo that can be done again."""
-    state.merge(1, 2, place=(0, 5, 16))
-    state.split(3, seeds(33, 46))
-    state.paint(bar(3, 60), state.new_id(), "new")
-    state.erase(bar(3, 61))
-    state.fill((0, 0, 95), 4)
-    state.review(0, "accepted")
-    state.review(2, "rejected")
-    state.swap(1)
-    state.mark(3)
-    state.mark(4)
-    state.undo()
-    state.redo()
-    state.undo()
+def use_every_tool(editor):
+    """Use every tool once; end with an undo that can be redone."""
+    editor.merge(1, 2, place=(0, 5, 16))
+    editor.split(3, seeds(33, 46))
+    editor.paint(bar(3, 60), editor.new_id(), "new")
+    editor.erase(bar(3, 61))
+    editor.fill((0, 0, 95), 4)
+    editor.review(0, "accepted")
+    editor.review(2, "rejected")
+    editor.swap(1)
+    editor.mark(3)
+    editor.mark(4)
+    editor.undo()
+    editor.redo()
+    editor.undo()

@@ -1,4 +1,4 @@
-"""The script as it is typed: its help, its errors, and replaying without a window."""
+"""The command line: its help, its errors, Ctrl-C, and replaying without a window."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def call(*words, environment=None):
 
 
 def here(*words):
-    """Run the program in this process, for what ends before a window opens."""
+    """Run the program in this process, for cases that end before a window opens."""
     with pytest.raises(SystemExit) as end:
         arguments.run(main, [str(word) for word in words], prog="napari_proofread.py")
     return end.value.code
@@ -37,7 +37,7 @@ def here(*words):
 
 @pytest.fixture
 def corrected(tmp_path):
-    """A folder in which somebody has merged two neurites, and saved."""
+    """Return a folder in which two neurites were merged, and the result saved."""
     write_stripes(tmp_path)
     with open_session(tmp_path) as session:
         session.editor.merge(LEFT, MIDDLE)
@@ -55,32 +55,32 @@ def corrected(tmp_path):
         (["--outdir", "/nowhere"], "run_pipeline.py --outdir /nowhere"),
     ],
 )
-def test_what_cannot_be_done_as_typed_is_a_usage_error(words, message, capsys):
+def test_invalid_arguments_are_usage_errors(words, message, capsys):
     assert here(*words) == 2
     assert message in capsys.readouterr().err
 
 
-def test_without_a_screen_there_is_one_line_and_what_to_do(tmp_path):
+def test_without_a_display_one_message_says_what_to_do(tmp_path):
     pytest.importorskip("napari", reason="napari is not installed")
     if sys.platform != "linux":
         pytest.skip("only Linux has sessions without a screen")
     write_stripes(tmp_path)
     ended = call("--outdir", tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: there is no screen")
+    assert ended.stderr.startswith("error: there is no display")
     assert "try: " in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / paths.RUN_LOG).exists()
 
 
-def test_replaying_needs_no_screen_and_finds_the_saved_labels(corrected):
+def test_replaying_needs_no_display_and_gives_the_saved_labels(corrected):
     ended = call("--replay", "--outdir", corrected)
     assert ended.returncode == 0, ended.stderr
     assert "gives the labels in" in ended.stdout
     assert "voxel by voxel" in ended.stdout
 
 
-def test_replaying_writes_labels_that_are_gone(corrected, capsys):
+def test_replaying_restores_missing_labels(corrected, capsys):
     path = corrected / paths.CORRECTED_LABELS
     saved = path.read_bytes()
     path.unlink()
@@ -89,7 +89,7 @@ def test_replaying_writes_labels_that_are_gone(corrected, capsys):
     assert path.read_bytes() == saved
 
 
-def test_replaying_tells_when_something_else_changed_the_labels(corrected, capsys):
+def test_replaying_reports_labels_changed_by_another_program(corrected, capsys):
     path = corrected / paths.CORRECTED_LABELS
     labels = np.load(path)
     labels[0, 0, :5] = 9
@@ -98,7 +98,7 @@ def test_replaying_tells_when_something_else_changed_the_labels(corrected, capsy
     assert "differs from the replayed log in 5 of" in capsys.readouterr().err
 
 
-def test_replaying_nothing_is_a_usage_error(tmp_path, capsys):
+def test_replaying_without_a_save_is_a_usage_error(tmp_path, capsys):
     write_stripes(tmp_path)
     assert here("--replay", "--outdir", tmp_path) == 2
     assert "nothing to replay" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_replaying_nothing_is_a_usage_error(tmp_path, capsys):
 @pytest.mark.posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("n_edits", [0, 1])
-def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path, number, n_edits):
+def test_a_signal_closes_the_window_and_reports_unsaved_edits(screen, tmp_path, number, n_edits):
     write_stripes(tmp_path)
     with open_session(tmp_path) as session:
         if n_edits:
@@ -125,13 +125,13 @@ def test_a_signal_closes_the_window_and_says_what_is_in_the_log(screen, tmp_path
         time.sleep(0.1)
     time.sleep(4)  # the window is open
     process.send_signal(number)
-    _, output = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    last = output.strip().splitlines()[-1]
+    last = stderr.strip().splitlines()[-1]
     if n_edits:
-        assert last == "interrupted; 1 correction is in the log; the next start offers it back"
+        assert last == "interrupted; 1 edit is in the run log; the next start offers to restore it"
     else:
-        assert last == "interrupted; all corrections are saved"
-    assert "Traceback" not in output and "Error calling" not in output
+        assert last == "interrupted; all edits are saved"
+    assert "Traceback" not in stderr and "Error calling" not in stderr
     assert runlog.read_history(tmp_path)[-1].status == "interrupted"
     assert bool(find_unsaved_edits(tmp_path)) == bool(n_edits)

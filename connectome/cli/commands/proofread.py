@@ -68,18 +68,18 @@ def build_parser(prog: str = "connectome proofread") -> arguments.Parser:
         "--recover",
         action="store_true",
         default=None,
-        help="restore corrections that were not saved, without asking",
+        help="restore unsaved edits, without asking",
     )
     parser.add_argument(
         "--no-recover",
         dest="recover",
         action="store_false",
-        help="discard corrections that were not saved, without asking",
+        help="discard unsaved edits, without asking",
     )
     parser.add_argument(
         "--replay",
         action="store_true",
-        help="open no window: replay the logged corrections and compare with the saved labels",
+        help="open no window: replay the logged edits and compare with the saved labels",
     )
     return parser
 
@@ -111,7 +111,7 @@ def _open_window(
     RunFolder(outdir).check_complete()
     require_display()
     print("opening the window, which takes a few seconds", flush=True)
-    from connectome.proofread.viewer.window import proofread
+    from connectome.proofread.viewer.launch import proofread
 
     n_unsaved = proofread(
         outdir,
@@ -124,9 +124,9 @@ def _open_window(
     )
     if n_unsaved:
         print(
-            f"{n_unsaved} corrections are not saved; they are in the log, and the next start"
-            " offers to restore them"
+            f"unsaved edits: {n_unsaved}; they are in the run log, and the next start offers to"
+            " restore them"
         )
     elif n_unsaved == 0:
         following = f"next: train_refine_rf.py --outdir {outdir}"
-        print(f"all corrections are saved in {outdir}/; {name_programs(following, prog)}")
+        print(f"all edits are saved in {outdir}/; {name_programs(following, prog)}")

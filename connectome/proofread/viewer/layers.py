@@ -22,6 +22,7 @@ SYNAPSE_DIAMETER_NM = 60.0
 ARROW_LENGTH_NM = 280.0
 POINTER_REACH_NM = 150.0  # a synapse this near to the pointer counts as pointed at
 SEED_COLOURS = {1: "red", 2: "cyan", 3: "yellow", 4: "magenta"}
+OUTLINE_PX = 2
 REJECTED_COLOUR = (0.55, 0.55, 0.55, 1.0)
 BORDER_COLOUR_OF_VERDICT = {
     "": (0.0, 0.0, 0.0, 1.0),
@@ -53,6 +54,7 @@ class StackLayers:
     def __init__(self, viewer: napari.Viewer, session: Session, doubt: np.ndarray):
         self.viewer = viewer
         self._initial_labels = session.initial_labels
+        self._seed_number = 1
         em = session.folder.aligned
         self._voxel_size = np.array(em.voxel_size)
         self._frame: dict[str, Any] = {"scale": em.voxel_size, "units": ("nm",) * 3}
@@ -87,7 +89,7 @@ class StackLayers:
             visible=False,
             **self._frame,
         )
-        colours: dict[int | None, str] = {None: "transparent", **SEED_COLOURS}
+        colours: dict[Any, str] = {None: "transparent", **SEED_COLOURS}
         self.seeds = self.viewer.add_labels(
             np.zeros(labels.shape, np.uint8),
             name="seeds",
@@ -138,6 +140,11 @@ class StackLayers:
         return int(self.viewer.dims.current_step[0])
 
     @property
+    def is_painting(self) -> bool:
+        """Whether a brush is active."""
+        return any(layer.mode != "pan_zoom" for layer in (self.labels, self.seeds))
+
+    @property
     def view_centre(self) -> tuple[int, int, int]:
         """The voxel, (z, y, x), in the middle of the canvas."""
         y, x = np.rint(self.viewer.scene.camera.center[-2:] / self._voxel_size[1:]).astype(int)
@@ -182,10 +189,62 @@ class StackLayers:
         if box is not None and self._is_in_view(box):
             _refresh(self.labels)
 
+    def activate_brush(self, layer: Any, mode: str) -> None:
+        """Activate a brush of napari on the labels or the seeds, and none on the other.
+
+        Raises
+        ------
+        ConnectomeError
+            If the view is 3D.
+        """
+        if self.viewer.dims.ndisplay == 3:
+            raise ConnectomeError("painting works in 2D only", remedy="Ctrl+Y, back to 2D")
+        for other in (self.labels, self.seeds):
+            if other is not layer:
+                other.mode = "pan_zoom"
+        self.viewer.layers.selection.active = layer
+        layer.mode = mode
+
+    def release_brushes(self) -> None:
+        """Let the mouse move the view again."""
+        for layer in (self.labels, self.seeds):
+            layer.mode = "pan_zoom"
+        self.viewer.layers.selection.active = self.labels
+
+    def next_seed_colour(self) -> str:
+        """Activate the brush for seeds with the first colour, or the next if it is active."""
+        is_active = self.seeds.mode == "paint"
+        self._seed_number = self._seed_number % len(SEED_COLOURS) + 1 if is_active else 1
+        self.activate_brush(self.seeds, "paint")
+        self.seeds.selected_label = self._seed_number
+        return SEED_COLOURS[self._seed_number]
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether there are seeds."""
+        return bool(self.seeds.data.any())
+
+    def seeded_neurite(self) -> int | None:
+        """Return the neurite with most of the seeds, if any."""
+        ids = self.labels.data[find_marked_voxels(self.seeds.data)]
+        neurites, counts = np.unique(ids[ids > 0], return_counts=True)
+        return int(neurites[counts.argmax()]) if neurites.size else None
+
     def clear_seeds(self) -> None:
         """Remove all seeds."""
         self.seeds.data[find_marked_voxels(self.seeds.data)] = 0
         _refresh(self.seeds)
+
+    def toggle_doubt(self) -> bool:
+        """Show or hide the doubt map, with the neurites as outlines or areas; True if shown."""
+        self.doubt.visible = not self.doubt.visible
+        self.labels.contour = OUTLINE_PX if self.doubt.visible else 0
+        return self.doubt.visible
+
+    def toggle_outlines(self) -> bool:
+        """Draw neurites as outlines or as areas; return True for outlines."""
+        self.labels.contour = 0 if self.labels.contour else OUTLINE_PX
+        return bool(self.labels.contour)
 
     def neurite_colour(self, neurite: int) -> np.ndarray | None:
         """Return the colour of a neurite, (red, green, blue, alpha); None if it has none."""

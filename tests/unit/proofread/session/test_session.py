@@ -1,4 +1,4 @@
-"""A session on a folder: nothing a person did is lost, and all of it can be made again."""
+"""Sessions on an output folder: no edit is lost, and all can be replayed."""
 
 import json
 import signal
@@ -10,7 +10,17 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.bars import SHAPE, SOURCE, VOXEL_SIZE, bar, seeds, stack, volume, work, write_bars
+from helpers.bars import (
+    SHAPE,
+    SOURCE,
+    VOXEL_SIZE,
+    bar,
+    seeds,
+    stack,
+    use_every_tool,
+    volume,
+    write_bars,
+)
 from helpers.locations import ROOT
 
 from connectome import runlog
@@ -29,23 +39,23 @@ from connectome.proofread.session import (
 
 @pytest.fixture
 def outdir(tmp_path):
-    """What a run leaves, as far as proofreading reads it."""
+    """Write the files of a run that proofreading reads."""
     return write_bars(tmp_path)
 
 
-def everything(state):
-    return state.labels.tobytes(), state.synapses.to_csv(), sorted(state.sections)
+def everything(editor):
+    return editor.labels.tobytes(), editor.synapses.to_csv(), sorted(editor.sections)
 
 
-def worked(outdir, **told):
-    """Leave a session in which all was done and nothing saved; return what it came to."""
-    with open_session(outdir, user="ada", **told) as session:
-        work(session.editor)
+def leave_unsaved_session(outdir, **options):
+    """Use every tool in a session and close it unsaved; return its final state."""
+    with open_session(outdir, user="ada", **options) as session:
+        use_every_tool(session.editor)
         return everything(session.editor)
 
 
 def start(outdir, body):
-    """Begin a session in another process that says when it is ready."""
+    """Start a session in another process, and return when it is ready."""
     code = (
         f"import signal, sys, time\nsys.path[:0] = {sys.path!r}\n"
         "from pathlib import Path\n"
@@ -70,7 +80,7 @@ def killed(outdir, body):
     assert process.wait(timeout=10) == -signal.SIGKILL
 
 
-def test_a_session_begins_with_the_draft_and_then_with_what_was_saved(outdir):
+def test_a_session_starts_from_the_draft_and_later_from_the_saved_labels(outdir):
     with open_session(outdir) as session:
         assert session.initial_labels_file == paths.LABELS
         np.testing.assert_array_equal(session.editor.labels, stack())
@@ -87,13 +97,13 @@ def test_a_session_begins_with_the_draft_and_then_with_what_was_saved(outdir):
 def test_the_draft_itself_is_never_changed(outdir):
     files = {name: (outdir / name).read_bytes() for name in (paths.LABELS, paths.SYNAPSES)}
     with open_session(outdir) as session:
-        work(session.editor)
+        use_every_tool(session.editor)
         session.save()
         np.testing.assert_array_equal(session.folder.baseline_labels, stack())
     assert files == {name: (outdir / name).read_bytes() for name in files}
 
 
-def test_every_correction_is_on_disk_before_the_next(outdir):
+def test_every_edit_is_on_disk_before_the_next(outdir):
     with open_session(outdir, user="ada") as session:
         for n, edit in enumerate(
             (lambda s: s.merge(1, 2), lambda s: s.mark(0), lambda s: s.undo()), start=1
@@ -106,7 +116,7 @@ def test_every_correction_is_on_disk_before_the_next(outdir):
             assert session.n_unsaved == n
 
 
-def test_saving_writes_three_files_that_the_refiners_read(outdir):
+def test_saving_writes_the_three_files_that_the_refiners_read(outdir):
     with open_session(outdir, user="ada") as session:
         session.editor.merge(1, 2)
         session.editor.mark(3)
@@ -135,13 +145,13 @@ def test_saving_writes_three_files_that_the_refiners_read(outdir):
 
 def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
     with open_session(outdir, user="ada") as session:
-        state = session.editor
-        state.swap(0)
-        state.review(0, "accepted")
-        state.merge(6, 1)
+        editor = session.editor
+        editor.swap(0)
+        editor.review(0, "accepted")
+        editor.merge(6, 1)
         marks = np.zeros(SHAPE, np.uint8)
         marks[2, [10, 48], 40] = 1, 2
-        state.split(3, marks)  # the synapse with 4 is on the smaller part, above
+        editor.split(3, marks)  # the synapse with 4 is on the smaller part, above
         session.save()
     table = pd.read_csv(outdir / paths.REVIEWED_SYNAPSES, dtype={"post_ids": str})
     columns = ["pre_id", "post_id", "post_ids", "verdict", "swapped", "reviewer"]
@@ -152,27 +162,27 @@ def test_reviewed_synapses_carry_the_ids_of_the_corrected_labels(outdir):
 
 
 @pytest.mark.posix
-def test_a_killed_session_is_offered_and_taken_up_where_it_was(outdir):
-    killed(outdir, "work(session.editor)")
+def test_a_killed_session_is_offered_and_resumed(outdir):
+    killed(outdir, "use_every_tool(session.editor)")
     left = find_unsaved_edits(outdir)
     assert left.n_edits == 13
     assert [run.status for run in runlog.read_history(outdir)] == ["died"]
     with open_session(outdir) as session:
-        state = session.editor
+        editor = session.editor
         assert (session.n_recovered, session.n_unsaved) == (13, 13)
-        state.redo()  # what was undone last can still be done again
-        state.undo()
-        with_everything = everything(state)
-        while state.undo():
+        editor.redo()  # the last undo can still be redone
+        editor.undo()
+        with_everything = everything(editor)
+        while editor.undo():
             pass
-        np.testing.assert_array_equal(state.labels, stack())
+        np.testing.assert_array_equal(editor.labels, stack())
     in_one_go = LabelEditor(
         stack(),
         read_volume(outdir / paths.PROBABILITY).data.astype(np.float32),
         np.ones(SHAPE, bool),
         synapses=pd.read_csv(outdir / paths.SYNAPSES, dtype={"post_ids": str}),
     )
-    work(in_one_go)
+    use_every_tool(in_one_go)
     labels, _, sections = everything(in_one_go)
     assert (with_everything[0], with_everything[2]) == (labels, sections)
     assert in_one_go.synapses["verdict"].tolist() == ["accepted", "", "rejected"]
@@ -193,7 +203,7 @@ def test_a_session_killed_after_a_save_can_undo_what_was_saved(outdir):
 
 
 @pytest.mark.posix
-def test_a_session_that_was_killed_twice_still_has_everything(outdir):
+def test_edits_survive_two_kills(outdir):
     killed(outdir, "session.editor.merge(1, 2)")
     killed(outdir, "session.editor.merge(3, 4)")
     assert find_unsaved_edits(outdir).n_edits == 2
@@ -206,20 +216,20 @@ def test_a_session_that_was_killed_twice_still_has_everything(outdir):
     )
 
 
-def test_what_a_person_declines_or_discards_is_not_offered_again(outdir):
-    worked(outdir)
+def test_discarded_edits_are_not_offered_again(outdir):
+    leave_unsaved_session(outdir)
     with open_session(outdir, recover=False) as session:
         np.testing.assert_array_equal(session.editor.labels, stack())
     assert find_unsaved_edits(outdir) is None
-    worked(outdir)
+    leave_unsaved_session(outdir)
     open_session(outdir).discard()
     assert find_unsaved_edits(outdir) is None
     with open_session(outdir) as session:
         np.testing.assert_array_equal(session.editor.labels, stack())
 
 
-def test_who_declines_has_it_in_the_log(outdir):
-    worked(outdir)
+def test_discarding_is_logged_with_the_user(outdir):
+    leave_unsaved_session(outdir)
     declined = find_unsaved_edits(outdir)
     with open_session(outdir, user="bob", recover=False):
         pass
@@ -229,14 +239,14 @@ def test_who_declines_has_it_in_the_log(outdir):
     assert find_unsaved_edits(outdir) is None
 
 
-def test_a_session_that_cannot_begin_declines_nothing(outdir):
-    worked(outdir)
+def test_a_session_that_cannot_start_discards_nothing(outdir):
+    leave_unsaved_session(outdir)
     with pytest.raises(UsageError):
         open_session(outdir, "unet", recover=False)
     assert find_unsaved_edits(outdir).n_edits == 13
 
 
-def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
+def test_edits_that_could_not_be_saved_are_offered_after_the_save_of_another_session(outdir):
     with open_session(outdir, user="ada") as first:
         first.editor.merge(1, 2)
         with open_session(outdir, user="bob") as second:
@@ -249,7 +259,7 @@ def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
     saved = (outdir / paths.CORRECTED_LABELS).read_bytes()
     with open_session(outdir) as session:
         assert set(np.unique(session.editor.labels)) == {1, 3, 4, 5, 6}
-        with pytest.raises(ConnectomeError, match="meanwhile"):  # it has not what was saved
+        with pytest.raises(ConnectomeError, match="meanwhile"):  # its labels lack the edits of bob
             session.save()
         assert (outdir / paths.CORRECTED_LABELS).read_bytes() == saved
         (outdir / paths.CORRECTED_LABELS).rename(outdir / "second.npy")
@@ -260,7 +270,7 @@ def test_what_could_not_be_saved_is_offered_after_somebody_elses_save(outdir):
     )
 
 
-def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
+def test_the_newest_unsaved_session_is_offered_first(outdir):
     with open_session(outdir, user="ada") as first:
         first.editor.merge(1, 2)
         with open_session(outdir, user="bob") as second:
@@ -283,7 +293,7 @@ def test_of_several_sessions_the_newest_is_offered_then_the_one_before(outdir):
 
 
 @pytest.mark.posix
-def test_what_goes_on_after_its_own_save_may_save_again(outdir):
+def test_a_session_resumed_after_its_own_save_can_save_again(outdir):
     killed(outdir, "session.editor.merge(1, 2)\nsession.save()\nsession.editor.mark(1)")
     with open_session(outdir) as session:
         session.save()
@@ -291,7 +301,7 @@ def test_what_goes_on_after_its_own_save_may_save_again(outdir):
 
 
 @pytest.mark.posix
-def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
+def test_a_session_that_is_open_elsewhere_is_not_offered(outdir):
     process = start(outdir, "session.editor.merge(1, 2)")
     assert find_unsaved_edits(outdir) is None
     process.kill()
@@ -300,7 +310,7 @@ def test_a_session_that_is_open_elsewhere_is_not_taken_up(outdir):
 
 
 @pytest.mark.posix
-def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
+def test_a_save_that_fails_leaves_the_last_one_unchanged(outdir):
     with open_session(outdir) as session:
         session.editor.mark(2)
         session.save()
@@ -324,7 +334,7 @@ def test_a_save_that_fails_leaves_the_last_one_as_it_was(outdir):
     assert find_unsaved_edits(outdir).n_edits == 1
 
 
-def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
+def test_a_save_does_not_overwrite_the_save_of_another_session(outdir):
     with open_session(outdir) as first, open_session(outdir) as second:
         first.editor.merge(1, 2)
         second.editor.merge(3, 4)
@@ -339,9 +349,9 @@ def test_a_save_does_not_overwrite_what_somebody_else_saved_meanwhile(outdir):
         assert not (np.load(outdir / paths.CORRECTED_LABELS) == 4).any()
 
 
-def test_replay_makes_what_was_saved_from_the_draft(outdir):
-    """Over three sessions: one with every tool, one taken up, one with edits after its save."""
-    worked(outdir)
+def test_replay_gives_the_saved_labels(outdir):
+    """Over three sessions: one with every tool, one resumed, one with edits after its save."""
+    leave_unsaved_session(outdir)
     with open_session(outdir) as session:
         session.editor.merge(5, 6)
         session.save()
@@ -349,7 +359,7 @@ def test_replay_makes_what_was_saved_from_the_draft(outdir):
         session.editor.paint(bar(0, 0), 77)
         session.save()
         session.editor.paint(bar(0, 1), 78)
-    (outdir / paths.PROBABILITY).unlink()  # what was split is in the log
+    (outdir / paths.PROBABILITY).unlink()  # the result of a split is in the log
     saved = np.load(outdir / paths.CORRECTED_LABELS)
     again = replay_saved_labels(outdir)
     assert again.dtype == saved.dtype == np.int32
@@ -370,12 +380,12 @@ def test_replay_on_another_draft_is_refused(outdir):
 
 
 @pytest.mark.parametrize("n_later_sessions", [0, 1])
-def test_replay_of_a_log_that_was_tampered_with_is_noticed(outdir, n_later_sessions):
+def test_replay_of_a_modified_log_is_refused(outdir, n_later_sessions):
     with open_session(outdir) as session:
         session.editor.paint(bar(0, 0), 6)
         session.editor.paint(bar(0, 1), 6)
         session.save()
-    for _ in range(n_later_sessions):  # what these begin with is still there to be read
+    for _ in range(n_later_sessions):  # their initial labels are still there
         with open_session(outdir) as session:
             session.save()
     log = sqlite3.connect(outdir / paths.RUN_LOG)
@@ -386,7 +396,7 @@ def test_replay_of_a_log_that_was_tampered_with_is_noticed(outdir, n_later_sessi
         replay_saved_labels(outdir)
 
 
-def test_replay_without_a_save_says_so(outdir):
+def test_replay_without_a_save_is_refused(outdir):
     with pytest.raises(UsageError, match="no session has saved"):
         replay_saved_labels(outdir)
 
@@ -400,7 +410,7 @@ def foreign(outdir):
     return labels
 
 
-def test_files_of_another_program_are_taken_over(outdir):
+def test_files_of_another_program_are_read(outdir):
     labels = foreign(outdir)
     with open_session(outdir) as session:
         np.testing.assert_array_equal(session.editor.labels, labels)
@@ -423,7 +433,7 @@ def test_a_session_on_files_of_another_program_survives_a_kill_after_saving(outd
         np.testing.assert_array_equal(session.editor.labels, labels)
 
 
-def test_corrected_labels_without_a_list_of_sections_are_taken_over(outdir):
+def test_corrected_labels_without_a_list_of_sections_are_read(outdir):
     foreign(outdir)
     (outdir / paths.PROOFREAD_SECTIONS).unlink()
     with open_session(outdir) as session:
@@ -431,7 +441,7 @@ def test_corrected_labels_without_a_list_of_sections_are_taken_over(outdir):
         assert session.editor.sections == set()
 
 
-def test_of_refined_labels_those_sections_are_proofread_that_are_as_a_person_left_them(outdir):
+def test_sections_of_refined_labels_are_proofread_if_they_equal_the_corrected_ones(outdir):
     with open_session(outdir) as session:
         session.editor.merge(1, 2)
         session.editor.mark(1)
@@ -445,14 +455,14 @@ def test_of_refined_labels_those_sections_are_proofread_that_are_as_a_person_lef
         assert session.editor.sections == {1}
         session.editor.merge(5, 6)
         session.save()
-    # The next forest overwrites what this session began with.
+    # The next forest overwrites the initial labels of this session.
     write_volume(outdir / paths.REFINED_LABELS["rf"], volume(stack()))
     np.testing.assert_array_equal(
         replay_saved_labels(outdir), np.load(outdir / paths.CORRECTED_LABELS)
     )
 
 
-def test_labels_may_come_from_anywhere(outdir, tmp_path_factory):
+def test_labels_may_be_any_file(outdir, tmp_path_factory):
     path = tmp_path_factory.mktemp("elsewhere") / "mine.npy"
     np.save(path, stack() + 1)
     with open_session(outdir, str(path)) as session:
@@ -460,31 +470,31 @@ def test_labels_may_come_from_anywhere(outdir, tmp_path_factory):
         assert session.editor.labels.max() == 7
 
 
-def test_labels_that_are_not_there_are_named(outdir):
+def test_missing_labels_are_named(outdir):
     with pytest.raises(UsageError, match="neurite_labels_unet"):
         open_session(outdir, "unet")
     with pytest.raises(UsageError, match="no aligned stack"):
         open_session(outdir / "nowhere")
-    assert not (outdir / paths.RUN_LOG).exists(), "what could not begin is no run"
+    assert not (outdir / paths.RUN_LOG).exists(), "a session that could not start is not logged"
 
 
-def test_verdicts_are_there_again_in_the_next_session_whoever_opens_it(outdir):
+def test_verdicts_are_kept_in_the_next_session_whoever_opens_it(outdir):
     with open_session(outdir, user="ada") as session:
         session.editor.swap(1)
         session.editor.review(2, "rejected")
         session.save()
         before = session.editor.synapses
     with open_session(outdir, user="bob") as session:
-        state = session.editor
-        pd.testing.assert_frame_equal(state.synapses, before)
-        assert state.synapses["reviewer"].tolist() == ["", "ada", "ada"]
-        state.swap(1)
+        editor = session.editor
+        pd.testing.assert_frame_equal(editor.synapses, before)
+        assert editor.synapses["reviewer"].tolist() == ["", "ada", "ada"]
+        editor.swap(1)
         pd.testing.assert_series_equal(
-            state.synapses["pre_id"], pd.Series([1, 3, 5], name="pre_id")
+            editor.synapses["pre_id"], pd.Series([1, 3, 5], name="pre_id")
         )
 
 
-def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
+def test_a_synapse_whose_partners_were_merged_is_dropped(outdir):
     with open_session(outdir) as session:
         session.editor.review(0, "accepted")
         session.editor.merge(1, 2)
@@ -494,7 +504,7 @@ def test_a_synapse_whose_partners_became_one_is_none_any_more(outdir):
         assert session.current_synapses()["verdict"].tolist() == ["accepted", "", ""]
 
 
-def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(outdir):
+def test_candidates_of_a_rebuilt_graph_get_the_ids_of_the_session(outdir):
     np.save(outdir / paths.CORRECTED_LABELS, stack() + 10)
     write_json(
         outdir / paths.GRAPH_LABELS,
@@ -513,10 +523,10 @@ def test_candidates_of_a_rebuilt_graph_are_shown_with_the_ids_of_the_session(out
                 first + 1,
                 str(first + 1),
             ]
-            assert row["verdict"] == "", "what a person said is in the table of reviews"
+            assert row["verdict"] == "", "verdicts are read from the table of reviews"
 
 
-def test_verdicts_of_another_program_count_wherever_they_are(outdir):
+def test_verdicts_of_another_program_are_read(outdir):
     table = pd.DataFrame(
         {
             "z": [1, 0],
@@ -558,16 +568,16 @@ PLACED = "z,y,x,pre_id,post_id,score,verdict\n"
         (paths.GRAPH_LABELS, b'{"labels": 5}', "names no labels: 5"),
     ],
 )
-def test_a_damaged_file_of_the_run_is_refused_with_a_way_out(outdir, name, content, problem):
+def test_a_damaged_file_of_the_run_is_refused_with_a_remedy(outdir, name, content, problem):
     (outdir / name).write_bytes(content)
     with pytest.raises(DataError, match=problem) as error:
         open_session(outdir)
     assert str(outdir / name) in error.value.problem
     assert error.value.remedy
-    assert not (outdir / paths.RUN_LOG).exists(), "what could not begin is no run"
+    assert not (outdir / paths.RUN_LOG).exists(), "a session that could not start is not logged"
 
 
-def test_a_graph_that_names_no_labels_was_made_from_the_draft(outdir):
+def test_a_graph_without_the_name_of_its_labels_was_made_from_the_draft(outdir):
     (outdir / paths.GRAPH_LABELS).write_text("{}")
     with open_session(outdir) as session:
         assert session.editor.synapses["pre_id"].tolist() == [1, 3, 5]
@@ -585,8 +595,8 @@ def test_a_run_without_synapses_and_without_probability_can_be_proofread(outdir)
         assert session.editor.labels.max() == 7
 
 
-def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir):
-    worked(outdir)
+def test_edits_that_cannot_be_replayed_are_refused_with_a_remedy(outdir):
+    leave_unsaved_session(outdir)
     write_volume(outdir / paths.LABELS, volume(stack()[..., ::-1].copy()))
     with pytest.raises(ConnectomeError) as error:
         open_session(outdir)
@@ -596,7 +606,7 @@ def test_corrections_that_cannot_be_made_again_are_refused_with_a_way_out(outdir
 
 
 @pytest.mark.parametrize("column", ["payload", "ids_json"])
-def test_a_damaged_row_of_the_log_is_refused_with_a_way_out(outdir, column):
+def test_a_damaged_record_is_refused_with_a_remedy(outdir, column):
     with open_session(outdir) as session:
         session.editor.paint(bar(0, 0), 6)
         session.editor.merge(1, 2)
@@ -611,7 +621,7 @@ def test_a_damaged_row_of_the_log_is_refused_with_a_way_out(outdir, column):
         assert session.n_recovered == 0
 
 
-def test_a_damaged_save_in_the_log_is_told_by_replay_and_stops_no_session(outdir):
+def test_a_damaged_save_in_the_log_stops_replay_and_no_session(outdir):
     with open_session(outdir) as session:
         session.editor.merge(1, 2)
         session.save()
@@ -625,7 +635,7 @@ def test_a_damaged_save_in_the_log_is_told_by_replay_and_stops_no_session(outdir
         assert not (session.editor.labels == 2).any()
 
 
-def test_an_error_that_ends_a_session_is_in_the_log(outdir):
+def test_an_error_that_ends_a_session_is_logged(outdir):
     with pytest.raises(ZeroDivisionError), open_session(outdir) as session:
         session.editor.merge(1, 2)
         _ = 1 / 0
@@ -634,7 +644,7 @@ def test_an_error_that_ends_a_session_is_in_the_log(outdir):
     assert find_unsaved_edits(outdir).n_edits == 1
 
 
-def test_the_log_says_what_kind_of_run_a_session_was(outdir):
+def test_the_log_has_the_kind_of_run_and_the_user(outdir):
     with open_session(outdir, user="ada", command=["napari_proofread.py"]) as session:
         session.editor.merge(1, 2)
         session.save()

@@ -10,7 +10,7 @@ def labels():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_stroke_is_found_with_the_ids_there_were_whatever_plane_is_seen(labels, axis):
+def test_a_stroke_is_detected_with_the_ids_before_in_any_plane(labels, axis):
     watch = StrokeWatcher(labels)
     watch.watch_plane(axis, 2)
     painted = [0, 1, 1]
@@ -22,14 +22,14 @@ def test_a_stroke_is_found_with_the_ids_there_were_whatever_plane_is_seen(labels
     assert stroke.before.tolist() == [1]
 
 
-def test_each_new_id_is_a_stroke_of_its_own(labels):
+def test_each_new_id_is_a_separate_stroke(labels):
     watch = StrokeWatcher(labels)
     watch.watch_plane(0, 1)
     labels[1, 0], labels[1, 1, :2] = 0, 9
     assert [(s.neurite, len(s.before)) for s in watch.take_strokes()] == [(0, 5), (9, 2)]
 
 
-def test_what_was_told_is_not_told_again(labels):
+def test_a_stroke_is_returned_once(labels):
     watch = StrokeWatcher(labels)
     watch.watch_plane(0, 1)
     labels[1, 0] = 2
@@ -44,7 +44,7 @@ def test_other_planes_are_not_watched(labels):
     assert not watch.take_strokes()
 
 
-def test_nothing_is_watched_in_3d_nor_before_the_first_look(labels):
+def test_nothing_is_detected_in_3d_or_before_a_plane_is_watched(labels):
     watch = StrokeWatcher(labels)
     labels[0] = 5
     assert not watch.take_strokes()
