@@ -1,1 +1,1 @@
-"""What every other package builds on: volumes, parameters, errors, progress."""
+"""Shared foundations: volumes, parameters, errors, progress, region adjacency."""

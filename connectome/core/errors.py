@@ -1,13 +1,15 @@
-"""Errors a user can mend: each names what is wrong, the consequence and the next thing to type."""
+"""Errors that users can resolve: the problem, its consequence and the next step."""
+
+from __future__ import annotations
 
 
 class ConnectomeError(Exception):
-    """A failure to report in plain words, without a traceback.
+    """An error to report without a traceback.
 
     Parameters
     ----------
     problem : str
-        What is wrong, naming the file, flag or host.
+        What is wrong, with the name of the file, flag or host.
     consequence : str, optional
         What follows from it: what was not done, or what would have gone wrong.
     remedy : str, optional
@@ -38,8 +40,8 @@ class UsageError(ConnectomeError):
 
 
 class DataError(ConnectomeError):
-    """Input that is not what it claims to be: wrong shape, type, or contents."""
+    """Input of the wrong shape, type or content."""
 
 
 class SourceUnreachable(ConnectomeError):
-    """A remote source that gave no usable answer: offline, timed out, or refused."""
+    """A remote source that is offline, timed out, or refused the request."""

@@ -1,78 +1,85 @@
-"""Pairing places in the tissue."""
+"""Match positions and neurite ids between two annotations of the same tissue."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from connectome.core.volume import in_plane_px
 
-SEARCH_RADIUS_NM = 150.0  # how far from a place a neurite is looked up
+SEARCH_RADIUS_NM = 150.0  # in which corresponding neurites are looked up around a position
 
 
 def match_positions(
-    detected_nm: np.ndarray, true_nm: np.ndarray, max_distance_nm: float
-) -> np.ndarray:
-    """Pair found with true places one to one, no pair further apart than a limit.
+    detected_nm: NDArray[np.floating[Any]],
+    true_nm: NDArray[np.floating[Any]],
+    max_distance_nm: float,
+) -> NDArray[np.intp]:
+    """Match detected to true positions one-to-one within a distance (Hungarian algorithm).
 
     Parameters
     ----------
-    found_nm, true_nm : ndarray of float, shape (N, 3) and (M, 3)
-        Places in nm, (z, y, x).
-    limit_nm : float
-        Largest distance of a pair.
+    detected_nm, true_nm : ndarray of float, shape (N, 3) and (M, 3)
+        Positions (z, y, x) in nm.
+    max_distance_nm : float
+        Largest distance of a match.
 
     Returns
     -------
     ndarray of int, shape (K, 2)
-        Row numbers (found, true) of as many pairs as can be made, with the least total
-        distance among those (Hungarian method).
+        Row numbers (detected, true) of the largest possible number of matches, with the smallest
+        total distance among those.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     if not len(detected_nm) or not len(true_nm):
-        return np.empty((0, 2), dtype=int)
+        return np.empty((0, 2), dtype=np.intp)
     distance = cdist(detected_nm, true_nm)
-    # A pair too far apart costs more than any number of allowed ones could save.
+    # One pair beyond the limit costs more than any set of allowed pairs could save.
     forbidden = max_distance_nm * (min(distance.shape) + 1)
-    found, true = linear_sum_assignment(np.where(distance <= max_distance_nm, distance, forbidden))
-    near = distance[found, true] <= max_distance_nm
-    return np.column_stack([found[near], true[near]])
+    costs = np.where(distance <= max_distance_nm, distance, forbidden)
+    detected, true = linear_sum_assignment(costs)
+    allowed = distance[detected, true] <= max_distance_nm
+    return np.column_stack([detected[allowed], true[allowed]])
 
 
 def find_corresponding_ids(
     neurites: Sequence[int],
-    place: Sequence[float],
-    labels: np.ndarray,
-    others: np.ndarray,
+    position: Sequence[float],
+    labels: NDArray[np.integer[Any]],
+    other_labels: NDArray[np.integer[Any]],
     voxel_size: tuple[float, float, float],
 ) -> list[int]:
-    """Name the neurites at a place as other labels do.
+    """Find the ids that neurites near a position have in other labels.
 
     Parameters
     ----------
     neurites : sequence of int
         Ids in ``labels``.
-    place : sequence of float
+    position : sequence of float
         (z, y, x) in voxels.
-    labels, others : ndarray of int, shape (Z, Y, X)
-        The labels whose ids they are, and those whose ids are wanted.
+    labels, other_labels : ndarray of int, shape (Z, Y, X)
+        Labels with the given ids, and labels whose ids are wanted.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
     list of int
-        For each the id in ``others`` that covers most of it within `SEARCH_RADIUS_NM`; 0 for none.
+        For each neurite, the id in ``other_labels`` that covers most of it within
+        `SEARCH_RADIUS_NM` in plane and one section above and below; 0 if there is none.
     """
     margin = np.concatenate([[1], np.ceil(in_plane_px(SEARCH_RADIUS_NM, voxel_size))]).astype(int)
-    middle = np.rint(place).astype(int)
-    box = tuple(slice(max(at - m, 0), at + m + 1) for at, m in zip(middle, margin, strict=True))
-    here, there = labels[box], others[box]
-    found = []
+    centre = np.rint(position).astype(int)
+    box = tuple(slice(max(c - m, 0), c + m + 1) for c, m in zip(centre, margin, strict=True))
+    labels, other_labels = labels[box], other_labels[box]
+    corresponding = []
     for neurite in neurites:
-        ids, count = np.unique(there[(here == neurite) & (there > 0)], return_counts=True)
-        found.append(int(ids[count.argmax()]) if ids.size else 0)
-    return found
+        overlapping = other_labels[(labels == neurite) & (other_labels > 0)]
+        ids, counts = np.unique(overlapping, return_counts=True)
+        corresponding.append(int(ids[counts.argmax()]) if ids.size else 0)
+    return corresponding

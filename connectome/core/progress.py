@@ -1,14 +1,15 @@
-"""How long work reports how far it is, without the worker knowing who listens."""
+"""Process sections in parallel and report progress through a callback."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """Called with the number of sections (or other units) just finished."""
 
 Item = TypeVar("Item")
@@ -25,24 +26,23 @@ def map_sections(
     threads: int = 1,
     progress: Progress = ignore_progress,
 ) -> Iterator[Result]:
-    """Apply a function to each section, several at a time, in order.
+    """Apply a function to each section, several in parallel.
 
     Parameters
     ----------
     function : callable
-        Pure function of one item. Threads help where it spends its time in compiled code.
+        Pure function of one item. Threads help if it spends its time in compiled code.
     items : sequence
         One per section.
     threads : int
-        Items worked on at a time.
+        Number of items processed in parallel.
     progress : callable
-        Told of each finished item.
+        Called with 1 after each item.
 
     Yields
     ------
     object
-        Results in the order of ``items``, whatever finishes first: the outcome does not
-        depend on the number of threads.
+        Results in the order of ``items``, so that they do not depend on the number of threads.
     """
     if threads <= 1:
         for item in items:
@@ -57,21 +57,21 @@ def map_sections(
 
 
 def map_stacks(
-    function: Callable[..., np.ndarray],
-    *stacks: np.ndarray,
+    function: Callable[..., NDArray[Any]],
+    *stacks: Sequence[Any] | NDArray[Any],
     threads: int = 1,
     progress: Progress = ignore_progress,
-) -> np.ndarray:
-    """Apply a function to the sections of one or more stacks, and stack what it returns.
+) -> NDArray[Any]:
+    """Apply a function to the sections of one or more stacks, and stack the results.
 
     Parameters
     ----------
     function : callable
-        Takes what each stack has for a section, returns a section (Y, X).
-    *stacks : ndarray, shape (Z, ...)
-        Something for each section: the section itself, its tissue, its shift.
+        Takes one element of each stack, returns a section (Y, X).
+    *stacks : sequence or ndarray, shape (Z, ...)
+        One element per section: the section itself, its mask, its shift.
     threads, progress
-        As `map_sections`.
+        As for `map_sections`.
 
     Returns
     -------

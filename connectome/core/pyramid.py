@@ -1,29 +1,31 @@
-"""Half the resolution and back, for what is too smooth to need all of it."""
+"""Filter smooth fields at half the resolution, which is faster and as accurate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-MULTISCALE_MIN_SIGMA_PX = 4.0  # Gaussians from this width on are as good at half the resolution
+# Gaussians of at least this width are computed at half the resolution.
+MULTISCALE_MIN_SIGMA_PX = 4.0
 
 
-def downsample(field: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-    """Average every two neighbours; an odd last one stands for itself. O(V) for V voxels.
+def downsample(field: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
+    """Average pairs of neighbours along some axes. O(V) for V voxels.
 
     Parameters
     ----------
     field : ndarray of float32
-        Anything sampled on a grid.
+        Values on a grid.
     axes : sequence of int
-        Along which to halve.
+        Axes to downsample.
 
     Returns
     -------
     ndarray of float32
-        Half as long along ``axes``, rounded up.
+        Half as long along ``axes``, rounded up; an odd last value is kept as it is.
     """
     for axis in axes:
         along = np.moveaxis(field, axis, 0)
@@ -34,17 +36,19 @@ def downsample(field: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return field
 
 
-def upsample(field: np.ndarray, axes: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Undo `downsample`, linearly between the places it averaged over. O(V) for V voxels.
+def upsample(
+    field: NDArray[np.float32], axes: Sequence[int], shape: Sequence[int]
+) -> NDArray[np.float32]:
+    """Interpolate a downsampled field linearly to its former resolution. O(V) for V voxels.
 
     Parameters
     ----------
     field : ndarray of float32
-        What `downsample` returned, or was made of it.
+        Field at the resolution of `downsample`.
     axes : sequence of int
-        Along which it was halved.
+        Axes that were downsampled.
     shape : sequence of int
-        What it was halved from.
+        Shape before downsampling.
 
     Returns
     -------
@@ -52,14 +56,16 @@ def upsample(field: np.ndarray, axes: Sequence[int], shape: Sequence[int]) -> np
         As long along ``axes`` as ``shape``.
     """
     for axis in reversed(axes):
-        twice = np.repeat(field, 2, axis)
-        # Three parts of the nearer place and one of the other.
-        twice = ndimage.correlate1d(twice, [0.25, 0.5, 0.25], axis, mode="nearest")
-        field = np.take(twice, range(shape[axis]), axis) if shape[axis] % 2 else twice
+        repeated = np.repeat(field, 2, axis)
+        # Weights of 3/4 for the nearer sample and 1/4 for the other one.
+        repeated = ndimage.correlate1d(repeated, [0.25, 0.5, 0.25], axis, mode="nearest")
+        field = np.take(repeated, range(shape[axis]), axis) if shape[axis] % 2 else repeated
     return field
 
 
-def downsampled_sigma(sigma: Sequence[float], axes: Sequence[int]) -> list[float]:
+def downsampled_sigma(
+    sigma: Sequence[float] | NDArray[np.float64], axes: Sequence[int]
+) -> list[float]:
     """Return the sigma that, between `downsample` and `upsample`, smooths like ``sigma`` alone.
 
     Parameters
@@ -67,36 +73,39 @@ def downsampled_sigma(sigma: Sequence[float], axes: Sequence[int]) -> list[float
     sigma : sequence of float
         Standard deviation along every axis, in voxels.
     axes : sequence of int
-        Along which to halve; sigma must be 1 or more there.
+        Axes to downsample; ``sigma`` must be at least 1 there.
 
     Returns
     -------
     list of float
-        Standard deviation along every axis, in voxels of the halved grid.
+        Standard deviation along every axis, in voxels of the downsampled grid.
     """
-    # Averaging two and interpolating between four have a variance of 1/4 and 3/4 voxels.
+    # Averaging two voxels and interpolating have variances of 1/4 and 3/4 voxels².
     return [
         float(np.sqrt(width * width - 1) / 2 if axis in axes else width)
         for axis, width in enumerate(sigma)
     ]
 
 
-def smooth_multiscale(field: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
-    """Smooth a section by a wide Gaussian, at no finer resolution than that needs.
+def smooth_multiscale(
+    field: NDArray[np.float32], sigma: Sequence[float] | NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Smooth a section with a Gaussian, at the coarsest resolution that suffices.
 
     Parameters
     ----------
     field : ndarray of float32, shape (Y, X)
-        Anything sampled on a grid.
+        Values on a grid.
     sigma : sequence of float
         Standard deviation along both axes, in pixels.
 
     Returns
     -------
     ndarray of float32, shape (Y, X)
-        O(V) time for V pixels, however wide the Gaussian is.
+        O(V) time for V pixels, independent of ``sigma``.
     """
     if min(sigma) < MULTISCALE_MIN_SIGMA_PX or min(field.shape) < 2:
-        return ndimage.gaussian_filter(field, sigma)
+        smoothed: NDArray[np.float32] = ndimage.gaussian_filter(field, sigma)
+        return smoothed
     half = smooth_multiscale(downsample(field, (0, 1)), downsampled_sigma(sigma, (0, 1)))
     return upsample(half, (0, 1), field.shape)

@@ -1,10 +1,10 @@
-"""A stack of EM sections with its place in the world: voxel size, origin and source."""
+"""Volumes with their voxel size, origin and source; transforms and ground truth of a stack."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,37 +14,36 @@ from connectome.core.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-THIN_SECTION_NM = 20.0  # about a membrane with its cleft
+THIN_SECTION_NM = 20.0  # about the width of two membranes and the cleft between them
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A 3D array and what its axes mean.
+    """A 3D array with its voxel size and its position in the source.
 
     Parameters
     ----------
     data : ndarray, shape (Z, Y, X)
         Image or labels; Z counts sections.
     voxel_size : tuple of float
-        Size of a voxel in nm, in (z, y, x) order. Never assumed: a source that carries
-        none must be told.
+        (z, y, x) in nm. It has no default: where a source does not give it, the user must.
     origin : tuple of int
-        Corner of ``data`` in voxels of the source, in (z, y, x) order.
+        Corner of ``data`` in voxels of the source, (z, y, x).
     source : str
         URI or path the data came from.
 
     Raises
     ------
     DataError
-        If ``data`` is not 3D, is empty, or a voxel size is not positive and finite.
+        If ``data`` is not 3D or is empty, or a voxel size is not positive and finite.
     """
 
-    data: np.ndarray
+    data: NDArray[Any]
     voxel_size: tuple[float, float, float]
     origin: tuple[int, int, int] = (0, 0, 0)
     source: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise DataError(
                 f"expected a 3D stack (Z, Y, X) but got an array of shape {self.data.shape}",
@@ -54,39 +53,41 @@ class Volume:
         if size.shape != (3,) or not np.all(np.isfinite(size) & (size > 0)):
             raise DataError(
                 f"voxel size {self.voxel_size!r} is not three positive lengths in nm (z, y, x)",
-                "no distance or area could be trusted",
+                "all distances and areas would be wrong",
                 "--voxel_size Z Y X, for example --voxel_size 30 8 8",
             )
-        # Plain Python numbers: they go into JSON and SQLite as they are.
+        # Plain Python numbers can be written to JSON and SQLite.
         object.__setattr__(self, "voxel_size", tuple(float(v) for v in size))
         object.__setattr__(self, "origin", tuple(int(v) for v in self.origin))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Sections, rows and columns: (Z, Y, X)."""
-        return self.data.shape
+        n_sections, height, width = self.data.shape
+        return n_sections, height, width
 
     @property
     def field_of_view_um(self) -> tuple[float, float, float]:
-        """Extent in µm, in (z, y, x) order."""
-        return tuple(n * v / 1000 for n, v in zip(self.shape, self.voxel_size, strict=True))
+        """Extent in µm, (z, y, x)."""
+        z, y, x = (n * v / 1000 for n, v in zip(self.shape, self.voxel_size, strict=True))
+        return z, y, x
 
-    def with_data(self, data: np.ndarray) -> Volume:
-        """Return the same place in the world with other contents of the same shape."""
+    def with_data(self, data: NDArray[Any]) -> Volume:
+        """Return a volume with other data of the same shape, voxel size, origin and source."""
         if data.shape != self.shape:
             raise DataError(f"an array of shape {data.shape} cannot replace one of {self.shape}")
         return replace(self, data=data)
 
 
-def in_plane_px(length_nm: float, voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Convert an in-plane length to pixels along y and x.
+def in_plane_px(length_nm: float, voxel_size: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Convert a length in the plane of the sections to pixels along y and x.
 
     Parameters
     ----------
     length_nm : float
         Length in nm.
     voxel_size : tuple of float
-        Voxel size in nm, (z, y, x).
+        (z, y, x) in nm.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def in_plane_px(length_nm: float, voxel_size: tuple[float, float, float]) -> np.
 
 
 def has_thin_sections(voxel_size: tuple[float, float, float]) -> bool:
-    """Tell whether a stack is to be looked at in 3D rather than section by section.
+    """Return whether a stack is to be processed in 3D rather than section by section.
 
     Parameters
     ----------
@@ -107,31 +108,31 @@ def has_thin_sections(voxel_size: tuple[float, float, float]) -> bool:
     Returns
     -------
     bool
-        True where sections are no thicker than `THIN_SECTION_NM`, so that a membrane spans several,
-        and no thicker than two pixels are wide.
+        True if sections are at most `THIN_SECTION_NM` thick, so that a membrane spans several of
+        them, and at most as thick as two pixels are wide.
     """
     section, *pixel = voxel_size
     return bool(section <= min(THIN_SECTION_NM, 2 * min(pixel)))
 
 
 def nearest_sound_sections(section: int, sound: Sequence[int]) -> tuple[int, int]:
-    """Find the sound sections nearest to a damaged one, before and after it.
+    """Return the sound sections nearest to a damaged one, before and after it.
 
     Parameters
     ----------
     section : int
         The damaged section.
     sound : sequence of int
-        Sections to choose from, at least one.
+        Sections to choose from; at least one, and not the damaged one.
 
     Returns
     -------
     before, after : int
-        Beyond an end of the stack, the only one there is, twice.
+        At an end of the stack, where there is only one, it is returned twice.
     """
-    before = max((z for z in sound if z < section), default=None)
-    after = min((z for z in sound if z > section), default=before)
-    return (after if before is None else before), after
+    lower = [z for z in sound if z < section]
+    upper = [z for z in sound if z > section]
+    return max(lower) if lower else min(upper), min(upper) if upper else max(lower)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,20 +158,19 @@ class Transforms:
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """Ground truth of a cutout, drawn on the cutout as imaged (before alignment).
+    """Ground truth of a stack; fields are None where none is available.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (Z, Y, X), optional
-        Neurite ids; 0 is not scored.
+        Neurite ids; voxels of id 0 are not evaluated.
     synapses : DataFrame, optional
-        One row per synapse: ``z, y, x`` (voxels of the cutout as imaged), ``pre_id`` and
-        ``post_ids`` (ids joined by ``;``).
+        One row per synapse: ``z, y, x`` (voxels), ``pre_id`` and ``post_ids`` (see
+        `connectome.core.synapse_table`).
     shifts : ndarray of float, shape (Z, 2), optional
-        Shift (dy, dx) in pixels of every section such that
-        ``scipy.ndimage.shift(section, shift)`` is where the tissue truly lay.
+        Shift (dy, dx) in pixels of every section that undoes its misalignment, as in `Transforms`.
     """
 
-    labels: np.ndarray | None = None
+    labels: NDArray[np.int32] | None = None
     synapses: pd.DataFrame | None = None
-    shifts: np.ndarray | None = None
+    shifts: NDArray[np.float64] | None = None
