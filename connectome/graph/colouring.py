@@ -1,19 +1,25 @@
-"""Colours for neurites such that neighbours never look like one."""
+"""Colours for neurites such that neighbours differ (greedy graph colouring)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
-NEIGHBOUR_DISTANCE_NM = 60.0  # profiles nearer than this, membrane and all, get different colours
+NEIGHBOUR_DISTANCE_NM = 60.0  # profiles nearer than this, membranes included, are neighbours
+
+Labels = NDArray[np.integer[Any]]
 
 
 def colour_orthogonal_planes(
-    labels: np.ndarray, z: int, voxel_size: tuple[float, float, float], count: int
-) -> list[np.ndarray]:
-    """Colour the three planes through a section's middle, alike for all figures that show them.
+    labels: Labels, z: int, voxel_size: tuple[float, float, float], n_colours: int
+) -> list[NDArray[np.intp]]:
+    """Colour a section and the two planes across the middle of the stack.
+
+    All figures that show these planes use this function, so that their colours agree.
 
     Parameters
     ----------
@@ -21,100 +27,103 @@ def colour_orthogonal_planes(
         Neurite ids.
     z : int
         The section.
-    voxel_size, count
-        As `colour_neurites` takes them.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    n_colours : int
+        Number of colours.
 
     Returns
     -------
     list of three ndarray of int
-        As `colour_neurites` returns: the section (Y, X), then the planes (Z, X) and (Z, Y) through
-        the middle.
+        As for `colour_neurites`: the section (Y, X), then the planes (Z, X) and (Z, Y).
     """
     _, ny, nx = labels.shape
     planes = [labels[z], labels[:, ny // 2], labels[:, :, nx // 2]]
-    return colour_neurites(planes, voxel_size, count)
+    return colour_neurites(planes, voxel_size, n_colours)
 
 
 def colour_neurites(
-    planes: Sequence[np.ndarray], voxel_size: tuple[float, float, float], count: int
-) -> list[np.ndarray]:
-    """Give each neurite one colour such that near neighbours in any of the planes differ.
+    planes: Sequence[Labels], voxel_size: tuple[float, float, float], n_colours: int
+) -> list[NDArray[np.intp]]:
+    """Assign one colour to each neurite such that neighbours in any of the planes differ.
 
     Parameters
     ----------
     planes : sequence of ndarray of int
-        The section (Y, X) and, if any, the planes across sections (Z, X) and (Z, Y).
+        A section (Y, X) and, optionally, the planes (Z, X) and (Z, Y).
     voxel_size : tuple of float
         (z, y, x) in nm.
-    count : int
-        Colours there are.
+    n_colours : int
+        Number of colours.
 
     Returns
     -------
     list of ndarray of int
-        Number of the colour, below ``count``, of each pixel of each plane; -1 where the id is 0.
-
-    Notes
-    -----
-    Greedy, those with most neighbours first. An id starts from its own preferred colour, so
-    that a neurite tends to keep its colour from figure to figure. Should all colours be taken,
-    the one least used around the neurite is.
+        Number of the colour, below ``n_colours``, of each pixel of each plane; -1 where the id is
+        0.
     """
     ids, index = np.unique(np.concatenate([plane.ravel() for plane in planes]), return_inverse=True)
     ends = np.cumsum([plane.size for plane in planes])[:-1]
-    planes = [
+    indexed = [
         part.reshape(plane.shape) for part, plane in zip(np.split(index, ends), planes, strict=True)
     ]
     dz, dy, dx = voxel_size
-    pixels = ((dy, dx), (dz, dx), (dz, dy))
+    pixel_sizes = ((dy, dx), (dz, dx), (dz, dy))
     pairs = np.concatenate(
-        [_near_pairs(plane, *nm) for plane, nm in zip(planes, pixels, strict=False)]
+        [
+            _find_neighbours(plane, row_nm, column_nm)
+            for plane, (row_nm, column_nm) in zip(indexed, pixel_sizes, strict=False)
+        ]
     )
     pairs = pairs[np.all(ids[pairs] != 0, axis=1)]
-    colour = colour_graph(ids, pairs, count)
-    colour[ids == 0] = -1
-    return [colour[plane] for plane in planes]
+    colours = colour_graph(ids, pairs, n_colours)
+    colours[ids == 0] = -1
+    return [colours[plane] for plane in indexed]
 
 
-def colour_graph(ids: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
-    """Give each id a colour that its neighbours, as far as possible, do not have.
+def colour_graph(ids: Labels, pairs: NDArray[np.integer[Any]], n_colours: int) -> NDArray[np.intp]:
+    """Assign a colour to each id that its neighbours, as far as possible, do not have.
+
+    Greedy, ids with most neighbours first. The order of preference among the colours depends on the
+    id, so that a neurite tends to keep its colour from figure to figure. If the neighbours have all
+    colours, the one that they use least is taken.
 
     Parameters
     ----------
     ids : ndarray of int, shape (N,)
-        Neurites.
+        Neurite ids.
     pairs : ndarray of int, shape (M, 2)
-        Neighbours, each pair once, as places in ``ids``.
-    count : int
-        Colours there are.
+        Neighbours, each pair once, as indices into ``ids``.
+    n_colours : int
+        Number of colours.
 
     Returns
     -------
     ndarray of int, shape (N,)
-        Numbers of colours below ``count``.
+        Numbers of colours, below ``n_colours``.
     """
-    near = sparse.coo_array(
+    neighbours = sparse.coo_array(
         (np.ones(2 * len(pairs)), np.concatenate([pairs, pairs[:, ::-1]]).T), (len(ids), len(ids))
     ).tocsr()
-    colour = np.full(len(ids), -1)
-    for i in np.argsort(-np.diff(near.indptr), kind="stable"):
-        around = colour[near.indices[near.indptr[i] : near.indptr[i + 1]]]
-        used = np.bincount(around[around >= 0], minlength=count)
-        preferred = (ids[i] + np.arange(count)) % count
-        colour[i] = preferred[np.argmin(used[preferred])]
-    return colour
+    colours = np.full(len(ids), -1)
+    for i in np.argsort(-np.diff(neighbours.indptr), kind="stable"):
+        nearby = colours[neighbours.indices[neighbours.indptr[i] : neighbours.indptr[i + 1]]]
+        n_uses = np.bincount(nearby[nearby >= 0], minlength=n_colours)
+        preference = (ids[i] + np.arange(n_colours)) % n_colours
+        colours[i] = preference[np.argmin(n_uses[preference])]
+    return colours
 
 
-def _near_pairs(plane: np.ndarray, row_nm: float, column_nm: float) -> np.ndarray:
+def _find_neighbours(plane: NDArray[np.intp], row_nm: float, column_nm: float) -> NDArray[np.int64]:
     """Return the distinct pairs (N, 2) of values within `NEIGHBOUR_DISTANCE_NM` of each other."""
     keys = [np.empty(0, dtype=np.int64)]
-    for turned, pixel_nm in ((plane, row_nm), (plane.T, column_nm)):
-        reach = min(max(1, round(NEIGHBOUR_DISTANCE_NM / pixel_nm)), len(turned) - 1)
-        # A few distances suffice: no profile is thinner than a quarter of the reach.
+    for oriented, pixel_nm in ((plane, row_nm), (plane.T, column_nm)):
+        reach = min(max(1, round(NEIGHBOUR_DISTANCE_NM / pixel_nm)), len(oriented) - 1)
+        # Four distances suffice, because no profile is thinner than a quarter of the reach.
         for step in np.unique(np.linspace(1, reach, 4).astype(int)) if reach else ():
-            one, other = turned[:-step], turned[step:]
+            one, other = oriented[:-step], oriented[step:]
             differ = one != other
             low, high = np.minimum(one, other)[differ], np.maximum(one, other)[differ]
             keys.append(np.unique(low.astype(np.int64) << 32 | high))
-    pairs = np.unique(np.concatenate(keys))
-    return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
+    distinct = np.unique(np.concatenate(keys))
+    return np.stack([distinct >> 32, distinct & 0xFFFFFFFF], axis=1)
