@@ -15,7 +15,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +31,16 @@ from connectome import preprocess
 from connectome.cli import arguments
 from connectome.io import model_files
 from connectome.membranes import predict
-from connectome.refine import selftrain, unet
 from connectome.refine.data import TrainingStack
+from connectome.refine.unet.data import (
+    NetworkInput,
+    TrainingData,
+    augment,
+    mask_interiors_3d,
+    prepare_input,
+)
+from connectome.refine.unet.network import CHANNELS, KIND, choose_device, set_threads
+from connectome.refine.unet.trainer import Trainer, learning_rate_factor
 
 LEARNING_RATE = 3e-3
 MEMBRANE_WEIGHT = 2.0  # against 1 elsewhere: a gap costs more than a false membrane
@@ -97,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=arguments.count, help="of training")
     parser.add_argument("--threads", type=arguments.count, default=2, help="cores to use")
     args = parser.parse_args(argv)
-    unet.set_threads(args.threads)
+    set_threads(args.threads)
     course = COURSES[args.course]
     weights = train(course, args.steps or course.steps, args.threads)
-    meta = {"kind": unet.KIND, "features": unet.CHANNELS, "learned_on": "phantoms"}
+    meta = {"kind": KIND, "features": CHANNELS, "learned_on": "phantoms"}
     out = args.out or ROOT / f"connectome/weights/unet_{args.course}.npz"
     model_files.write_model(out, meta, {name: half(array) for name, array in weights.items()})
     print(f"wrote {out}")
@@ -112,13 +119,15 @@ def train(course: Course, steps: int, threads: int) -> dict[str, np.ndarray]:
         prepare_phantom(course, course.first_seed + i, tuple(map(float, voxel_size)), threads)
         for i, voxel_size in enumerate(course.sizes)
     ]
-    trainer = unet.Trainer(None, 0, unet.choose_device("cpu"))
-    augment = partial(augment_further, unet.augment) if course.harder else unet.augment
+    trainer = Trainer(None, 0, choose_device("cpu"))
+    augmentation = augment_further if course.harder else augment
     losses, mean = [], None
     for step in range(steps):
         rng = np.random.default_rng((course.seed, step))
-        rate = LEARNING_RATE * selftrain.learning_rate_factor(step, step / steps)
-        losses.append(trainer.train_step(rng, *stacks[rng.integers(len(stacks))], rate, augment))
+        rate = LEARNING_RATE * learning_rate_factor(step, step / steps)
+        network_input, training_data = stacks[rng.integers(len(stacks))]
+        loss = trainer.train_step(rng, network_input, training_data, rate, augmentation)
+        losses.append(loss)
         if course.harder and step % AVERAGED_EVERY == AVERAGED_EVERY - 1:
             mean = update_mean(mean if step >= AVERAGED_FROM else None, trainer.weights())
         if step % REPORT_EVERY == REPORT_EVERY - 1:
@@ -139,14 +148,16 @@ def update_mean(mean: dict | None, weights: dict[str, np.ndarray]) -> dict[str, 
     }
 
 
-def augment_further(augmented, rng: np.random.Generator, seen: torch.Tensor) -> torch.Tensor:
+def augment_further(rng: np.random.Generator, channels: torch.Tensor) -> torch.Tensor:
     """Augment patches further: shading, and local errors of the probability."""
-    seen = augmented(rng, seen)
-    image, probability = seen[:, :-1], seen[:, -1:]
+    channels = augment(rng, channels)
+    image, probability = channels[:, :-1], channels[:, -1:]
 
     def smooth_noise(spread, knots):
-        drawn = rng.normal(0, spread, (len(seen), 1, knots, knots)).astype(np.float32)
-        return functional.interpolate(torch.from_numpy(drawn), size=seen.shape[2:], mode="bicubic")
+        drawn = rng.normal(0, spread, (len(channels), 1, knots, knots)).astype(np.float32)
+        return functional.interpolate(
+            torch.from_numpy(drawn), size=channels.shape[2:], mode="bicubic"
+        )
 
     if rng.random() < 0.3:
         image = image + smooth_noise(0.4, 5)
@@ -157,7 +168,7 @@ def augment_further(augmented, rng: np.random.Generator, seen: torch.Tensor) -> 
 
 def prepare_phantom(
     course: Course, seed: int, voxel_size, threads: int
-) -> tuple[unet.NetworkInput, unet.TrainingData]:
+) -> tuple[NetworkInput, TrainingData]:
     """Image a phantom; return the input of the network and its training data."""
     rng = np.random.default_rng(seed)
     n_sections = course.sections[voxel_size[0] > SMALL_Z_NM]
@@ -168,11 +179,18 @@ def prepare_phantom(
     if course.harder:
         image, probability = (half(array).astype(np.float32) for array in (image, probability))
     stack = TrainingStack(
-        image, tissue, voxel_size, (), probability, labels, None, lambda p, held=(): p
+        em=image,
+        mask=tissue,
+        voxel_size=voxel_size,
+        damaged_sections=(),
+        untrained_probability=probability,
+        labels=labels,
+        proofread=None,
+        segment=lambda probability, excluded_sections=(), voted=False: labels,
     )
-    inside = unet.mask_interiors_3d(labels, voxel_size)
+    inside = mask_interiors_3d(labels, voxel_size)
     weight = np.where(inside, 1, MEMBRANE_WEIGHT).astype(np.float32) * tissue
-    return unet.prepare_input(stack), unet.TrainingData(inside, weight)
+    return prepare_input(stack), TrainingData(inside, weight)
 
 
 def half(array: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Learn from proofread sections: random forest and U-Net."""
+"""Refine the neurite probability of a stack by training on proofread sections."""

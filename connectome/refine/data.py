@@ -1,71 +1,106 @@
-"""What the refiners learn from, and what they hand back: the same for the forest and the U-Net."""
+"""Input and result of the refiners, the same for the random forest and the U-Net."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from scipy import ndimage
 
+from connectome.core.progress import Progress, ignore_progress
 from connectome.io.run_folder import ProofreadSections
 
-WIDE_BORDER_BELOW_NM = 6.0  # pixels below this are doubled to make the line between two neurites
+WIDE_BORDER_BELOW_NM = 6.0  # pixels below this size have borders of twice as many pixels
+
+Message = Callable[[str], None]
+"""Called with a message to the user."""
+
+
+class Segmenter(Protocol):
+    """Segments neurites from a probability map, with proofread sections as constraints."""
+
+    def __call__(
+        self,
+        probability: np.ndarray,
+        excluded_sections: Sequence[int] = (),
+        voted: bool = False,
+    ) -> np.ndarray:
+        """Return neurite ids of shape (Z, Y, X).
+
+        Sections in ``excluded_sections`` are treated as not proofread. With ``voted``, supervoxels
+        come mainly from the untrained probability, and both maps vote on which are joined.
+        """
+
+
+class ProgressBar(Protocol):
+    """Opens progress bars."""
+
+    def __call__(
+        self, name: str, total: int, unit: str = "sections"
+    ) -> AbstractContextManager[Progress]:
+        """Open a bar with a name, a total and the unit of that total."""
+
+
+def no_progress_bar(
+    name: str, total: int, unit: str = "sections"
+) -> AbstractContextManager[Progress]:
+    """Show no progress bar."""
+    return nullcontext(ignore_progress)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingStack:
-    """A stack to learn on and to be judged.
+    """A stack to train on and to predict.
 
     Parameters
     ----------
-    image : ndarray of float32, shape (Z, Y, X)
+    em : ndarray of float32, shape (Z, Y, X)
         Preprocessed and aligned EM in [0, 1].
     mask : ndarray of bool, shape (Z, Y, X)
-        Where it shows tissue.
+        Tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
     damaged_sections : tuple of int
-        Sections whose own content means nothing.
+        Sections whose content is unreliable.
     untrained_probability : ndarray of float32, shape (Z, Y, X)
-        Neurite probability without any training on this stack.
+        Neurite probability predicted without training on this stack.
     labels : ndarray of int32, shape (Z, Y, X)
-        Draft neurites made from it.
-    proofread : Proofread or None
-        What a person has said of some sections.
+        Neurites segmented from it.
+    proofread : ProofreadSections or None
+        Labels of the proofread sections.
     segment : callable
-        Takes a neurite probability, returns neurite ids of shape (Z, Y, X), by the road that all
-        probability maps take, with proofread sections as they are. The second argument, sections
-        to hold back, leaves some of these out. With ``voted=True`` pieces are mainly those of the
-        evidence, and it and the probability vote on which are joined.
+        Segments neurites from a probability map as every run does (`Segmenter`).
     """
 
-    image: np.ndarray
+    em: np.ndarray
     mask: np.ndarray
     voxel_size: tuple[float, float, float]
     damaged_sections: tuple[int, ...]
     untrained_probability: np.ndarray
     labels: np.ndarray
     proofread: ProofreadSections | None
-    segment: Callable[..., np.ndarray]
+    segment: Segmenter
 
 
 @dataclass(frozen=True, eq=False)
 class RefinedResult:
-    """What came of it.
+    """A refined neurite probability, and the model that predicted it.
 
     Parameters
     ----------
     probability : ndarray of float32, shape (Z, Y, X)
         Neurite probability in [0, 1]; 0 outside the tissue.
     metrics : dict
-        How well it went on sections that were not learned from; fit for JSON, drawn as a figure.
+        Scores on sections that were not trained on. JSON serialisable; drawn as a figure.
     meta : dict
-        Which model it is, and on what it may be used; fit for JSON.
+        Description of the model and of what it may be applied to. JSON serialisable.
     arrays : dict of ndarray
-        Its weights.
+        Weights of the model; empty if there is no model to save.
     voted : bool
-        Whether the evidence has a say, too, in what is made of the probability.
+        Whether neurites are to be segmented by a vote of this map and the untrained one.
     """
 
     probability: np.ndarray
@@ -76,52 +111,55 @@ class RefinedResult:
 
 
 def mask_interiors(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Mark the insides of neurites in sections.
+    """Return a mask of the interior of neurites within sections.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Neurite ids; 0 on membranes, if these have any width.
+        Neurite ids; 0 on membranes, if these are labelled, and outside the tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
     Returns
     -------
     ndarray of bool, shape (Z, Y, X)
-        False on membranes, where two neurites meet within a section, and outside.
+        False where the label is 0, and at the pixels where two labels meet within a section.
     """
-    meets = np.zeros(labels.shape, bool)
+    border = np.zeros(labels.shape, bool)
     for axis in (1, 2):
-        rows, out = np.moveaxis(labels, axis, 0), np.moveaxis(meets, axis, 0)
+        rows, out = np.moveaxis(labels, axis, 0), np.moveaxis(border, axis, 0)
         differ = rows[1:] != rows[:-1]
         out[1:] |= differ
         out[:-1] |= differ
     if min(voxel_size[1:]) < WIDE_BORDER_BELOW_NM:
-        meets = ndimage.binary_dilation(meets, np.ones((1, 3, 3)))
-    return (labels > 0) & ~meets
+        border = ndimage.binary_dilation(border, np.ones((1, 3, 3)))
+    return (labels > 0) & ~border
 
 
 def usable_sections(
     proofread: ProofreadSections | None, damaged_sections: Sequence[int]
 ) -> list[int]:
-    """List the proofread sections that say something: undamaged ones, with ids.
+    """List the proofread sections that are undamaged and contain a neurite.
 
-    In a section without any there is neither an inside to learn nor anything to score against.
+    A section without any has no interior to train on and nothing to score against.
     """
-    sections = proofread.sections if proofread else ()
-    return [z for z in sections if z not in damaged_sections and proofread.labels[z].any()]
+    if proofread is None:
+        return []
+    return [
+        z for z in proofread.sections if z not in damaged_sections and proofread.labels[z].any()
+    ]
 
 
 def split_held_out(sections: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Divide proofread sections into those to learn from and those to judge by.
+    """Split proofread sections into those to train on and those to score on.
 
-    Every fourth is held out, at least one; of a single section nothing can be.
+    Every fourth section is held out, and at least one; of a single section, none.
 
     Returns
     -------
-    learn, judge : list of int
+    training, held_out : list of int
     """
     if len(sections) < 2:
         return list(sections), []
-    judge = list(sections[1::4])
-    return [z for z in sections if z not in judge], judge
+    held_out = list(sections[1::4])
+    return [z for z in sections if z not in held_out], held_out

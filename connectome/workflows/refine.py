@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -23,7 +22,7 @@ from connectome.workflows.neurites import baseline_probability, segment_neurites
 
 if TYPE_CHECKING:
     from connectome.refine.forest import ForestParams
-    from connectome.refine.selftrain import UnetParams
+    from connectome.refine.unet.selftraining import UnetParams
 
 Params = TypeVar("Params")
 
@@ -136,10 +135,30 @@ def refine_with_forest(
     """
     from connectome.refine import forest
 
-    refiner: Refiner = forest.train_forest
-    if config.params.apply is not None:
-        model = model_files.read_model(Path(config.params.apply), forest.KIND)
-        refiner = partial(forest.apply_forest, model)
+    model_path = config.params.apply
+    model = model_files.read_model(Path(model_path), forest.KIND) if model_path else None
+
+    def refiner(
+        stack: TrainingStack, config: RefineConfig[ForestParams], reporter: Reporter
+    ) -> RefinedResult:
+        if model_path and model:
+            return forest.apply_forest(
+                stack,
+                model,
+                model_name=model_path,
+                threads=config.threads,
+                message=reporter.message,
+                progress_bar=reporter.progress_bar,
+            )
+        return forest.train_forest(
+            stack,
+            config.params,
+            seed=config.seed,
+            threads=config.threads,
+            message=reporter.message,
+            progress_bar=reporter.progress_bar,
+        )
+
     return refine(config, refiner, reporter, command)
 
 
@@ -173,33 +192,33 @@ def refine_with_unet(
     dict
         The metrics, as saved.
     """
-    from connectome.refine import selftrain, unet, unet_training
+    from connectome.refine.unet import network, training
 
-    unet.choose_device(config.params.device)  # an absent one is reported before the slow part
-    unet.set_threads(config.threads)
+    network.choose_device(config.params.device)  # an absent one is reported before the slow part
+    network.set_threads(config.threads)
     if model_path is not None:
         name = Path(model_path).name
-        model = model_files.read_model(Path(model_path), unet.KIND)
+        model = model_files.read_model(Path(model_path), network.KIND)
 
         def check_model(draft: RunFolder, proofread: ProofreadSections | None) -> None:
-            model_files.check_model(model[0], unet.CHANNELS, draft.aligned.voxel_size, name)
+            model_files.check_model(model[0], network.CHANNELS, draft.aligned.voxel_size, name)
 
         def apply(
             stack: TrainingStack, config: RefineConfig[UnetParams], reporter: Reporter
         ) -> RefinedResult:
-            return selftrain.apply_network(
-                stack, model, config.params.device, reporter.progress_bar
+            return training.apply_unet(
+                stack, model, device=config.params.device, progress_bar=reporter.progress_bar
             )
 
         return refine(config, apply, reporter, command, check_model)
 
-    checkpoint = Path(config.outdir) / paths.MODELS / unet_training.CHECKPOINT
+    checkpoint = Path(config.outdir) / paths.MODELS / training.CHECKPOINT
 
     def train(
         stack: TrainingStack, config: RefineConfig[UnetParams], reporter: Reporter
     ) -> RefinedResult:
         trains = stack.proofread is not None or train_without_proofreading
-        return unet_training.train_unet(
+        return training.train_unet(
             stack,
             config.params if trains else replace(config.params, rounds=0),
             seed=config.seed,
@@ -212,7 +231,7 @@ def refine_with_unet(
         )
 
     try:
-        metrics = refine(config, train, reporter, command, unet_training.check_proofread_sections)
+        metrics = refine(config, train, reporter, command, training.check_proofread_sections)
     except KeyboardInterrupt:
         if not checkpoint.exists():
             raise
@@ -230,21 +249,21 @@ def _training_stack(
     """Return the stack to train on, with the present prediction and corrections."""
     baseline = baseline_probability(draft, threads)
 
-    def to_labels(
-        probability: np.ndarray, held_back: Sequence[int] = (), voted: bool = False
+    def segment(
+        probability: np.ndarray, excluded_sections: Sequence[int] = (), voted: bool = False
     ) -> np.ndarray:
-        remaining = _exclude_sections(proofread, held_back)
+        remaining = _exclude_sections(proofread, excluded_sections)
         return _segment(draft, remaining, baseline, probability, voted)
 
     return TrainingStack(
-        draft.aligned.data,
-        draft.tissue,
-        draft.aligned.voxel_size,
-        draft.damaged_sections,
-        baseline,
-        draft.baseline_labels,
-        proofread,
-        to_labels,
+        em=draft.aligned.data,
+        mask=draft.tissue,
+        voxel_size=draft.aligned.voxel_size,
+        damaged_sections=draft.damaged_sections,
+        untrained_probability=baseline,
+        labels=draft.baseline_labels,
+        proofread=proofread,
+        segment=segment,
     )
 
 

@@ -18,7 +18,7 @@ from connectome.figures import REFINER_FIGURES
 from connectome.io import model_files, paths
 from connectome.io.files import write_json
 from connectome.io.volumes import read_volume
-from connectome.refine.unet_training import CHECKPOINT
+from connectome.refine.unet.training import CHECKPOINT
 
 QUICK = ("--epochs", "1", "--rounds", "1", "--threads", "1")
 

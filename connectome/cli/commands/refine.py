@@ -74,7 +74,7 @@ def main_unet(argv: Sequence[str] | None = None, prog: str = "connectome refine-
             "PyTorch is not installed", "the U-Net cannot run without it", "pip install torch"
         )
     from connectome.cli.reporter import Reporter
-    from connectome.refine.selftrain import DEFAULT_MINUTES, UnetParams
+    from connectome.refine.unet.selftraining import DEFAULT_MINUTES, UnetParams
     from connectome.workflows.refine import RefineConfig, refine_with_unet
 
     config = RefineConfig(

@@ -1,5 +1,6 @@
+"""The random forest: training, application, and trees as arrays."""
+
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,221 +8,227 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import average_precision_score
 
 from connectome import preprocess
-from connectome.cli.reporter import Reporter
 from connectome.core.errors import DataError
 from connectome.io import model_files
 from connectome.io.run_folder import ProofreadSections
-from connectome.membranes import predict
+from connectome.membranes import predict_neurite_probability
 from connectome.phantom import PhantomParams, make_phantom
-from connectome.refine import forest, trees
+from connectome.refine import forest, forest_data, trees
 from connectome.refine.data import TrainingStack
 
-QUIET = Reporter(quiet=True)
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 PROOFREAD = (1, 4, 7)
-# Imaged worse than anything that the untrained evidence has seen.
+# Imaged worse than anything that the untrained network was trained on.
 POOR = PhantomParams(shot_noise=0.15, blur_nm=9.0)
-LEAST = {THICK: 0.735, THIN: 0.69}  # average precision for membranes
+PARAMS = forest.ForestParams(n_estimators=20, max_pixels=6000)
+MIN_PRECISION = {THICK: 0.735, THIN: 0.69}  # average precision for membranes
 
 
-def material_of(seed, voxel_size, shape=(10, 96, 96)):
+def make_stack(seed, voxel_size, shape=(10, 96, 96)):
     phantom = make_phantom(shape, seed, voxel_size, POOR)
     tissue = preprocess.find_tissue(phantom.volume.data)
     image = preprocess.preprocess(phantom.volume.data, tissue, voxel_size)
-    rated = predict.predict_neurite_probability(image, tissue, voxel_size)
-    proofread = ProofreadSections(phantom.ground_truth.labels, PROOFREAD)
     return TrainingStack(
-        image, tissue, voxel_size, (), rated, phantom.ground_truth.labels, proofread, None
+        em=image,
+        mask=tissue,
+        voxel_size=voxel_size,
+        damaged_sections=(),
+        untrained_probability=predict_neurite_probability(image, tissue, voxel_size),
+        labels=phantom.ground_truth.labels,
+        proofread=ProofreadSections(phantom.ground_truth.labels, PROOFREAD),
+        segment=None,
+    )
+
+
+def drawn_stack(labels):
+    """Return a stack of one proofread section with these labels."""
+    blank = np.zeros(labels.shape, np.float32)
+    return TrainingStack(
+        em=blank,
+        mask=np.ones(labels.shape, bool),
+        voxel_size=THICK,
+        damaged_sections=(),
+        untrained_probability=blank,
+        labels=labels,
+        proofread=ProofreadSections(labels, (0,)),
+        segment=None,
     )
 
 
 @pytest.fixture(scope="module", params=[THICK, THIN], ids=["thick", "thin"])
-def material(request):
-    return material_of(21, request.param)
+def stack(request):
+    return make_stack(21, request.param)
 
 
 @pytest.fixture(scope="module")
 def thick():
-    return material_of(21, THICK)
+    return make_stack(21, THICK)
 
 
-def config(apply=None, **more):
-    params = forest.ForestParams(n_estimators=20, max_pixels=6000, apply=apply)
-    return SimpleNamespace(**{"seed": 7, "threads": 2, "params": params} | more)
+def ignore(text):
+    """Ignore a message."""
 
 
-def reread(learned, tmp_path):
+def train(stack, params=PARAMS, seed=7, threads=2):
+    return forest.train_forest(stack, params, seed=seed, threads=threads, message=ignore)
+
+
+def apply(model, stack):
+    return forest.apply_forest(stack, model, model_name="model.npz", threads=2, message=ignore)
+
+
+def save_and_read(result, tmp_path):
     path = tmp_path / "model.npz"
-    model_files.write_model(path, learned.meta, learned.arrays)
+    model_files.write_model(path, result.meta, result.arrays)
     return model_files.read_model(path, forest.KIND)
 
 
-def precision(material, probability, sections):
-    """Average precision for membranes on sections."""
-    everywhere = ProofreadSections(material.labels, tuple(sections))
-    lesson = forest.collect_labels(replace(material, proofread=everywhere))
-    membrane = ~lesson.is_neurite[lesson.is_labelled]
-    return average_precision_score(membrane, -probability[list(sections)][lesson.is_labelled])
+def precision(stack, probability, sections):
+    """Return the average precision of membranes in some sections."""
+    proofread = ProofreadSections(stack.labels, tuple(sections))
+    labelled = forest_data.collect_labels(replace(stack, proofread=proofread))
+    membrane = ~labelled.is_neurite[labelled.is_labelled]
+    return average_precision_score(membrane, -probability[list(sections)][labelled.is_labelled])
 
 
-def test_sections_nobody_has_proofread_are_judged_better_than_without_learning(material):
-    learned = forest.train_forest(material, config(), QUIET)
-    rest = [z for z in range(len(material.image)) if z not in PROOFREAD]
-    score = precision(material, learned.probability, rest)
-    assert score > precision(material, material.untrained_probability, rest) + 0.005
-    assert score > LEAST[material.voxel_size]
+def test_sections_that_were_not_proofread_are_predicted_better_than_without_training(stack):
+    result = train(stack)
+    rest = [z for z in range(len(stack.em)) if z not in PROOFREAD]
+    score = precision(stack, result.probability, rest)
+    assert score > precision(stack, stack.untrained_probability, rest) + 0.005
+    assert score > MIN_PRECISION[stack.voxel_size]
 
 
-def test_held_out_sections_are_judged_by_a_forest_that_has_not_seen_them(thick):
-    held_out = forest.train_forest(thick, config(), QUIET).metrics["held_out"]
+def test_held_out_sections_are_scored_by_a_forest_not_trained_on_them(thick):
+    held_out = train(thick).metrics["held_out"]
     (section,) = held_out["sections"]
     assert section in PROOFREAD
     assert held_out["forest"]["average_precision"] > held_out["evidence"]["average_precision"]
-    # Whatever is said of the section that is held out, the forest that is judged stays the same.
+    # The labels of the held-out section do not change the forest that is scored.
     elsewhere = np.roll(thick.labels, 40, axis=2)
     changed = thick.labels.copy()
     changed[section] = elsewhere[section]
     misled = replace(thick, proofread=ProofreadSections(changed, PROOFREAD))
-    again = forest.train_forest(misled, config(), QUIET).metrics["held_out"]
+    again = train(misled).metrics["held_out"]
     assert again["forest"]["auc"] < 0.7 < 0.9 < held_out["forest"]["auc"]
 
 
-def test_one_proofread_section_is_learned_from_and_nothing_is_held_out(thick):
+def test_a_single_proofread_section_is_trained_on_and_none_is_held_out(thick):
     one = replace(thick, proofread=ProofreadSections(thick.labels, (4,)))
-    learned = forest.train_forest(one, config(), QUIET)
-    assert "held_out" not in learned.metrics
-    assert learned.metrics["learned_from"] == [4]
-    assert precision(thick, learned.probability, [5]) > precision(
+    result = train(one)
+    assert "held_out" not in result.metrics
+    assert result.metrics["learned_from"] == [4]
+    assert precision(thick, result.probability, [5]) > precision(
         thick, thick.untrained_probability, [5]
     )
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(thick):
-    first = forest.train_forest(thick, config(), QUIET)
-    again = forest.train_forest(thick, config(threads=1), QUIET)
-    other = forest.train_forest(thick, config(seed=8), QUIET)
+def test_the_same_seed_gives_the_same_result_with_any_number_of_threads(thick):
+    first = train(thick)
+    again = train(thick, threads=1)
+    other = train(thick, seed=8)
     assert first.probability.tobytes() == again.probability.tobytes()
     assert first.meta == again.meta
     assert all(first.arrays[n].tobytes() == again.arrays[n].tobytes() for n in first.arrays)
     assert not np.array_equal(first.probability, other.probability)
 
 
-def test_a_saved_model_judges_as_the_one_that_was_learned(material, tmp_path):
-    learned = forest.train_forest(material, config(), QUIET)
-    model = reread(learned, tmp_path)
-    again = forest.apply_forest(
-        model, replace(material, proofread=None), config("model.npz"), QUIET
-    )
-    assert again.probability.tobytes() == learned.probability.tobytes()
-    assert again.arrays == {}  # there is no new model to write
+def test_a_saved_model_predicts_as_the_one_that_was_trained(stack, tmp_path):
+    result = train(stack)
+    model = save_and_read(result, tmp_path)
+    again = apply(model, replace(stack, proofread=None))
+    assert again.probability.tobytes() == result.probability.tobytes()
+    assert again.arrays == {}  # there is no new model to save
     importances = again.metrics["feature_importances"]
-    assert list(importances) == list(learned.metrics["feature_importances"])
+    assert list(importances) == list(result.metrics["feature_importances"])
 
 
-def test_a_model_helps_on_another_cutout_where_nothing_is_proofread(thick, tmp_path):
-    model = reread(forest.train_forest(thick, config(), QUIET), tmp_path)
-    other = replace(material_of(22, THICK), proofread=None)
-    applied = forest.apply_forest(model, other, config("model.npz"), QUIET)
-    everything = range(len(other.image))
+def test_a_model_improves_another_cutout_without_proofread_sections(thick, tmp_path):
+    model = save_and_read(train(thick), tmp_path)
+    other = replace(make_stack(22, THICK), proofread=None)
+    applied = apply(model, other)
+    everything = range(len(other.em))
     gained = precision(other, applied.probability, everything)
     assert gained > precision(other, other.untrained_probability, everything)
 
 
-def test_an_applied_model_is_not_judged_on_what_it_has_learned_from(thick, tmp_path):
-    model = reread(forest.train_forest(thick, config(), QUIET), tmp_path)
-    apply = config("model.npz")
-    assert "held_out" not in forest.apply_forest(model, thick, apply, QUIET).metrics
+def test_an_applied_model_is_not_scored_on_its_training_sections(thick, tmp_path):
+    model = save_and_read(train(thick), tmp_path)
+    assert "held_out" not in apply(model, thick).metrics
     more = replace(thick, proofread=ProofreadSections(thick.labels, (*PROOFREAD, 8)))
-    assert forest.apply_forest(model, more, apply, QUIET).metrics["held_out"]["sections"] == [8]
+    assert apply(model, more).metrics["held_out"]["sections"] == [8]
 
 
 def test_models_of_other_features_or_voxel_sizes_are_refused(thick, tmp_path):
-    meta, arrays = reread(forest.train_forest(thick, config(), QUIET), tmp_path)
+    meta, arrays = save_and_read(train(thick), tmp_path)
     with pytest.raises(DataError, match="other features"):
-        forest.apply_forest((meta, arrays), material_of(21, THIN), config("model.npz"), QUIET)
+        apply((meta, arrays), make_stack(21, THIN))
     coarse = replace(thick, voxel_size=(60.0, 16.0, 16.0))
     with pytest.raises(DataError, match="30 x 8 x 8 nm per voxel"):
-        forest.apply_forest((meta, arrays), coarse, config("model.npz"), QUIET)
+        apply((meta, arrays), coarse)
 
 
 @pytest.mark.parametrize("change", [{"learned_from": None}, {"feature_importances": 3}])
-def test_models_that_hide_what_they_have_learned_from_are_refused(thick, change):
-    learned = forest.train_forest(thick, config(), QUIET)
-    with pytest.raises(DataError, match="learned from"):
-        forest.apply_forest(
-            (learned.meta | change, learned.arrays), thick, config("model.npz"), QUIET
-        )
+def test_models_that_do_not_name_their_training_sections_are_refused(thick, change):
+    result = train(thick)
+    with pytest.raises(DataError, match="training sections"):
+        apply((result.meta | change, result.arrays), thick)
 
 
-def test_without_a_proofread_section_it_is_said_what_to_do(thick):
+def test_without_a_proofread_section_the_error_names_a_remedy(thick):
     with pytest.raises(DataError, match=r"no section has been proofread(?s:.*)napari_proofread"):
-        forest.train_forest(replace(thick, proofread=None), config(), QUIET)
+        train(replace(thick, proofread=None))
 
 
 @pytest.mark.parametrize("neurite", [0, 5])
-def test_sections_without_a_boundary_teach_nothing(thick, neurite):
+def test_sections_without_a_boundary_are_refused(thick, neurite):
     same = replace(thick, proofread=ProofreadSections(np.full_like(thick.labels, neurite), (2, 3)))
-    with pytest.raises(DataError, match="hold no boundary"):
-        forest.train_forest(same, config(), QUIET)
+    with pytest.raises(DataError, match="contain no boundary"):
+        train(same)
 
 
-def test_damaged_sections_are_not_learned_from(thick):
-    learned = forest.train_forest(replace(thick, damaged_sections=(4,)), config(), QUIET)
-    assert learned.metrics["learned_from"] == [1, 7]
+def test_damaged_sections_are_not_trained_on(thick):
+    result = train(replace(thick, damaged_sections=(4,)))
+    assert result.metrics["learned_from"] == [1, 7]
     with pytest.raises(DataError, match="damaged"):
-        forest.train_forest(replace(thick, damaged_sections=PROOFREAD), config(), QUIET)
+        train(replace(thick, damaged_sections=PROOFREAD))
 
 
-def test_membranes_teach_the_same_however_wide_a_person_leaves_them():
+def test_the_width_of_unlabelled_membranes_does_not_matter():
     labels = np.ones((1, 40, 40), np.int32)
     labels[:, :, 20:] = 2
     gap = labels.copy()
     gap[:, :, 18:22] = 0
-    blank = np.zeros((1, 40, 40), np.float32)
-    inside = np.ones((1, 40, 40), bool)
-    lessons = [
-        forest.collect_labels(
-            TrainingStack(
-                blank, inside, THICK, (), blank, drawn, ProofreadSections(drawn, (0,)), None
-            )
-        )
-        for drawn in (labels, gap)
-    ]
-    assert np.array_equal(lessons[0].is_neurite, lessons[1].is_neurite)
-    assert not lessons[0].is_neurite[0, 0, 19:21].any()
+    narrow, wide = (forest_data.collect_labels(drawn_stack(drawn)) for drawn in (labels, gap))
+    assert np.array_equal(narrow.is_neurite, wide.is_neurite)
+    assert not narrow.is_neurite[0, 0, 19:21].any()
 
 
-def test_a_wide_gap_is_not_learned_from():
+def test_a_wide_gap_is_not_labelled():
     labels = np.zeros((1, 40, 40), np.int32)
     labels[:, :, :5] = 1
-    blank = np.zeros((1, 40, 40), np.float32)
-    inside = np.ones((1, 40, 40), bool)
-    lesson = forest.collect_labels(
-        TrainingStack(
-            blank, inside, THICK, (), blank, labels, ProofreadSections(labels, (0,)), None
-        )
-    )
-    reach = 4 + int(forest.MAX_MEMBRANE_DISTANCE_NM / THICK[2])
-    assert lesson.is_labelled[0, 0, : reach + 1].all()
-    assert not lesson.is_labelled[0, 0, reach + 1 :].any()
+    labelled = forest_data.collect_labels(drawn_stack(labels))
+    last = 4 + int(forest_data.MAX_MEMBRANE_DISTANCE_NM / THICK[2])
+    assert labelled.is_labelled[0, 0, : last + 1].all()
+    assert not labelled.is_labelled[0, 0, last + 1 :].any()
 
 
-def test_on_the_evidences_scale_ranks_stay_and_the_word_of_many_sections_weighs_more():
+def test_combining_keeps_ranks_and_distribution_and_weighs_by_sections():
     rng = np.random.default_rng(0)
-    said, scale = (rng.random(5000).astype(np.float32) for _ in range(2))
-    few, many = (forest.combine_probabilities(said, scale**3, n) for n in (1, 10**6))
-    assert np.diff(many[np.argsort(said)]).min() > -1e-4
-    np.testing.assert_allclose(np.sort(many), np.sort(scale**3), atol=0.01)
-    assert np.abs(few - scale**3).mean() < np.abs(many - scale**3).mean()
+    predicted, untrained = (rng.random(5000).astype(np.float32) for _ in range(2))
+    untrained = untrained**3
+    few, many = (forest.combine_probabilities(predicted, untrained, n) for n in (1, 10**6))
+    assert np.diff(many[np.argsort(predicted)]).min() > -1e-4
+    np.testing.assert_allclose(np.sort(many), np.sort(untrained), atol=0.01)
+    assert np.abs(few - untrained).mean() < np.abs(many - untrained).mean()
 
 
-def test_a_forest_that_cannot_tell_leaves_the_word_to_the_evidence(thick):
+def test_an_uninformative_forest_leaves_the_untrained_probability(thick):
     params = forest.ForestParams(n_estimators=1, max_pixels=1)
-    learned = forest.train_forest(thick, config(params=params), QUIET)
-    assert len(learned.arrays["left"]) == 1  # a tree of one leaf
-    inside = thick.mask
+    result = train(thick, params)
+    assert len(result.arrays["left"]) == 1  # a tree of one leaf
     np.testing.assert_allclose(
-        learned.probability[inside], thick.untrained_probability[inside], atol=0.02
+        result.probability[thick.mask], thick.untrained_probability[thick.mask], atol=0.02
     )
 
 
@@ -229,17 +236,17 @@ def test_a_forest_that_cannot_tell_leaves_the_word_to_the_evidence(thick):
 
 
 @pytest.fixture(scope="module")
-def grown():
+def fitted():
     rng = np.random.default_rng(3)
     values = rng.normal(size=(400, 5)).astype(np.float32)
     classifier = RandomForestClassifier(9, min_samples_leaf=3, random_state=0)
     return classifier.fit(values, values[:, 0] + values[:, 2] ** 2 > 0.5), values
 
 
-def test_trees_say_what_the_library_says(grown):
-    classifier, values = grown
-    said = trees.DecisionTrees.from_classifier(classifier).predict(values.T)
-    np.testing.assert_allclose(said, classifier.predict_proba(values)[:, 1], atol=1e-6)
+def test_trees_predict_as_the_library_does(fitted):
+    classifier, values = fitted
+    predicted = trees.DecisionTrees.from_classifier(classifier).predict(values.T)
+    np.testing.assert_allclose(predicted, classifier.predict_proba(values)[:, 1], atol=1e-6)
 
 
 def damage(name, place, value):
@@ -253,7 +260,7 @@ def damage(name, place, value):
 @pytest.mark.parametrize(
     "change",
     [
-        damage("left", 0, 0),  # a walk that never ends
+        damage("left", 0, 0),  # a path that never ends
         damage("right", 0, 10**6),  # or leaves the array
         damage("left", 0, -2),
         damage("feature", 0, 5),
@@ -270,8 +277,8 @@ def damage(name, place, value):
         lambda arrays: arrays.update(more=arrays["left"]),
     ],
 )
-def test_damaged_trees_are_refused_before_anything_walks_them(grown, change):
-    arrays = trees.DecisionTrees.from_classifier(grown[0]).to_arrays()
+def test_damaged_trees_are_refused_before_they_are_used(fitted, change):
+    arrays = trees.DecisionTrees.from_classifier(fitted[0]).to_arrays()
     change(arrays)
     with pytest.raises(DataError):
         trees.DecisionTrees.from_arrays(arrays, 5)

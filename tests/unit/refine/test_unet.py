@@ -1,3 +1,5 @@
+"""The U-Net: planes, network, targets, self-training and checkpoints."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -14,58 +16,75 @@ from connectome.evaluate import score_segmentation
 from connectome.io import model_files
 from connectome.io.run_folder import ProofreadSections
 from connectome.phantom import make_phantom
-from connectome.refine import data, orthoviews, selftrain, unet
-from connectome.refine.data import TrainingStack
+from connectome.refine.data import TrainingStack, usable_sections
+from connectome.refine.unet import (
+    data,
+    network,
+    orthoviews,
+    prediction,
+    selftraining,
+    trainer,
+    training,
+)
 
 THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 SHAPE = (8, 64, 64)
 THICK_START = ROOT / "connectome/weights/unet_thick.npz"
-ONE_EPOCH = selftrain.UnetParams(minutes=None, epochs=1, rounds=1)
+CPU = torch.device("cpu")
+ONE_EPOCH = selftraining.UnetParams(minutes=None, epochs=1, rounds=1)
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    unet.set_threads(1)
+    network.set_threads(1)
 
 
 def voi(found, reference):
     return score_segmentation(found, reference)["voi"]
 
 
-def material(proofread=(), voxel_size=THICK, damaged=(), to_labels=None):
-    """A phantom whose evidence is as blurred and noisy as to be of little use."""
+def make_stack(proofread=(), voxel_size=THICK, damaged_sections=()):
+    """Return a phantom with a blurred and noisy untrained probability, nearly useless."""
     phantom = make_phantom(SHAPE, seed=3, voxel_size=voxel_size)
     image = phantom.volume.data.astype(np.float32) / 255
     truth = phantom.ground_truth.labels
-    inside = unet.mask_interiors_3d(truth, voxel_size).astype(np.float32)
+    interior = data.mask_interiors_3d(truth, voxel_size).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, SHAPE)
-    evidence = np.clip(ndimage.gaussian_filter(inside, (0, 4, 4)) + noise, 0.05, 0.95)
+    probability = np.clip(ndimage.gaussian_filter(interior, (0, 4, 4)) + noise, 0.05, 0.95)
     return TrainingStack(
-        image,
-        np.ones(SHAPE, bool),
-        voxel_size,
-        damaged,
-        evidence.astype(np.float32),
-        truth,
-        ProofreadSections(truth, tuple(proofread)) if proofread else None,
-        to_labels or (lambda probability, held_back=(), voted=False: truth),
+        em=image,
+        mask=np.ones(SHAPE, bool),
+        voxel_size=voxel_size,
+        damaged_sections=damaged_sections,
+        untrained_probability=probability.astype(np.float32),
+        labels=truth,
+        proofread=ProofreadSections(truth, tuple(proofread)) if proofread else None,
+        segment=lambda probability, excluded_sections=(), voted=False: truth,
     )
 
 
-def trained(stack, params=ONE_EPOCH, seed=0, weights=None, **company):
-    company = selftrain.Callbacks(voi, **company)
-    return selftrain.SelfTraining(stack, params, seed, weights, company).run()
+def train(stack, params=ONE_EPOCH, seed=0, weights=None, saved=None, **callbacks):
+    callbacks = selftraining.Callbacks(voi, **callbacks)
+    return selftraining.SelfTraining(stack, params, seed, weights, callbacks, saved).run()
 
 
-# Planes
+def random_weights():
+    return trainer.Trainer(None, 0, CPU).weights()
 
 
-def test_thin_sections_are_seen_from_three_sides_and_thick_ones_from_one():
+def thick_weights():
+    return model_files.read_model(THICK_START, network.KIND)[1]
+
+
+# --- planes -------------------------------------------------------------------------------------
+
+
+def test_thin_sections_have_three_views_and_thick_ones_one():
     assert [view.axis for view in orthoviews.orthogonal_views(SHAPE, THIN)] == [0, 1, 2]
     assert [view.axis for view in orthoviews.orthogonal_views(SHAPE, THICK)] == [0]
 
 
-def test_planes_of_the_networks_own_pixel_size_are_seen_as_they_are():
+def test_planes_of_the_network_pixel_size_are_not_changed():
     (view,) = orthoviews.orthogonal_views(SHAPE, THICK)
     plane = np.random.default_rng(0).random((64, 64), np.float32)
     assert np.array_equal(view.resample(plane, np.s_[:, :]), plane)
@@ -73,14 +92,14 @@ def test_planes_of_the_networks_own_pixel_size_are_seen_as_they_are():
 
 
 @pytest.mark.parametrize("pixel_nm", [4.0, 5.0, 11.0])
-def test_slopes_survive_another_pixel_size_there_and_back(pixel_nm):
+def test_gradients_are_preserved_by_resampling_and_back(pixel_nm):
     (view,) = orthoviews.orthogonal_views((4, 60, 50), (40.0, pixel_nm, pixel_nm))
     slope = np.add.outer(np.arange(60), 2 * np.arange(50)).astype(np.float32)
-    seen = view.resample(slope, np.s_[:, :])
-    assert seen.shape == view.shape
+    resampled = view.resample(slope, np.s_[:, :])
+    assert resampled.shape == view.shape
     assert not any(n % orthoviews.SIDE_MULTIPLE for n in view.shape)
     inner = np.s_[5:-5, 5:-5]
-    assert view.resample_back(seen)[inner] == pytest.approx(slope[inner], abs=0.25)
+    assert view.resample_back(resampled)[inner] == pytest.approx(slope[inner], abs=0.25)
 
 
 def test_a_window_shows_what_the_whole_plane_shows_there():
@@ -92,40 +111,41 @@ def test_a_window_shows_what_the_whole_plane_shows_there():
     )
 
 
-# The network
+# --- network ------------------------------------------------------------------------------------
 
 
-def test_an_untrained_network_repeats_the_evidence():
-    stack = material()
-    judged = unet.predict_logits(
-        unet.build_network(None, 0, torch.device("cpu")), unet.prepare_input(stack)
-    )
-    assert judged == pytest.approx(unet.bounded_logit(stack.untrained_probability), abs=1e-4)
+def test_a_new_network_returns_the_untrained_logit():
+    stack = make_stack()
+    unet = network.build_network(None, 0, CPU)
+    logits = prediction.predict_logits(unet, data.prepare_input(stack))
+    assert logits == pytest.approx(data.clipped_logit(stack.untrained_probability), abs=1e-4)
 
 
-@pytest.mark.parametrize("turn", range(8))
-def test_turning_a_plane_can_be_undone(turn):
+@pytest.mark.parametrize("orientation", range(8))
+def test_an_orientation_can_be_undone(orientation):
     x = torch.arange(24).reshape(1, 1, 4, 6)
-    assert torch.equal(unet.undo_reorient(unet.reorient(x, turn), turn), x)
+    turned = network.reorient(x, orientation)
+    assert torch.equal(network.undo_reorient(turned, orientation), x)
 
 
-def test_tiles_show_no_seams(monkeypatch):
+def test_tiles_leave_no_seams(monkeypatch):
     rng = np.random.default_rng(0)
-    net = unet.build_network(None, 0, torch.device("cpu"))
-    torch.nn.init.normal_(net.out.weight)  # so that what is far away can matter
+    unet = network.build_network(None, 0, CPU)
+    torch.nn.init.normal_(unet.out.weight)  # so that distant pixels have an influence
     shape = (2, 208, 136)
-    image, evidence = rng.normal(size=(2, *shape)).astype(np.float32)
-    seen = unet.NetworkInput(image, evidence, orthoviews.orthogonal_views(shape, THICK))
-    whole = unet.predict_logits(net, seen)
-    monkeypatch.setattr(unet, "TILE", 64)
-    assert unet.predict_logits(net, seen) == pytest.approx(whole, abs=1e-4)
+    em, untrained = rng.normal(size=(2, *shape)).astype(np.float32)
+    views = orthoviews.orthogonal_views(shape, THICK)
+    network_input = data.NetworkInput(em, untrained, views)
+    whole = prediction.predict_logits(unet, network_input)
+    monkeypatch.setattr(prediction, "TILE", 64)
+    assert prediction.predict_logits(unet, network_input) == pytest.approx(whole, abs=1e-4)
 
 
 def test_weights_of_another_network_are_refused():
-    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
+    weights = random_weights()
     weights["out.bias"] = np.zeros(2, np.float32)
     with pytest.raises(DataError, match=r"out\.bias"):
-        unet.build_network(weights, 0, torch.device("cpu"))
+        network.build_network(weights, 0, CPU)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +158,11 @@ def test_weights_of_another_network_are_refused():
         ("down.0.1.num_batches_tracked", "three"),
     ],
 )
-def test_weights_that_are_no_finite_numbers_are_refused(name, value):
-    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
+def test_weights_that_are_not_finite_are_refused(name, value):
+    weights = random_weights()
     weights[name] = np.full(weights[name].shape, value)
     with pytest.raises(DataError, match=rf"damaged: {name}") as refused:
-        unet.build_network(weights, 0, torch.device("cpu"))
+        network.build_network(weights, 0, CPU)
     assert refused.value.remedy
 
 
@@ -153,101 +173,103 @@ def test_weights_that_are_no_finite_numbers_are_refused(name, value):
         {"voted": "yes"},
     ],
 )
-def test_models_that_do_not_say_how_far_to_believe_them_are_refused(change):
-    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
+def test_models_without_a_valid_trust_are_refused(change):
+    weights = random_weights()
     meta = {"trust": 1.0, "voted": False} | change
-    with pytest.raises(DataError, match=r"trust is .* and voted") as refused:
-        selftrain.apply_network(material(), (meta, weights), "cpu")
+    with pytest.raises(DataError, match=r"trust .* and voted") as refused:
+        training.apply_unet(make_stack(), (meta, weights), device="cpu")
     assert refused.value.remedy
-    with pytest.raises(DataError, match="trust is None"):
-        selftrain.apply_network(material(), ({}, weights), "cpu")
+    with pytest.raises(DataError, match="trust None"):
+        training.apply_unet(make_stack(), ({}, weights), device="cpu")
 
 
-def test_a_model_whose_judgement_is_no_number_is_refused():
-    weights = unet.Trainer(None, 0, torch.device("cpu")).weights()
+def test_a_model_whose_prediction_is_not_finite_is_refused():
+    weights = random_weights()
     weights["out.weight"][:] = np.float32(3e38)
-    with pytest.raises(DataError, match="no finite number"):
-        selftrain.apply_network(material(), ({"trust": 1}, weights), "cpu")
+    with pytest.raises(DataError, match="not finite"):
+        training.apply_unet(make_stack(), ({"trust": 1}, weights), device="cpu")
 
 
-def test_a_device_that_is_not_there_is_refused():
+def test_a_device_that_is_not_available_is_refused():
     missing = "mps" if torch.cuda.is_available() else "cuda"
     if getattr(torch.backends, "mps", None) and torch.backends.mps.is_available():
         pytest.skip("this machine has an accelerator")
     with pytest.raises(UsageError, match=missing):
-        unet.choose_device(missing)
-    assert unet.choose_device("cpu").type == "cpu"
+        network.choose_device(missing)
+    assert network.choose_device("cpu").type == "cpu"
 
 
-def test_judgements_take_on_the_distribution_of_the_evidence():
+def test_the_corrected_probability_has_the_distribution_of_the_untrained_one():
     rng = np.random.default_rng(0)
-    evidence, logits = rng.random((2, *SHAPE)).astype(np.float32)
-    tissue = rng.random(SHAPE) < 0.8
-    rated = unet.correct_probability(20 * logits, evidence, tissue, 0.5)
-    assert np.array_equal(np.sort(rated[tissue]), np.sort(evidence[tissue]))
-    assert not rated[~tissue].any()
+    untrained, logits = rng.random((2, *SHAPE)).astype(np.float32)
+    mask = rng.random(SHAPE) < 0.8
+    corrected = prediction.correct_probability(20 * logits, untrained, mask, 0.5)
+    assert np.array_equal(np.sort(corrected[mask]), np.sort(untrained[mask]))
+    assert not corrected[~mask].any()
 
 
-def test_without_trust_the_evidence_stays_as_it_is():
-    stack = material()
+def test_without_trust_the_untrained_probability_is_not_changed():
+    stack = make_stack()
     logits = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     assert np.array_equal(
-        unet.correct_probability(logits, stack.untrained_probability, stack.mask, 0.0),
+        prediction.correct_probability(logits, stack.untrained_probability, stack.mask, 0.0),
         stack.untrained_probability,
     )
 
 
-# Lessons
+# --- targets ------------------------------------------------------------------------------------
 
 
-def test_pseudo_labels_count_as_far_as_the_evidence_believes_them():
-    stack = material(damaged=(5,))
-    told = unet.build_training_data(stack, stack.labels, stack.untrained_probability, ())
-    believed = np.where(told.target, stack.untrained_probability, 1 - stack.untrained_probability)
+def test_pseudo_labels_are_weighted_by_their_agreement_with_the_probability():
+    stack = make_stack(damaged_sections=(5,))
+    targets = data.build_training_data(stack, stack.labels, stack.untrained_probability, ())
+    agreement = np.where(
+        targets.target, stack.untrained_probability, 1 - stack.untrained_probability
+    )
     sound = [z for z in range(8) if z != 5]
-    assert told.weight[sound] == pytest.approx(believed[sound])
-    assert not told.weight[5].any()
+    assert targets.weight[sound] == pytest.approx(agreement[sound])
+    assert not targets.weight[5].any()
 
 
-def test_what_a_person_said_counts_most():
-    stack = material(proofread=(2, 6))
-    told = unet.build_training_data(
+def test_proofread_sections_have_the_largest_weight():
+    stack = make_stack(proofread=(2, 6))
+    targets = data.build_training_data(
         stack, np.ones(SHAPE, np.int32), stack.untrained_probability, (2,)
     )
-    assert told.weight[2].min() > told.weight[[0, 6]].max()
-    assert np.array_equal(told.target[2], unet.mask_interiors_3d(stack.labels[2:3], THICK)[0])
-    assert told.target[6].all()
+    assert targets.weight[2].min() > targets.weight[[0, 6]].max()
+    assert np.array_equal(targets.target[2], data.mask_interiors_3d(stack.labels[2:3], THICK)[0])
+    assert targets.target[6].all()
 
 
-def test_outside_the_tissue_nothing_is_learned():
-    stack = material()
-    tissue = stack.mask.copy()
-    tissue[:, :20] = False
-    told = unet.build_training_data(
-        replace(stack, mask=tissue), stack.labels, stack.untrained_probability, ()
+def test_voxels_outside_the_tissue_have_no_weight():
+    stack = make_stack()
+    mask = stack.mask.copy()
+    mask[:, :20] = False
+    targets = data.build_training_data(
+        replace(stack, mask=mask), stack.labels, stack.untrained_probability, ()
     )
-    assert not told.weight[:, :20].any()
+    assert not targets.weight[:, :20].any()
 
 
-def test_damaged_sections_are_seen_as_the_nearest_sound_one():
-    seen = unet.prepare_input(material(damaged=(3, 4)))
-    assert np.array_equal(seen.image[3], seen.image[2])
-    assert np.array_equal(seen.image[4], seen.image[5])
+def test_damaged_sections_are_replaced_by_the_nearest_sound_one():
+    em = data.prepare_input(make_stack(damaged_sections=(3, 4))).em
+    assert np.array_equal(em[3], em[2])
+    assert np.array_equal(em[4], em[5])
 
 
-def test_variation_is_drawn_from_the_seed_and_leaves_shapes_alone():
-    patches = torch.randn(2, len(unet.CHANNELS), 16, 16, generator=torch.manual_seed(0))
-    first, again, other = (unet.augment(np.random.default_rng(s), patches) for s in (1, 1, 2))
+def test_augmentation_depends_on_the_seed_and_keeps_shapes():
+    patches = torch.randn(2, len(network.CHANNELS), 16, 16, generator=torch.manual_seed(0))
+    first, again, other = (data.augment(np.random.default_rng(s), patches) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == patches.shape
 
 
-def test_adapting_takes_statistics_from_the_stack_and_leaves_what_was_learned():
-    stack = material()
-    weights = model_files.read_model(THICK_START, unet.KIND)[1]
+def test_adaptation_changes_only_the_statistics_of_normalisation():
+    stack = make_stack()
+    weights = thick_weights()
     first, again = (
-        unet.adapt_normalisation(weights, unet.prepare_input(stack), stack.mask, seed)
+        trainer.adapt_normalisation(weights, data.prepare_input(stack), stack.mask, seed)
         for seed in (1, 1)
     )
     changed = {name for name in weights if not np.array_equal(first[name], weights[name])}
@@ -259,53 +281,58 @@ def test_adapting_takes_statistics_from_the_stack_and_leaves_what_was_learned():
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
-# Training
+# --- self-training ------------------------------------------------------------------------------
 
 
-def test_a_few_proofread_sections_teach_where_membranes_are():
-    stack = material(proofread=(1, 3, 5, 6))
-    params = selftrain.UnetParams(minutes=None, epochs=40, rounds=1)
-    learned = trained(stack, params, weights=model_files.read_model(THICK_START, unet.KIND)[1])
-    unseen = [0, 2, 4, 7]
-    inside = unet.mask_interiors_3d(stack.labels, THICK)[unseen]
+def test_a_few_proofread_sections_improve_the_others():
+    stack = make_stack(proofread=(1, 3, 5, 6))
+    params = selftraining.UnetParams(minutes=None, epochs=40, rounds=1)
+    result = train(stack, params, weights=thick_weights())
+    others = [0, 2, 4, 7]
+    interior = data.mask_interiors_3d(stack.labels, THICK)[others]
 
-    def separation(probability):
-        """Share of pairs of a membrane and an inside voxel that are in order."""
-        ranks = np.argsort(np.argsort(probability[unseen].ravel())).reshape(inside.shape)
-        n_in, n_out = inside.sum(), (~inside).sum()
-        return (ranks[inside].sum() - n_in * (n_in - 1) / 2) / (n_in * n_out)
+    def auc(probability):
+        """Return the fraction of pairs of an interior and a membrane voxel in the right order."""
+        ranks = np.argsort(np.argsort(probability[others].ravel())).reshape(interior.shape)
+        n_in, n_out = interior.sum(), (~interior).sum()
+        return (ranks[interior].sum() - n_in * (n_in - 1) / 2) / (n_in * n_out)
 
-    before, after = separation(stack.untrained_probability), separation(learned.probability)
+    before, after = auc(stack.untrained_probability), auc(result.probability)
     assert before < 0.75
     assert after > 0.85
 
 
 def test_the_same_seed_gives_the_same_result():
-    first, again, other = (trained(material(), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (train(make_stack(), seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.probability, again.probability)
     assert not np.array_equal(first.arrays["out.weight"], other.arrays["out.weight"])
 
 
-@pytest.mark.parametrize("start", [None, THICK_START])
-def test_interrupted_training_goes_on_to_the_same_result(monkeypatch, start):
-    monkeypatch.setattr(selftrain, "EXAMINE_EVERY", 3)
-    params = selftrain.UnetParams(minutes=None, epochs=5, rounds=2)
-    weights = model_files.read_model(start, unet.KIND)[1] if start else None
-    whole = trained(material(proofread=(1, 4)), params, weights=weights)
-    kept = []
+@pytest.mark.parametrize("start", [False, True], ids=["random", "shipped"])
+def test_interrupted_training_resumes_to_the_same_result(monkeypatch, start):
+    monkeypatch.setattr(selftraining, "VALIDATION_INTERVAL", 3)
+    params = selftraining.UnetParams(minutes=None, epochs=5, rounds=2)
+    weights = thick_weights() if start else None
+    whole = train(make_stack(proofread=(1, 4)), params, weights=weights)
+    saved = []
 
-    def interrupted(meta, arrays):
-        kept.append((meta, arrays))
-        if len(kept) == 5:
+    def interrupt(values, arrays):
+        saved.append((values, arrays))
+        if len(saved) == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(material(proofread=(1, 4)), params, weights=weights, keep=interrupted)
-    assert kept[-1][0]["rounds"]  # in the second round
-    said = []
-    going_on = {"weights": weights, "kept": kept[-1], "say": said.append}
-    resumed = trained(material(proofread=(1, 4)), params, **going_on)
-    assert "going on" in said[0]
+        train(make_stack(proofread=(1, 4)), params, weights=weights, save_checkpoint=interrupt)
+    assert saved[-1][0]["rounds"]  # in the second round
+    messages = []
+    resumed = train(
+        make_stack(proofread=(1, 4)),
+        params,
+        weights=weights,
+        saved=saved[-1],
+        message=messages.append,
+    )
+    assert "resuming" in messages[0]
     assert np.array_equal(resumed.probability, whole.probability)
     assert [r["curve"] for r in resumed.metrics["rounds"]] == [
         r["curve"] for r in whole.metrics["rounds"]
@@ -316,10 +343,10 @@ def test_interrupted_training_goes_on_to_the_same_result(monkeypatch, start):
     ("stack", "seed"), [({}, 1), ({"proofread": (1, 2)}, 0)], ids=["seed", "corrections"]
 )
 def test_a_checkpoint_of_other_flags_or_corrections_is_refused(stack, seed):
-    kept = []
-    trained(material(), keep=lambda *parts: kept.append(parts))
+    saved = []
+    train(make_stack(), save_checkpoint=lambda *parts: saved.append(parts))
     with pytest.raises(DataError, match="checkpoint"):
-        trained(material(**stack), seed=seed, kept=kept[0])
+        train(make_stack(**stack), seed=seed, saved=saved[0])
 
 
 def without(name):
@@ -337,121 +364,121 @@ def without(name):
         lambda meta, arrays: arrays["best out.bias"].fill(np.nan),
     ],
 )
-def test_a_checkpoint_that_is_no_longer_whole_is_refused_with_what_to_do(change):
-    kept = []
-    trained(material(), keep=lambda *parts: kept.append(parts))
-    meta, arrays = kept[0]
+def test_a_damaged_checkpoint_is_refused_with_a_remedy(change):
+    saved = []
+    train(make_stack(), save_checkpoint=lambda *parts: saved.append(parts))
+    meta, arrays = saved[0]
     change(meta, arrays)
     with pytest.raises(DataError, match="--restart"):
-        trained(material(), kept=(meta, arrays))
+        train(make_stack(), saved=(meta, arrays))
 
 
-def test_only_sections_that_say_something_are_learned_from_and_judged_by():
-    stack = material(proofread=(1, 2, 3, 5, 7), damaged=(2,))
-    said = stack.proofread.labels.copy()
-    said[3] = 0
-    stack = replace(stack, proofread=ProofreadSections(said, stack.proofread.sections))
-    assert data.usable_sections(stack.proofread, stack.damaged_sections) == [1, 5, 7]
-    metrics = trained(stack).metrics
+def test_only_usable_sections_are_trained_and_tested_on():
+    stack = make_stack(proofread=(1, 2, 3, 5, 7), damaged_sections=(2,))
+    labels = stack.proofread.labels.copy()
+    labels[3] = 0
+    stack = replace(stack, proofread=ProofreadSections(labels, stack.proofread.sections))
+    assert usable_sections(stack.proofread, stack.damaged_sections) == [1, 5, 7]
+    metrics = train(stack).metrics
     assert metrics["learned_sections"] == [1, 7]
     assert metrics["held_out_sections"] == [5]
 
 
-def test_a_round_that_harms_is_dropped_and_said_to_be():
-    stack = material(proofread=(1, 4))
+def test_a_round_that_does_harm_is_discarded_and_reported():
+    stack = make_stack(proofread=(1, 4))
 
-    def worse_each_time(probability, held_back=(), voted=False):
+    def segment_worse(probability, excluded_sections=(), voted=False):
         return (
             stack.labels if probability is stack.untrained_probability else np.ones(SHAPE, np.int32)
         )
 
-    said = []
-    learned = trained(replace(stack, segment=worse_each_time), message=said.append)
-    (record,) = learned.metrics["rounds"]
+    messages = []
+    result = train(replace(stack, segment=segment_worse), message=messages.append)
+    (record,) = result.metrics["rounds"]
     assert not record["kept"]
     assert record["voi_after"] > record["voi_before"]
-    assert "dropped" in said[-1]
-    assert np.array_equal(learned.probability, stack.untrained_probability)
-    assert not learned.arrays
+    assert "discarded" in messages[-1]
+    assert np.array_equal(result.probability, stack.untrained_probability)
+    assert not result.arrays
 
 
-def test_rounds_are_judged_by_sections_they_have_not_learned_from():
-    held_back = []
-    stack = material(proofread=(0, 2, 4, 6))
+def test_rounds_are_tested_on_sections_that_were_not_trained_on():
+    excluded = []
+    stack = make_stack(proofread=(0, 2, 4, 6))
 
-    def noted(probability, sections=(), voted=False):
-        held_back.append(tuple(sections))
+    def record_excluded(probability, excluded_sections=(), voted=False):
+        excluded.append(tuple(excluded_sections))
         return stack.labels
 
-    learned = trained(replace(stack, segment=noted))
-    assert learned.metrics["held_out_sections"] == [2]
-    assert learned.metrics["learned_sections"] == [0, 4, 6]
-    assert set(held_back) == {(2,)}
+    result = train(replace(stack, segment=record_excluded))
+    assert result.metrics["held_out_sections"] == [2]
+    assert result.metrics["learned_sections"] == [0, 4, 6]
+    assert set(excluded) == {(2,)}
 
 
-def test_without_a_persons_word_labels_may_not_change_much():
-    stack = material()
+def test_without_proofread_sections_labels_may_not_change_much():
+    stack = make_stack()
     halves = np.repeat([[1], [2]], 32, axis=0) * np.ones((8, 1, 64), np.int32)
 
-    def unlike(probability, held_back=(), voted=False):
+    def segment_differently(probability, excluded_sections=(), voted=False):
         return stack.labels if probability is stack.untrained_probability else halves
 
-    (record,) = trained(replace(stack, segment=unlike)).metrics["rounds"]
-    assert record["change"] > selftrain.LARGEST_CHANGE
+    (record,) = train(replace(stack, segment=segment_differently)).metrics["rounds"]
+    assert record["change"] > selftraining.MAX_CHANGE
     assert not record["kept"]
 
 
-def test_a_network_from_elsewhere_is_adapted_and_kept_only_if_it_does_no_harm():
-    weights = model_files.read_model(THICK_START, unet.KIND)[1]
-    untrained = selftrain.UnetParams(minutes=1, rounds=0)
-    said = []
-    kept = trained(material(), untrained, weights=weights, message=said.append)
+def test_the_start_network_is_adapted_and_kept_only_if_it_does_no_harm():
+    weights = thick_weights()
+    untrained = selftraining.UnetParams(minutes=1, rounds=0)
+    messages = []
+    kept = train(make_stack(), untrained, weights=weights, message=messages.append)
     assert kept.metrics["adapted"]["kept"]
     assert kept.voted
     assert kept.meta["voted"]
-    assert "adapted to this stack, kept" in said[-1]
-    stack = material()
+    assert "adapted to this stack, kept" in messages[-1]
+    stack = make_stack()
     halves = np.repeat([[1], [2]], 32, axis=0) * np.ones((8, 1, 64), np.int32)
 
-    def unlike(probability, held_back=(), voted=False):
+    def segment_differently(probability, excluded_sections=(), voted=False):
         return halves if voted else stack.labels
 
-    dropped = trained(replace(stack, segment=unlike), untrained, weights=weights)
-    assert not dropped.metrics["adapted"]["kept"]
-    assert not dropped.voted
-    assert not dropped.arrays
-    assert np.array_equal(dropped.probability, stack.untrained_probability)
+    discarded = train(replace(stack, segment=segment_differently), untrained, weights=weights)
+    assert not discarded.metrics["adapted"]["kept"]
+    assert not discarded.voted
+    assert not discarded.arrays
+    assert np.array_equal(discarded.probability, stack.untrained_probability)
 
 
-def test_a_vote_is_chosen_where_held_out_sections_agree_with_it_best():
-    stack = material(proofread=(1, 4))
+def test_voting_is_chosen_where_held_out_sections_agree_with_it_best():
+    stack = make_stack(proofread=(1, 4))
     wrong = np.ones(SHAPE, np.int32)
 
-    def best_by_vote(probability, held_back=(), voted=False):
+    def segment_best_by_vote(probability, excluded_sections=(), voted=False):
         return stack.labels if voted else wrong
 
-    weights = model_files.read_model(THICK_START, unet.KIND)[1]
-    untrained = selftrain.UnetParams(minutes=1, rounds=0)
-    assert trained(replace(stack, segment=best_by_vote), untrained, weights=weights).voted
+    weights = thick_weights()
+    untrained = selftraining.UnetParams(minutes=1, rounds=0)
+    assert train(replace(stack, segment=segment_best_by_vote), untrained, weights=weights).voted
 
 
-def test_minutes_are_used_up():
-    learned = trained(material(), selftrain.UnetParams(minutes=0.02, rounds=2))
-    assert sum(r["seconds"] for r in learned.metrics["rounds"]) == pytest.approx(1.2, abs=0.8)
+def test_training_takes_the_given_minutes():
+    result = train(make_stack(), selftraining.UnetParams(minutes=0.02, rounds=2))
+    assert sum(r["seconds"] for r in result.metrics["rounds"]) == pytest.approx(1.2, abs=0.8)
 
 
 def test_thin_sections_can_be_trained_on():
-    learned = trained(material(proofread=(2, 5), voxel_size=THIN))
-    assert learned.probability.shape == SHAPE
-    assert learned.meta["voxel_size_nm"] == list(THIN)
+    result = train(make_stack(proofread=(2, 5), voxel_size=THIN))
+    assert result.probability.shape == SHAPE
+    assert result.meta["voxel_size_nm"] == list(THIN)
 
 
 @pytest.mark.parametrize("proofread", [(), (1, 4)])
-def test_the_figure_tells_of_every_round_and_its_verdict(proofread):
+def test_the_figure_shows_every_round_and_its_outcome(proofread):
     from connectome.figures.training import draw_unet_training
 
-    params = selftrain.UnetParams(minutes=None, epochs=1, rounds=2)
-    metrics = trained(material(proofread), params).metrics
+    params = selftraining.UnetParams(minutes=None, epochs=1, rounds=2)
+    metrics = train(make_stack(proofread), params).metrics
     figure = draw_unet_training(metrics, "phantom://neuropil")
     written = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
     assert all(f"round {number}" in written for number in (1, 2))
@@ -459,7 +486,7 @@ def test_the_figure_tells_of_every_round_and_its_verdict(proofread):
     assert all(written.count(verdict) >= verdicts.count(verdict) for verdict in verdicts)
 
 
-def test_the_figure_of_an_applied_model_says_that_nothing_was_trained():
+def test_the_figure_of_an_applied_model_states_that_nothing_was_trained():
     from connectome.figures.training import draw_unet_training
 
     figure = draw_unet_training({"rounds": [], "model": {}}, "phantom://neuropil")

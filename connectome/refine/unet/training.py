@@ -1,8 +1,7 @@
-"""Train the U-Net on the stack of a run: start weights, checkpoint, and messages to the user."""
+"""Train the U-Net on the stack of a run, or apply a trained one: weights, files and messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,18 @@ from connectome.core.errors import DataError
 from connectome.core.volume import has_thin_sections
 from connectome.io import model_files, paths
 from connectome.io.run_folder import ProofreadSections, RunFolder
-from connectome.refine import selftrain, unet
-from connectome.refine.data import RefinedResult, TrainingStack, usable_sections
+from connectome.refine.data import (
+    Message,
+    ProgressBar,
+    RefinedResult,
+    TrainingStack,
+    no_progress_bar,
+    usable_sections,
+)
+from connectome.refine.unet import network
+from connectome.refine.unet.data import prepare_input
+from connectome.refine.unet.prediction import correct_probability, predict_logits
+from connectome.refine.unet.selftraining import Callbacks, SelfTraining, UnetParams, Voi
 from connectome.weights import weights_path
 
 CHECKPOINT = "unet_checkpoint.npz"  # file name in runs/models/, and kind of model
@@ -24,21 +33,21 @@ UNUSABLE = "are damaged or without any id"
 
 def train_unet(
     stack: TrainingStack,
-    params: selftrain.UnetParams,
+    params: UnetParams,
     *,
     seed: int,
     checkpoint: Path,
     restart: bool,
-    voi: selftrain.Voi,
-    message: Callable[[str], None],
-    warn: Callable[[str], None],
-    progress_bar: selftrain.Bar,
+    voi: Voi,
+    message: Message,
+    warn: Message,
+    progress_bar: ProgressBar,
 ) -> RefinedResult:
     """Train the U-Net on a stack, from the shipped weights or from where training was interrupted.
 
     Parameters
     ----------
-    stack : Material
+    stack : TrainingStack
         The stack, its draft labels and its proofread sections.
     params : UnetParams
         Duration of training and device; 0 rounds adapt the network without training it.
@@ -56,7 +65,7 @@ def train_unet(
 
     Returns
     -------
-    Learned
+    RefinedResult
 
     Raises
     ------
@@ -66,21 +75,78 @@ def train_unet(
     _report_proofread_sections(stack, params, message)
     saved = read_checkpoint(checkpoint) if checkpoint.exists() and not restart else None
     start = weights_path(START_WEIGHTS[has_thin_sections(stack.voxel_size)])
-    weights = model_files.read_model(start, unet.KIND)[1]
+    weights = model_files.read_model(start, network.KIND)[1]
 
     def save(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         model_files.write_model(checkpoint, meta | {"kind": CHECKPOINT}, arrays)
 
-    company = selftrain.Callbacks(voi, message, progress_bar, save, saved)
-    trained = selftrain.SelfTraining(stack, params, seed, weights, company).run()
+    callbacks = Callbacks(voi, message, progress_bar, save)
+    trained = SelfTraining(stack, params, seed, weights, callbacks, saved).run()
     if not trained.arrays:
         warn("no round of training was kept: neurites are segmented from the untrained prediction")
     return trained
 
 
-def _report_proofread_sections(
-    stack: TrainingStack, params: selftrain.UnetParams, message: Callable[[str], None]
-) -> None:
+def apply_unet(
+    stack: TrainingStack,
+    model: tuple[dict[str, Any], dict[str, np.ndarray]],
+    *,
+    device: str,
+    progress_bar: ProgressBar = no_progress_bar,
+) -> RefinedResult:
+    """Predict a stack with a network trained elsewhere.
+
+    Parameters
+    ----------
+    stack : TrainingStack
+        The stack.
+    model : tuple of dict
+        Description and weights, as `connectome.io.model_files.read_model` returns them.
+    device : {"cpu", "cuda", "mps", "auto"}
+        Where to compute.
+    progress_bar : callable
+        Opens the progress bar.
+
+    Returns
+    -------
+    RefinedResult
+        Without a model to save.
+
+    Raises
+    ------
+    DataError
+        If the weights are of another network or not finite, or the description does not contain
+        how much of the correction is to be applied.
+    """
+    meta, weights = model
+    trust: Any = meta.get("trust")
+    voted = meta.get("voted", False)
+    if not (type(trust) in (int, float) and 0 <= trust <= 1 and isinstance(voted, bool)):
+        raise DataError(
+            f"the description of the model has trust {trust} and voted {voted}, not a number from"
+            " 0 to 1 and true or false",
+            "it is unknown how much of its correction is to be applied",
+            model_files.TRAIN_REMEDY,
+        )
+    unet = network.build_network(weights, 0, network.choose_device(device))
+    network_input = prepare_input(stack)
+    # Overflow is reported below.
+    with (
+        progress_bar("predict", network_input.n_planes, "planes") as progress,
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        logits = predict_logits(unet, network_input, progress)
+    if not np.isfinite(logits).all():
+        raise DataError(
+            "the prediction of the model is not finite everywhere in this stack",
+            "its weights are damaged, or too large",
+            model_files.TRAIN_REMEDY,
+        )
+    probability = correct_probability(logits, stack.untrained_probability, stack.mask, trust)
+    return RefinedResult(probability, {"rounds": [], "model": meta}, voted=voted)
+
+
+def _report_proofread_sections(stack: TrainingStack, params: UnetParams, message: Message) -> None:
     """Report what training can use, before it starts."""
     if stack.proofread is None:
         message(
