@@ -118,6 +118,15 @@ def test_scores_are_typed_nowhere_else(name):
     assert re.findall(r"\d\.\d\d+ / \d\.\d", prose) == []
 
 
+def test_the_drawing_of_the_architecture_shows_every_package():
+    drawn = set(re.findall(r">([\w.]+)</text>", read("docs/architecture.svg")))
+    modules = (ROOT / "connectome").glob("[!_]*")
+    packages = {path.stem for path in modules if path.is_dir() or path.suffix == ".py"}
+    assert packages <= {name.split(".")[0] for name in drawn}
+    for package in packages - {"cli"}:
+        assert f"`{package}`" in read("docs/architecture.md")
+
+
 def test_the_readme_is_short():
     assert len(read("README.md").splitlines()) <= 200
 
