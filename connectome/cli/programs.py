@@ -57,17 +57,18 @@ COMMANDS = {
     "compare": Command(f"{_COMMANDS}.compare:main", "compare the topology of two graphs"),
     "redraw": Command(f"{_COMMANDS}.redraw:main", "redraw figures and the report of a run"),
 }
-_NAME_OF_SCRIPT = {
+# What messages name in a checkout, and what takes its place in an installation.
+_IN_INSTALLATION = {
     command.script: f"connectome {name}" for name, command in COMMANDS.items() if command.script
-}
-_SCRIPTS = re.compile(r"(?<![\w/])(" + "|".join(map(re.escape, _NAME_OF_SCRIPT)) + r")\b")
+} | {"pip install -r requirements.txt": 'pip install "connectome-draft[all]"'}
+_IN_CHECKOUT = re.compile(rf"(?<![\w/])({'|'.join(map(re.escape, _IN_INSTALLATION))})\b")
 
 
 def name_programs(text: str, prog: str) -> str:
     """Name other programs in the form in which this one was called.
 
-    Messages name the scripts of a checkout (``run_pipeline.py``), which an installation does not
-    have: for a user of the ``connectome`` command they are changed to its subcommands.
+    Messages name what a checkout has (``run_pipeline.py``, ``requirements.txt``) and an
+    installation has not: for a user of the ``connectome`` command it is replaced by subcommands.
 
     Parameters
     ----------
@@ -78,4 +79,4 @@ def name_programs(text: str, prog: str) -> str:
     """
     if prog.split(" ")[0] != "connectome":
         return text
-    return _SCRIPTS.sub(lambda match: _NAME_OF_SCRIPT[match[0]], text)
+    return _IN_CHECKOUT.sub(lambda match: _IN_INSTALLATION[match[0]], text)

@@ -44,6 +44,8 @@ interrupted training resumes from its last checkpoint when the command is repeat
 def main_rf(argv: Sequence[str] | None = None, prog: str = "connectome refine-rf") -> None:
     """Parse the command line, and train or apply a random forest."""
     args = build_rf_parser(prog).parse_args(argv)
+    if args.apply is None:
+        _require("sklearn", "scikit-learn", "no forest can be trained without it")
     from connectome.cli.reporter import Reporter
     from connectome.refine.forest import ForestParams
     from connectome.workflows.refine import RefineConfig, refine_with_forest
@@ -69,10 +71,7 @@ def main_unet(argv: Sequence[str] | None = None, prog: str = "connectome refine-
         parser.error("--apply does not train: omit --minutes, --epochs and --restart")
     # OpenMP threads that spin while they wait take the cores from other programs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if find_spec("torch") is None:
-        raise UsageError(
-            "PyTorch is not installed", "the U-Net cannot run without it", "pip install torch"
-        )
+    _require("torch", "PyTorch", "the U-Net cannot run without it")
     from connectome.cli.reporter import Reporter
     from connectome.refine.unet.selftraining import DEFAULT_MINUTES, UnetParams
     from connectome.workflows.refine import RefineConfig, refine_with_unet
@@ -98,6 +97,12 @@ def main_unet(argv: Sequence[str] | None = None, prog: str = "connectome refine-
         train_without_proofreading=bool(args.minutes or args.epochs),
         restart=args.restart,
     )
+
+
+def _require(module: str, name: str, consequence: str) -> None:
+    """Check that an optional library is installed."""
+    if find_spec(module) is None:
+        raise UsageError(f"{name} is not installed", consequence, "pip install -r requirements.txt")
 
 
 def build_rf_parser(prog: str = "connectome refine-rf") -> arguments.Parser:

@@ -124,6 +124,12 @@ def test_every_script_has_the_name_of_its_subcommand(name):
     assert name_programs(f"try: {script} again", script) == f"try: {script} again"
 
 
+def test_an_installation_is_completed_from_the_index():
+    remedy = "pip install -r requirements.txt"
+    assert name_programs(remedy, "train_refine_rf.py") == remedy
+    assert "connectome-draft[all]" in name_programs(remedy, "connectome refine-rf")
+
+
 def test_paths_of_scripts_are_left_as_they_are():
     text = "python /src/run_pipeline.py"
     assert name_programs(text, "connectome run") == text

@@ -1,4 +1,4 @@
-"""Scores against known answers, scikit-image, and what must hold for any labels."""
+"""Scores against known answers, against scikit-image, and properties for any labels."""
 
 import json
 import subprocess
@@ -40,14 +40,14 @@ def scores(found, true):
 # --- neurites -----------------------------------------------------------------------------------
 
 
-def test_a_neurite_cut_in_halves_costs_split_only():
+def test_splitting_a_neurite_increases_the_split_score_only():
     # Of 24 ordered pairs within true neurites 16 stay together, none is wrong: P 1, R 2/3.
     assert scores([1, 1, 2, 2, 3, 3, 3, 3], [1, 1, 1, 1, 2, 2, 2, 2]) == pytest.approx(
         [0.2, 0.5, 0]
     )
 
 
-def test_two_neurites_run_together_cost_merge_only():
+def test_merging_two_neurites_increases_the_merge_score_only():
     # P = 24/56, R = 1; one bit tells which of the two a voxel belongs to.
     assert scores([5] * 8, [1, 1, 1, 1, 2, 2, 2, 2]) == pytest.approx([1 - 48 / 80, 0, 1])
 
@@ -67,7 +67,7 @@ def test_voxels_without_a_true_id_are_not_scored():
     }
 
 
-def test_unassigned_voxels_are_one_body():
+def test_unassigned_voxels_count_as_one_neurite():
     found, true = [0, 0, 1, 1, 0, 0, 2, 2], [1, 1, 1, 1, 2, 2, 2, 2]
     assert scores(found, true) == pytest.approx(scores([9 if i == 0 else i for i in found], true))
     assert score_segmentation(stack(*found), stack(*true))["unassigned"] == 0.5
@@ -92,21 +92,21 @@ def test_true_background_is_ignored_as_scikit_image_ignores_it(found, true):
 
 
 @given(truths)
-def test_the_truth_itself_scores_perfectly(true):
+def test_the_ground_truth_itself_scores_perfectly(true):
     got = score_segmentation(true, true)
     assert got["are"] == got["voi"] == got["unassigned"] == 0
 
 
 @given(labels, truths, st.permutations(range(5)), st.permutations(range(1, 5)))
-def test_names_of_neurites_do_not_matter(found, true, found_names, true_names):
-    renamed = score_segmentation(np.array(found_names)[found], np.array([0, *true_names])[true])
+def test_the_choice_of_ids_does_not_matter(found, true, new_ids, new_true_ids):
+    renamed = score_segmentation(np.array(new_ids)[found], np.array([0, *new_true_ids])[true])
     plain = score_segmentation(found, true)
     for score in ("are", "voi", "voi_split", "voi_merge", "fraction_scored"):
         assert renamed[score] == pytest.approx(plain[score], abs=1e-9)
 
 
 @given(bodies, bodies)
-def test_exchanging_found_and_true_exchanges_split_and_merge(found, true):
+def test_swapping_prediction_and_truth_swaps_split_and_merge(found, true):
     one, other = score_segmentation(found, true), score_segmentation(true, found)
     assert one["voi_split"] == pytest.approx(other["voi_merge"], abs=1e-9)
     assert one["are"] == pytest.approx(other["are"], abs=1e-9)
@@ -120,7 +120,7 @@ def test_scores_stay_within_their_bounds(found, true):
     assert got["voi"] == got["voi_split"] + got["voi_merge"] <= 2 * np.log2(true.size)
 
 
-def test_neurites_of_one_voxel_each_have_a_score():
+def test_neurites_of_one_voxel_each_are_scored():
     every = np.arange(1, 9).reshape(2, 2, 2)
     assert score_segmentation(every, every)["are"] == 0
     assert score_segmentation(np.ones_like(every), every)["are"] == 1
@@ -132,12 +132,12 @@ def test_large_ids_of_any_integer_type_are_scored():
     assert score_segmentation(true.astype(np.int64) + 1, true)["are"] == 0
 
 
-def test_labels_of_other_shapes_are_refused_with_both():
+def test_labels_of_another_shape_are_refused_with_both_shapes():
     with pytest.raises(DataError, match=r"\(1, 1, 3\).*\(1, 1, 2\)"):
         score_segmentation(stack(1, 2, 3), stack(1, 2))
 
 
-def test_truth_without_any_neurite_is_refused():
+def test_ground_truth_without_neurites_is_refused():
     with pytest.raises(DataError, match="no voxel with an id above 0"):
         score_segmentation(stack(1, 2), stack(0, 0))
 
@@ -145,40 +145,40 @@ def test_truth_without_any_neurite_is_refused():
 # --- synapses -----------------------------------------------------------------------------------
 
 
-def places(*zyx):
+def positions(*zyx):
     return pd.DataFrame(zyx, columns=["z", "y", "x"], dtype=float)
 
 
 def test_a_synapse_is_found_up_to_and_including_the_limit():
-    true = places((0, 0, 0))
+    true = positions((0, 0, 0))
     for distance, limits in ((100, {"100", "200", "400"}), (100.1, {"200", "400"}), (401, set())):
-        got = score_synapses(places((0, 0, distance)), true, (1, 1, 1))
+        got = score_synapses(positions((0, 0, distance)), true, (1, 1, 1))
         assert {limit for limit, score in got.items() if score["f1"] == 1} == limits
 
 
 def test_distance_is_measured_in_nm():
     # Three sections are 90 nm, twelve pixels 96; together they are further than 100.
     for place, f1 in (((3, 0, 0), 1), ((0, 12, 0), 1), ((3, 12, 0), 0)):
-        assert score_synapses(places(place), places((0, 0, 0)), SIZE)["100"]["f1"] == f1
+        assert score_synapses(positions(place), positions((0, 0, 0)), SIZE)["100"]["f1"] == f1
 
 
 def test_one_candidate_matches_one_synapse_only():
-    crowd = places((0, 0, 0), (0, 0, 1), (0, 0, 2))
-    assert score_synapses(crowd, places((0, 0, 1)), SIZE)["100"] == pytest.approx(
+    crowd = positions((0, 0, 0), (0, 0, 1), (0, 0, 2))
+    assert score_synapses(crowd, positions((0, 0, 1)), SIZE)["100"] == pytest.approx(
         {"precision": 1 / 3, "recall": 1, "f1": 0.5}
     )
-    assert score_synapses(places((0, 0, 1)), crowd, SIZE)["100"] == pytest.approx(
+    assert score_synapses(positions((0, 0, 1)), crowd, SIZE)["100"] == pytest.approx(
         {"precision": 1, "recall": 1 / 3, "f1": 0.5}
     )
 
 
-def test_as_many_pairs_as_possible_come_before_the_nearest():
+def test_the_number_of_pairs_is_maximised_before_distances_are_minimised():
     # Each at its nearest, 60 nm apart, the second candidate would be left alone.
     found, true = np.array([[0, 0, 0.0], [0, 0, 150.0]]), np.array([[0, 0, 60.0], [0, 0, -95.0]])
     assert match_positions(found, true, 100).tolist() == [[0, 1], [1, 0]]
 
 
-def test_among_as_many_pairs_the_nearest_are_taken():
+def test_of_equally_many_pairs_the_nearest_are_matched():
     found, true = np.array([[0, 0, 0.0], [0, 0, 10.0]]), np.array([[0, 0, 11.0], [0, 0, 1.0]])
     assert match_positions(found, true, 100).tolist() == [[0, 1], [1, 0]]
 
@@ -199,7 +199,7 @@ points = st.integers(0, 4).flatmap(
 
 
 @given(points, points)
-def test_matches_are_one_to_one_near_and_as_many_as_can_be(found, true):
+def test_matches_are_one_to_one_within_the_limit_and_as_many_as_possible(found, true):
     pairs = match_positions(found, true, 150)
     assert len(pairs) == most_pairs(found, true, 150)
     for column in pairs.T:
@@ -208,8 +208,8 @@ def test_matches_are_one_to_one_near_and_as_many_as_can_be(found, true):
         assert np.linalg.norm(found[i] - true[j]) <= 150
 
 
-def test_nothing_found_nothing_there_and_neither():
-    some, none = places((0, 0, 0)), places()
+def test_empty_tables_are_scored():
+    some, none = positions((0, 0, 0)), positions()
     zero = {"precision": 0, "recall": 0, "f1": 0}
     assert score_synapses(none, some, SIZE)["400"] == zero
     assert score_synapses(some, none, SIZE)["400"] == zero
@@ -231,7 +231,7 @@ shift = arrays(float, (5, 2), elements=st.floats(-50, 50))
 
 
 @given(shift, shift, st.tuples(*[st.floats(-50, 50)] * 2))
-def test_moving_the_stack_as_a_whole_is_no_error(shifts, true, together):
+def test_a_shift_common_to_all_sections_is_not_an_error(shifts, true, together):
     moved = alignment_rms(shifts + together, true)
     assert moved == pytest.approx(alignment_rms(shifts, true), abs=1e-9)
     assert alignment_rms(true + together, true) == pytest.approx(0, abs=1e-9)
@@ -271,7 +271,7 @@ def test_the_command_prints_a_table_and_writes_json(files):
     assert written["voxel_size_nm"] == [30, 8, 8]
 
 
-def test_the_command_writes_where_it_is_told(files, capsys):
+def test_the_command_writes_to_the_file_given(files, capsys):
     assert (
         run(files / "found.npy", files / "true.npy", "--json", files / "new" / "scores.json") == 0
     )
@@ -279,7 +279,7 @@ def test_the_command_writes_where_it_is_told(files, capsys):
     assert str(files / "new" / "scores.json") in capsys.readouterr().out
 
 
-def test_labels_of_different_shape_end_the_command_with_both(files, capsys):
+def test_the_command_reports_both_shapes_if_they_differ(files, capsys):
     assert run(files / "other.npy", files / "true.npy") == 1
     message = capsys.readouterr().err
     assert "(2, 3, 7)" in message
@@ -292,22 +292,22 @@ def test_a_missing_file_is_named(files, capsys):
     assert "nowhere.npy" in capsys.readouterr().err
 
 
-def test_images_are_no_labels(files, capsys):
+def test_an_image_is_refused_as_labels(files, capsys):
     np.save(files / "image.npy", np.zeros((2, 3, 6), np.float32))
     assert run(files / "image.npy", files / "true.npy") == 1
     assert "image.npy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("length", ["nan", "0", "-8", "wide"])
-def test_a_voxel_size_that_is_no_length_is_a_usage_error(files, capsys, length):
+def test_an_invalid_voxel_size_is_a_usage_error(files, capsys, length):
     assert run(files / "found.npy", files / "true.npy", "--voxel_size", "30", "8", length) == 2
     assert length in capsys.readouterr().err
 
 
-def test_the_table_of_a_whole_evaluation_names_every_part():
+def test_the_text_of_a_complete_evaluation_names_every_part():
     evaluation = {
         "segmentation": score_segmentation(stack(1, 1, 2), stack(1, 1, 2)),
-        "synapses": score_synapses(places((0, 0, 0)), places((0, 0, 0)), SIZE),
+        "synapses": score_synapses(positions((0, 0, 0)), positions((0, 0, 0)), SIZE),
         "alignment": {"rms_px": 0.123},
     }
     lines = evaluate.format_scores(evaluation).splitlines()
@@ -318,7 +318,7 @@ def test_the_table_of_a_whole_evaluation_names_every_part():
     assert evaluate.format_scores({}) == ""
 
 
-def test_scores_do_not_depend_on_how_large_ids_are():
+def test_scores_do_not_depend_on_the_size_of_ids():
     rng = np.random.default_rng(3)
     found, truth = rng.integers(0, 6, (2, 4, 9, 9))
     expected = score_segmentation(found, truth)
