@@ -122,9 +122,9 @@ def fetch_cutout(plan: CutoutPlan, progress: Progress = ignore_progress) -> Fetc
     """
     data, ground_truth = plan.read(progress)
     statistics = IntensityStatistics.measure(data)
-    notes = (*plan.notes, *statistics.warnings())
+    notes = (*plan.notes, *statistics.describe_problems())
     if plan.rescale:
         data = statistics.to_uint8(data)
-        notes += (statistics.mapping(),)
+        notes += (statistics.describe_mapping(),)
     volume = Volume(data, plan.voxel_size, plan.origin, plan.uri)
     return FetchedCutout(volume, ground_truth, notes)

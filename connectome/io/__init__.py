@@ -1,1 +1,1 @@
-"""Read and write what stages exchange: arrays, tables, models, stacks, output folders."""
+"""Files: names, volumes, tables, models, stacks of other programs, and the results of a run."""

@@ -104,10 +104,13 @@ def read_section_list(path: Path, n_sections: int) -> tuple[int, ...]:
     DataError
         If the file lists anything but sections of the stack.
     """
-    advice = ("it is unknown which sections are correct", 'write {"slices": [z, ...]} to it')
-    listed = read_json(path, *advice).get("slices")
+    consequence = "it is unknown which sections are correct"
+    remedy = 'write {"slices": [z, ...]} to it'
+    listed: Any = read_json(path, consequence, remedy).get("slices")
     if not _is_list_of_int(listed):
-        raise DataError(f'{path} has no list of section numbers under "slices"', *advice)
+        raise DataError(
+            f'{path} has no list of section numbers under "slices"', consequence, remedy
+        )
     if outside := [z for z in listed if not 0 <= z < n_sections]:
         raise DataError(
             f"{path} names section {outside[0]}, and the stack has {n_sections}, counted from 0",

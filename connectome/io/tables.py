@@ -1,4 +1,4 @@
-"""Tables read back from files, and refused in words where they are not what they should be."""
+"""Read tables and check their contents."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from connectome.core.synapse_table import ACCEPTED, REJECTED
 
 def read_table(
     path: Path,
-    numbers: Sequence[str] = (),
+    numeric_columns: Sequence[str] = (),
     types: Mapping[str, type] | None = None,
     consequence: str = "",
     remedy: str = "",
 ) -> pd.DataFrame:
-    """Read a CSV.
+    """Read a CSV file.
 
     Parameters
     ----------
     path : Path
-        With a header.
-    numbers : sequence of str
-        Columns that must be there, a finite number in every row.
+        The file, with a header.
+    numeric_columns : sequence of str
+        Columns that must exist, with a finite number in every row.
     types : mapping of str to type, optional
-        Of columns that are not to be guessed.
+        Types of columns; pandas infers the others.
     consequence, remedy : str
-        What follows from a fault, and what to do about it.
+        Consequence and remedy of the errors.
 
     Raises
     ------
     DataError
-        If it cannot be read, lacks one of ``numbers``, or has a gap in one.
+        If it cannot be read, lacks one of ``numeric_columns``, or has a gap in one.
     """
     try:
         table = pd.read_csv(path, dtype=types)
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}", consequence, remedy) from error
-    check_numbers(table, numbers, path, consequence, remedy)
+    check_numbers(table, numeric_columns, path, consequence, remedy)
     return table
 
 
@@ -52,7 +52,7 @@ def check_columns(
     consequence: str = "",
     remedy: str = "",
 ) -> None:
-    """Refuse a table that lacks a column, whatever would be in it."""
+    """Raise `DataError` if a table lacks a column."""
     if missing := [column for column in columns if column not in table]:
         raise DataError(f"{path} has no column {missing[0]}", consequence, remedy)
 
@@ -64,11 +64,11 @@ def check_numbers(
     consequence: str = "",
     remedy: str = "",
 ) -> None:
-    """Refuse rows, all of a file or some, without a finite number in each of these columns."""
+    """Raise `DataError` unless every row has a finite number in each of the columns."""
     check_columns(table, columns, path, consequence, remedy)
     for column in columns:
-        finite = np.isfinite(pd.to_numeric(table[column], errors="coerce"))
-        _refuse(table, column, finite, path, "", consequence, remedy)
+        is_finite = np.isfinite(pd.to_numeric(table[column], errors="coerce"))
+        _check_rows(table, column, is_finite, path, consequence, remedy)
 
 
 def check_positions(
@@ -78,24 +78,42 @@ def check_positions(
     consequence: str = "",
     remedy: str = "",
 ) -> None:
-    """Refuse rows whose ``z, y, x`` round to no voxel of a stack."""
+    """Raise `DataError` unless ``z, y, x`` of every row round to a voxel of the stack.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns ``z, y, x`` in voxels.
+    shape : tuple of int
+        (Z, Y, X) of the stack.
+    path : Path
+        File of the table, for messages.
+    consequence, remedy : str
+        Consequence and remedy of the error.
+    """
     for column, length in zip("zyx", shape, strict=True):
-        inside = table[column].astype(float).round().between(0, length - 1)
-        there = f", and the stack goes from 0 to {length - 1}"
-        _refuse(table, column, inside, path, there, consequence, remedy)
+        is_inside = table[column].astype(float).round().between(0, length - 1)
+        detail = f", and the stack goes from 0 to {length - 1}"
+        _check_rows(table, column, is_inside, path, consequence, remedy, detail)
 
 
 def check_partner_ids(
     table: pd.DataFrame, path: Path, consequence: str = "", remedy: str = ""
 ) -> pd.DataFrame:
-    """Return synapses with ``post_ids`` in every row that may have one; refuse what are no ids."""
+    """Return synapses with ``post_ids`` in every row, if the table has that column.
+
+    Raises
+    ------
+    DataError
+        If a cell is not a list of ids (see `connectome.core.synapse_table`).
+    """
     if "post_ids" not in table:
         return table
-    posts = table["post_ids"].fillna(table["post_id"].astype(str))
-    told = table.assign(post_ids=posts)
-    fine = posts.str.fullmatch(r"\d+(;\d+)*")
-    _refuse(told, "post_ids", fine, path, "", consequence, remedy)
-    return told
+    post_ids = table["post_ids"].fillna(table["post_id"].astype(str))
+    filled = table.assign(post_ids=post_ids)
+    is_list = post_ids.str.fullmatch(r"\d+(;\d+)*")
+    _check_rows(filled, "post_ids", is_list, path, consequence, remedy)
+    return filled
 
 
 def read_reviewed_synapses(path: Path, shape: tuple[int, int, int]) -> pd.DataFrame:
@@ -119,16 +137,16 @@ def read_reviewed_synapses(path: Path, shape: tuple[int, int, int]) -> pd.DataFr
     DataError
         If the table cannot be read, lacks a column, has a gap, or has a position outside the stack.
     """
-    advice = (
-        "the reviews of synapses cannot be used",
-        "correct the file, or move it away",
-    )
+    advice = {
+        "consequence": "the reviews of synapses cannot be used",
+        "remedy": "correct the file, or move it away",
+    }
     text_columns = ("verdict", "reviewer", "time")
     types = dict.fromkeys(("post_ids", *text_columns), str)
-    table = read_table(path, ("z", "y", "x", "pre_id", "post_id"), types, *advice)
-    check_columns(table, ("verdict",), path, *advice)
-    check_positions(table, shape, path, *advice)
-    table = check_partner_ids(table, path, *advice)
+    table = read_table(path, ("z", "y", "x", "pre_id", "post_id"), types, **advice)
+    check_columns(table, ("verdict",), path, **advice)
+    check_positions(table, shape, path, **advice)
+    table = check_partner_ids(table, path, **advice)
     text = table.columns.intersection(text_columns)
     table[text] = table[text].fillna("")
     verdict = table["verdict"].str.lower()
@@ -137,9 +155,21 @@ def read_reviewed_synapses(path: Path, shape: tuple[int, int, int]) -> pd.DataFr
     return table[(table["verdict"] != "") | table["swapped"]]
 
 
-def _refuse(table, column: str, fine: pd.Series, path: Path, more: str, *advice: str) -> None:
-    """Name the first row that is not fine by its number in the file, the header not counted."""
-    if not fine.all():
-        at = int(np.argmin(fine))
-        row = table.index[at] + 1
-        raise DataError(f"{path}, row {row}: {column} is {table[column].iloc[at]}{more}", *advice)
+def _check_rows(
+    table: pd.DataFrame,
+    column: str,
+    is_valid: pd.Series,
+    path: Path,
+    consequence: str,
+    remedy: str,
+    detail: str = "",
+) -> None:
+    """Raise `DataError` that names the first invalid row by its number in the file, from 1."""
+    if not is_valid.all():
+        index = int(np.argmin(is_valid))
+        row = table.index[index] + 1
+        raise DataError(
+            f"{path}, row {row}: {column} is {table[column].iloc[index]}{detail}",
+            consequence,
+            remedy,
+        )

@@ -7,8 +7,10 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from connectome.core.errors import DataError
 from connectome.core.volume import Volume
@@ -24,14 +26,14 @@ NUMPY_READ_ERRORS = (
 
 
 def write_volume(path: Path, volume: Volume) -> None:
-    """Write an array as ``.npy`` with its voxel size, origin and source beside it.
+    """Write an array as ``.npy``, and its voxel size, origin and source as JSON beside it.
 
     Parameters
     ----------
     path : Path
-        Target, ending in ``.npy``; the sidecar takes the same name with ``.json``.
+        Target, ending in ``.npy``; the JSON file has the same name with ``.json``.
     volume : Volume
-        Array of shape (Z, Y, X) and its place in the world.
+        Array of shape (Z, Y, X), its voxel size, origin and source.
     """
     with atomic_path(path) as temporary:
         np.save(temporary, volume.data)
@@ -56,22 +58,20 @@ def read_volume(path: Path) -> Volume:
     DataError
         If the array or the file beside it is missing or does not fit the array.
     """
-    again = ("nothing can be made from it", "run_pipeline.py as before")
+    consequence, remedy = "it cannot be used", "run_pipeline.py as before"
     if not path.exists():
-        # What every run leaves is not missing for want of a flag.
-        always = any(path.match(name) for name in (paths.LABELS, *paths.ALIGNED.values()))
-        remedy = (
-            "run_pipeline.py as before" if always else "run_pipeline.py, without --save_minimal"
-        )
+        always_written = any(path.match(name) for name in (paths.LABELS, *paths.ALIGNED.values()))
+        if not always_written:
+            remedy = "run_pipeline.py, without --save_minimal"
         raise DataError(f"there is no {path}", "nothing to read", remedy)
     meta_path = sidecar_path(path)
     if not meta_path.exists():
         raise DataError(
             f"{path.name} has no {meta_path.name} beside it",
-            "its voxel size is unknown, and guessing one would falsify every length",
+            "its voxel size is unknown, and a guess would make all lengths wrong",
             f'write {{"voxel_size_nm": [Z, Y, X], "origin": [0, 0, 0]}} to {meta_path}',
         )
-    data = read_array(path, *again)
+    data = read_array(path, consequence, remedy)
     try:
         meta = json.loads(meta_path.read_text())
         volume = Volume(
@@ -81,40 +81,40 @@ def read_volume(path: Path) -> Volume:
             meta.get("source", str(path)),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise DataError(f"{meta_path} cannot be read: {error!r}", *again) from error
+        raise DataError(f"{meta_path} cannot be read: {error!r}", consequence, remedy) from error
     described = tuple(meta.get("shape", volume.shape))
     if described != volume.shape:
         raise DataError(
             f"{path.name} has shape {volume.shape}, but {meta_path.name} describes {described}",
             "one of them belongs to another array",
-            again[1],
+            remedy,
         )
     return volume
 
 
-def read_array(path: Path, consequence: str, remedy: str) -> np.ndarray:
-    """Read a ``.npy``, and nothing that could run as a program.
+def read_array(path: Path, consequence: str, remedy: str) -> NDArray[Any]:
+    """Read a ``.npy`` file, and nothing that could run as a program.
 
     Parameters
     ----------
     path : Path
         The file.
     consequence, remedy : str
-        What follows if it cannot be read, and what to do then.
+        Consequence and remedy of the error if it cannot be read.
 
     Raises
     ------
     DataError
-        If it is not the file of a single array.
+        If it is not a file of one array.
     """
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, *NUMPY_READ_ERRORS) as error:
-        # numpy's own words tell how to load a pickle all the same.
-        why = getattr(error, "strerror", None) or "it is damaged, a pickle or no .npy"
-        raise DataError(f"{path} cannot be read: {why}", consequence, remedy) from error
+        # The message of numpy explains how to load pickles, which is unsafe.
+        reason = getattr(error, "strerror", None) or "it is damaged, a pickle or no .npy"
+        raise DataError(f"{path} cannot be read: {reason}", consequence, remedy) from error
     if not isinstance(array, np.ndarray):
         array.close()
-        said = f"{path} cannot be read: it is a .npz, which holds several arrays"
-        raise DataError(said, consequence, remedy)
+        problem = f"{path} cannot be read: it is a .npz, which holds several arrays"
+        raise DataError(problem, consequence, remedy)
     return array

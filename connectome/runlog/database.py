@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS corrections (
 );
 """
 
-Json = TypeVar("Json", dict, list)  # type: ignore[type-arg]  # a constraint has no arguments
+Json = TypeVar("Json", dict, list)
 
 
 @contextmanager

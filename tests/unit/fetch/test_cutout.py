@@ -254,7 +254,7 @@ def test_16_bit_voxels_of_bossdb_are_mapped_to_8_bits_with_a_note(tmp_path):
         fetched = fetch_cutout(plan_cutout(source))
     assert fetched.volume.data.dtype == np.uint8
     assert np.ptp(fetched.volume.data) == 254
-    assert any("uint16" in note and "became 1 to 255" in note for note in fetched.notes)
+    assert any("uint16" in note and "mapped to 1 to 255" in note for note in fetched.notes)
 
 
 RAMP = np.linspace(1, 255, STACK.size).reshape(STACK.shape)
@@ -276,7 +276,7 @@ def test_grey_values_of_a_file_are_stretched_to_8_bits_in_order(tmp_path, data):
     got = fetched.volume.data
     assert (got.dtype, got.min(), got.max()) == (np.uint8, 1, 255)
     assert np.all(np.diff(got.ravel().astype(int)) >= 0)
-    assert any("became 1 to 255" in note for note in fetched.notes)
+    assert any("mapped to 1 to 255" in note for note in fetched.notes)
 
 
 def test_the_mapping_has_known_values(tmp_path):

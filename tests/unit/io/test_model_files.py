@@ -90,7 +90,7 @@ NO_MODELS = {
 def test_what_is_no_model_is_refused_and_nothing_in_it_runs(tmp_path, content):
     path = tmp_path / "model.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="no model of ours") as refused:
+    with pytest.raises(DataError, match="not a model of this program") as refused:
         read_model(path, "rf")
     assert not Trap.sprung
     assert "by another program" in str(refused.value) or "pickle or no .npz" in str(refused.value)
