@@ -117,14 +117,14 @@ class LabelEditor:
 
     # --- edits of neurites ----------------------------------------------------------------------
 
-    def merge(self, keep: int, other: int, place: Sequence[int] | None = None) -> EditResult:
+    def merge(self, keep: int, other: int, position: Sequence[int] | None = None) -> EditResult:
         """Merge one neurite into another.
 
         Parameters
         ----------
         keep, other : int
             The id that stays, and the one that goes.
-        place : sequence of int, optional
+        position : sequence of int, optional
             Position, (z, y, x), for the record.
 
         Raises
@@ -134,7 +134,7 @@ class LabelEditor:
         """
         self._find_box(keep)
         edit = self._plan_merge(keep, other)
-        record = self._history.make_record("merge", (keep, other), place, n_voxels=edit.n_voxels)
+        record = self._history.make_record("merge", (keep, other), position, n_voxels=edit.n_voxels)
         return self._history.carry_out(edit, record)
 
     def split(
@@ -142,7 +142,7 @@ class LabelEditor:
         neurite: int,
         seeds: np.ndarray,
         section: int | None = None,
-        place: Sequence[int] | None = None,
+        position: Sequence[int] | None = None,
     ) -> EditResult:
         """Split a neurite between seeds, by watershed on the neurite probability.
 
@@ -156,7 +156,7 @@ class LabelEditor:
             part keeps the id, with everything that no seed reaches; the others get new ids.
         section : int, optional
             Split only the profiles in this section.
-        place : sequence of int, optional
+        position : sequence of int, optional
             Position, (z, y, x), for the record.
 
         Raises
@@ -171,7 +171,7 @@ class LabelEditor:
         ids = np.array([0, *new_ids[: kept - 1], neurite, *new_ids[kept - 1 :]], np.int32)
         runs = replace(leaving, new_ids=ids[leaving.new_ids])
         record = self._history.make_record(
-            "split", (neurite, *new_ids), place, n_voxels=runs.n_voxels, payload=runs.pack()
+            "split", (neurite, *new_ids), position, n_voxels=runs.n_voxels, payload=runs.pack()
         )
         return self._history.carry_out(Relabelling(runs), record)
 
@@ -239,12 +239,12 @@ class LabelEditor:
         """Remove the labels of voxels; see `paint`."""
         return self.paint(voxels, 0, before=before)
 
-    def fill(self, place: Sequence[int], neurite: int) -> EditResult | None:
+    def fill(self, position: Sequence[int], neurite: int) -> EditResult | None:
         """Give the profile at a position to a neurite.
 
         Parameters
         ----------
-        place : sequence of int
+        position : sequence of int
             Voxel, (z, y, x). All voxels of its id that are connected with it in its section are
             filled; if it has no label, only tissue is filled.
         neurite : int
@@ -256,7 +256,7 @@ class LabelEditor:
             If the voxel is outside the stack, has that id already, or has no label and is not in
             tissue.
         """
-        z, y, x = voxel = self._check_voxel(place)
+        z, y, x = voxel = self._check_voxel(position)
         old_id = self.labels[voxel]
         if old_id == neurite:
             raise ConnectomeError(
@@ -423,8 +423,8 @@ class LabelEditor:
                 f"there is no section {section}", remedy=f"one from 0 to {len(self.labels) - 1}"
             )
 
-    def _check_voxel(self, place: Sequence[int]) -> tuple[int, int, int]:
-        z, y, x = map(int, place)
+    def _check_voxel(self, position: Sequence[int]) -> tuple[int, int, int]:
+        z, y, x = map(int, position)
         if not all(0 <= p < n for p, n in zip((z, y, x), self.labels.shape, strict=True)):
             raise ConnectomeError(f"{(z, y, x)} lies outside the stack of {self.labels.shape}")
         return z, y, x

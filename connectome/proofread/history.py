@@ -72,7 +72,7 @@ class EditHistory:
         self,
         tool: str,
         ids: Iterable[int],
-        place: Sequence[int] | None,
+        position: Sequence[int] | None,
         *,
         n_voxels: int = 0,
         payload: bytes = b"",
@@ -81,7 +81,7 @@ class EditHistory:
 
         Parameters
         ----------
-        tool, ids, place
+        tool, ids, position
             As `EditRecord` has them.
         n_voxels : int
             Voxels that change.
@@ -91,7 +91,7 @@ class EditHistory:
         return EditRecord(
             tool=tool,
             ids=tuple(map(int, ids)),
-            position=None if place is None else (int(place[0]), int(place[1]), int(place[2])),
+            position=_as_voxel(position),
             voxel_delta=n_voxels,
             payload=payload,
             time=timestamp(),
@@ -135,3 +135,10 @@ class EditHistory:
         except BaseException:
             reverse(self.state)
             raise
+
+
+def _as_voxel(position: Sequence[int] | None) -> tuple[int, int, int] | None:
+    if position is None:
+        return None
+    z, y, x = map(int, position)
+    return z, y, x

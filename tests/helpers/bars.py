@@ -52,7 +52,7 @@ def seeds(x, other):
 
 def use_every_tool(editor):
     """Use every tool once; end with an undo that can be redone."""
-    editor.merge(1, 2, place=(0, 5, 16))
+    editor.merge(1, 2, position=(0, 5, 16))
     editor.split(3, seeds(33, 46))
     editor.paint(bar(3, 60), editor.new_id(), "new")
     editor.erase(bar(3, 61))

@@ -61,7 +61,7 @@ def voxels(*places):
 
 def test_merging_gives_all_voxels_of_the_other_neurite_to_the_one_kept():
     editor, records = make_editor()
-    result = editor.merge(1, 2, place=(0, 1, 4))
+    result = editor.merge(1, 2, position=(0, 1, 4))
     want = stack()
     want[want == 2] = 1
     np.testing.assert_array_equal(editor.labels, want)
@@ -104,7 +104,7 @@ def test_a_split_follows_the_membrane(section):
     editor, records = make_editor(labels, probability)
     seeds = np.zeros(labels.shape, np.uint8)
     seeds[1, 2, 0], seeds[1, 2, 20] = 3, 7
-    editor.split(1, seeds, section, place=(1, 2, 12))
+    editor.split(1, seeds, section, position=(1, 2, 12))
     where = slice(None) if section is None else section
     assert (editor.labels[where][..., :12] == 1).all()
     assert (editor.labels[where][..., 13:] == 2).all()
@@ -364,7 +364,7 @@ def test_edits_of_missing_sections_synapses_or_voxels_are_refused(edit):
 
 def test_undo_and_redo_record_the_edit_they_refer_to():
     editor, records = make_editor()
-    editor.merge(1, 2, place=(0, 0, 4))
+    editor.merge(1, 2, position=(0, 0, 4))
     undone, redone = editor.undo(), editor.redo()
     assert undone.box == redone.box == (slice(0, 4), slice(0, 3), slice(4, 7))
     assert [row.tool for row in records] == ["merge", "undo", "redo"]
