@@ -77,8 +77,8 @@ class Stack:
 
     def read(
         self,
-        origin: tuple[int, int, int],
-        shape: tuple[int, int, int],
+        origin: tuple[int, ...],
+        shape: tuple[int, ...],
         progress: Progress = ignore_progress,
     ) -> NDArray[Any]:
         """Read a box into a new array in native byte order.
