@@ -162,7 +162,7 @@ def test_the_source_falls_back_only_if_none_was_chosen():
         (["--voxel_size", "30", "8", "nan"], "'nan' is not a positive number"),
         (["--preset", "huge"], "safe8gb"),
         (["--dataset", "phantom://neuropil?sed=3"], "did you mean seed?"),
-        (["--dataset", "s3://bucket/em"], "s3:// is not a scheme"),
+        (["--dataset", "s3://bucket/em"], "s3:// is not a supported"),
     ],
 )
 def test_invalid_arguments_are_usage_errors(tmp_path, capsys, words, message):
