@@ -152,6 +152,8 @@ def _run_stages(config: RunConfig, plan: CutoutPlan, folder: Path, reporter: Rep
             if evaluation:
                 write_json(folder / paths.EVALUATION, evaluation)
         with reporter.stage("figures"):
+            for figure in figures.draw_from_files(RunFolder(folder)):
+                reporter.warn(f"{figure.title} was not drawn: the run did not save what it needs")
             figures.finish()
     with reporter.stage("report"):
         # Without the files of an earlier run that is still in the output folder.

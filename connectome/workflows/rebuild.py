@@ -22,7 +22,7 @@ from connectome.evaluate.results import (
     evaluate_results,
     flatten_scores,
 )
-from connectome.figures import FIGURES
+from connectome.figures import FIGURES, FigureSpec
 from connectome.graph import diff
 from connectome.io import paths
 from connectome.io.files import atomic_path, file_sha256, list_files, staging_folder, write_json
@@ -104,17 +104,19 @@ def rebuild(config: RebuildConfig, reporter: Reporter, command: Sequence[str] = 
     with (
         runlog.record_run(outdir, settings, source, size, command) as log,
         staging_folder(outdir, log.run_id, owned=()) as folder,
-        FigureWorkers(folder, parallel=config.threads > 1) as figures,
+        FigureWorkers(folder, config.threads > 1, _figures_of_neurites()) as figures,
     ):
         reporter = reporter.for_run(log)
         connectivity = _connect(draft, labels, config, reporter)
-        _draw(figures, draft, labels, connectivity, reporter)
+        _draw(figures, draft, labels, connectivity)
         evaluation = _evaluate(draft, labels, connectivity, ground_truth, reporter)
         figures.provide(evaluation=evaluation)
         with reporter.stage("save"):
             changes = diff.diff_graphs(before, _new_snapshot(labels, connectivity, evaluation))
             _save(folder, draft, path, connectivity, evaluation, changes)
         with reporter.stage("figures"):
+            for figure in figures.draw_from_files(RunFolder(folder, outdir)):
+                reporter.warn(f"{figure.title} was not redrawn: the run did not save what it needs")
             figures.finish()
         with reporter.stage("report"):
             run = RunFolder(folder, outdir)
@@ -247,20 +249,19 @@ def _count_ids(labels: np.ndarray) -> int:
     return int(np.count_nonzero(pd.unique(labels.ravel())))
 
 
+def _figures_of_neurites() -> list[FigureSpec]:
+    """Return the figures that other labels change."""
+    changed = {"labels", "synapses", "graph", "nodes", "edges", "directed", "evaluation"}
+    return [figure for figure in FIGURES.values() if changed & set(figure.needs)]
+
+
 def _draw(
     figures: FigureWorkers,
     draft: RunFolder,
     labels: np.ndarray,
     connectivity: Connectivity,
-    reporter: Reporter,
 ) -> None:
-    """Draw the figures that depend on neurites: all but that of the alignment."""
-    if draft.has(paths.CUTOUT, paths.PREPROCESSED):
-        figures.provide(cutout=draft.cutout, preprocessed=draft.preprocessed)
-    else:
-        reporter.warn(
-            "Figure 1 was not redrawn: it needs the arrays that --save_minimal leaves out"
-        )
+    """Draw the figures whose data is computed here."""
     figures.provide(
         aligned=draft.aligned,
         voxel_size=draft.voxel_size,

@@ -85,8 +85,8 @@ def test_stacks_that_were_not_saved_leave_figure_1_out(outdir):
 
 
 def test_an_unknown_figure_is_refused(outdir):
-    done = command(outdir, "--only", "Figure9")
-    assert done.returncode == 2 and "Figure9" in done.stderr and "Traceback" not in done.stderr
+    done = command(outdir, "--only", "NoFigure")
+    assert done.returncode == 2 and "NoFigure" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

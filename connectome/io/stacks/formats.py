@@ -71,8 +71,9 @@ def _find_format(path: Path, uri: str) -> StackFormat:
         if each.matches(path):
             return each
     may_be_remote = not path.exists() and uri.strip("/").count("/") in (2, 3)
+    problem = "is neither a stack nor a folder of sections"
     raise UsageError(
-        f"{uri} is neither a stack nor a folder of sections",
+        f"{uri} {problem if path.exists() else 'does not exist'}",
         f"what can be read is {SUPPORTED_FORMATS}",
         f"bossdb://{uri.strip('/')}" if may_be_remote else "",
     )

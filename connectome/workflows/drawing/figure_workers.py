@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from connectome.core.errors import DataError
 from connectome.figures import FIGURES, FigureSpec
+from connectome.io.run_folder import RunFolder
 
 WORKERS = 2
 # A forked process starts at once. On macOS forking is unsafe, and a new interpreter is started.
@@ -83,6 +86,25 @@ class FigureWorkers:
             if self._data.keys() >= set(figure.needs):
                 self._waiting.remove(figure)
                 self._draw(figure)
+
+    def draw_from_files(self, run: RunFolder) -> tuple[FigureSpec, ...]:
+        """Draw the figures that still wait for data, with what is missing read from a run's files.
+
+        Parameters
+        ----------
+        run : RunFolder
+            The run, as far as it is saved.
+
+        Returns
+        -------
+        tuple of FigureSpec
+            Figures that cannot be drawn, because the run did not save what they need.
+        """
+        for figure in self.waiting:
+            missing = set(figure.needs) - self._data.keys()
+            with suppress(DataError):  # not saved
+                self.provide(**{name: getattr(run, name) for name in missing})
+        return self.waiting
 
     def finish(self) -> None:
         """Wait until all submitted figures are written; a figure that failed raises here."""
