@@ -1,4 +1,4 @@
-"""Where to begin proofreading, from what the main job wrote about its own doubts."""
+"""Build the proofreading queue of a run from its tables."""
 
 from __future__ import annotations
 
@@ -12,99 +12,111 @@ from connectome.core.errors import UsageError
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.io.tables import check_columns, check_numbers, read_table
-from connectome.triage import focused_proofreading
+from connectome.triage.focused_proofreading import (
+    MIN_DOUBT,
+    Location,
+    choose_training_sections,
+    rank_locations,
+    uncertainty_map,
+)
 
-N_SECTIONS = 4  # enough for a refiner to learn from, and an hour's work
-FAULT = ("it cannot be told what is in doubt", "run_pipeline.py, or move the file away")
+N_SECTIONS = 4  # enough to retrain a refiner, and about an hour's work
+TABLE_FAULT = {
+    "consequence": "doubtful locations cannot be listed",
+    "remedy": "run_pipeline.py, or move the file away",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class ProofreadingQueue:
-    """What to look at in a draft.
+    """What to proofread in a run.
 
     Parameters
     ----------
     locations : list of Location
-        The worst first; empty where nobody has rated the draft.
+        Largest expected error first; empty where the run estimated no doubt.
     uncertainty : ndarray of float16, shape (Z, Y, X)
-        Doubt of every voxel, 0 to 1.
+        Uncertainty of every voxel, 0 to 1.
     sections : tuple of int
-        To proofread from edge to edge.
+        Sections to proofread completely.
     """
 
-    locations: list[focused_proofreading.Location]
+    locations: list[Location]
     uncertainty: np.ndarray
     sections: tuple[int, ...]
 
 
 def build_queue(
-    draft: RunFolder,
+    run: RunFolder,
     synapses: pd.DataFrame,
     sections: Sequence[int] | None = None,
     n_sections: int = N_SECTIONS,
 ) -> ProofreadingQueue:
-    """Rank the places of a draft, and choose sections to proofread.
+    """Rank the locations of a run, and choose sections to proofread.
 
     Parameters
     ----------
-    draft : RunFolder
-        With the tables of its run beside it.
+    run : RunFolder
+        The output folder, with its tables.
     synapses : DataFrame
         Candidates, as DATASHEET.md describes them.
     sections : sequence of int, optional
-        Sections somebody has chosen; None chooses those that teach most.
+        Sections chosen by the user; by default the most useful ones for retraining.
     n_sections : int
-        How many to choose.
+        Number of sections to choose.
 
     Raises
     ------
     UsageError
         If a chosen section is not in the stack.
     DataError
-        If a table of the run cannot be read, lacks a column or has a gap.
+        If a table of the run cannot be read, lacks a column or has missing values.
     """
-    n_there = len(draft.baseline_labels)
-    if outside := [z for z in sections or () if z >= n_there]:
+    n_total = len(run.baseline_labels)
+    if outside := [z for z in sections or () if z >= n_total]:
         raise UsageError(
             f"there is no section {outside[0]}",
-            f"the stack has {n_there}, counted from 0",
-            f"--slices with numbers up to {n_there - 1}, or --slices auto",
+            f"the stack has {n_total} sections, counted from 0",
+            f"--slices with numbers up to {n_total - 1}, or --slices auto",
         )
-    segments, log = _segments(draft), _merge_log(draft)
-    voxel_size = draft.aligned.voxel_size
-    places = focused_proofreading.rank_locations(
-        segments, log, synapses, draft.baseline_labels.shape, voxel_size
-    )
-    doubt = focused_proofreading.uncertainty_map(draft.baseline_labels, segments, log, voxel_size)
+    segments, log = _read_segments(run), _read_merge_log(run)
+    labels, voxel_size = run.baseline_labels, run.aligned.voxel_size
+    uncertainty = uncertainty_map(labels, segments, log, voxel_size)
     if sections is None:
-        sections = focused_proofreading.choose_training_sections(
-            doubt, draft.tissue, n_sections, draft.damaged_sections
+        sections = choose_training_sections(
+            uncertainty, run.tissue, n_sections, run.damaged_sections
         )
-    return ProofreadingQueue(places, doubt, tuple(sorted(set(sections))))
+    return ProofreadingQueue(
+        locations=rank_locations(segments, log, synapses, labels.shape, voxel_size),
+        uncertainty=uncertainty,
+        sections=tuple(sorted(set(sections))),
+    )
 
 
-def _segments(draft: RunFolder) -> pd.DataFrame:
-    """Read what the run said of its neurites; empty where it said nothing."""
-    path = draft.outdir / paths.SEGMENTS
+def _read_segments(run: RunFolder) -> pd.DataFrame:
+    """Read the table of neurites; empty if the run has none."""
+    path = run.outdir / paths.SEGMENTS
     if not path.exists():
         return pd.DataFrame()
-    rating = ("doubt", "doubt_z", "doubt_y", "doubt_x")
-    table = read_table(path, ("id", "volume_um3"), dict.fromkeys(rating, float), *FAULT)
-    check_columns(table, (*rating, "reason"), path, *FAULT)
-    # What is without doubt has no place where the doubt is greatest.
-    check_numbers(table[table["doubt"] >= focused_proofreading.MIN_DOUBT], rating, path, *FAULT)
-    # Of a neurite that the draft does not have there is nothing to look at.
-    return table[table["id"].between(0, draft.baseline_labels.max())]
+    doubt_columns = ("doubt", "doubt_z", "doubt_y", "doubt_x")
+    table = read_table(
+        path, ("id", "volume_um3"), dict.fromkeys(doubt_columns, float), **TABLE_FAULT
+    )
+    check_columns(table, (*doubt_columns, "reason"), path, **TABLE_FAULT)
+    # Neurites without doubt have no position of it.
+    check_numbers(table[table["doubt"] >= MIN_DOUBT], doubt_columns, path, **TABLE_FAULT)
+    # Ids that the labels do not have cannot be inspected.
+    return table[table["id"].between(0, run.baseline_labels.max())]
 
 
-def _merge_log(draft: RunFolder) -> pd.DataFrame:
-    """Read what the run joined and left apart; empty where it did not say."""
-    path = draft.outdir / paths.MERGE_LOG
+def _read_merge_log(run: RunFolder) -> pd.DataFrame:
+    """Read the merge log; empty if the run has none."""
+    path = run.outdir / paths.MERGE_LOG
     if not path.exists():
         return pd.DataFrame()
     numbers = ("z", "y", "x", "neurite", "volume_um3", "doubt")
     types = {"joined": bool, "other": float, "probability": float}
-    table = read_table(path, numbers, types, *FAULT)
-    check_columns(table, (*types, "reason"), path, *FAULT)
-    check_numbers(table[~table["joined"]], ("other",), path, *FAULT)
+    table = read_table(path, numbers, types, **TABLE_FAULT)
+    check_columns(table, (*types, "reason"), path, **TABLE_FAULT)
+    check_numbers(table[~table["joined"]], ("other",), path, **TABLE_FAULT)
     return table

@@ -1,7 +1,10 @@
-"""What a proofreader should look at first: every join, what was nearly joined, every neurite.
+"""Estimate how uncertain a segmentation is: every join, every rejected join, and every neurite.
 
-Doubt is measured, not felt: its formulas are those that ranked truly wrong places highest on real
-stacks and on phantoms, and ``benchmarks/doubt.py`` measures them again.
+Two columns are called ``doubt``. In the merge log it is the estimated probability that one decision
+(to join two parts, or not to) is wrong. In the table of neurites it is the probability that the
+neurite is wrong times its relative extent, the number that the report and the proofreading window
+show. The formulas are those that ranked the wrong places highest on real stacks and on phantoms;
+``benchmarks/doubt.py`` measures them.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import pandas as pd
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
 
-from connectome.core.region_adjacency import neighbour_slices, pair_keys
+from connectome.core.region_adjacency import Contacts, pair_keys
+from connectome.stitch import Agglomeration
+from connectome.triage.measurements import NM3_PER_UM3, POSITION_COLUMNS, measure_segments
 
 MERGE_COLUMNS = [
     *("step", "joined", "neurite", "other", "piece_a", "piece_b", "z", "y", "x", "reason"),
@@ -23,34 +28,35 @@ SEGMENT_COLUMNS = [
     *("y_min", "y_max", "x_min", "x_max", "z", "y", "x", "touches_border", "boundary"),
     *("doubt", "reason", "doubt_z", "doubt_y", "doubt_x"),
 ]
-# Where doubt is even. Set such that over all stacks the mean doubt, of joins and of pairs left
-# apart, is about the share of wrong ones.
-EVEN_WIDTH = 30.0  # width of what is joined, in widths of its contact in a section
-EVEN_NM = 4.0  # width per shared section of a pair that nothing speaks for or against
-SCORE_UNIT = 0.08  # difference in score that makes a pair e times likelier to belong together
-ENCLOSURE_DOUBT = 0.4  # share of wrong ones among joins of what lies within a neurite
-MIN_DOUBT = 0.05  # pairs left apart are listed from here on
-NM3_PER_UM3 = 1e9
-POSITION_COLUMNS = ["z", "y", "x"]
+# Where the odds are even. Set such that over all stacks the mean doubt, of joins and of rejected
+# joins, is about the fraction of wrong ones.
+EVEN_WIDTH = 30.0  # width of the smaller side, in widths of its contact in a section
+EVEN_NM = 4.0  # width per shared section of a pair with a score of 0
+SCORE_UNIT = 0.08  # difference in score that changes the odds of belonging together by a factor e
+ENCLOSURE_DOUBT = 0.4  # fraction of wrong joins among enclosed segments
+MIN_DOUBT = 0.05  # rejected joins with less are not listed
 
 
-def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
-    """List all joins in their order, then the pairs that were nearly joined.
+def merge_log(
+    agglomeration: Agglomeration,
+    supervoxels: np.ndarray,
+    voxel_size: tuple[float, float, float],
+) -> pd.DataFrame:
+    """List all joins in order, then the pairs of neurites that were nearly joined.
 
-    A join is doubtful where it joins much by little: two sides that run beside each other through
-    many sections, rather than one going on where the other ends, and whose contact is narrow for
-    their size. A pair left apart is doubtful where the evidence against it is weak, the more so
-    if one goes on where the other ends, and if both are large. These formulas are the simplest
-    that rank wrong joins and missed ones well on all stacks measured; total strength, place in
-    the order of joins, and ends within the tissue rank worse or add little to them.
-    O(V + E log E) time for V voxels and E contacts.
+    A join is doubtful if its contact is narrow for the size of the smaller side, and if the two
+    sides run beside each other through many sections rather than end to end. A rejected join is
+    doubtful if the evidence against it is weak, more so if the two run end to end, and if both are
+    large. These are the simplest formulas that rank false merges and false splits well on all
+    stacks measured; the total edge weight, the order of joins, and ends within the tissue rank
+    worse or add little to them. O(V + E log E) time for V voxels and E contacts.
 
     Parameters
     ----------
-    stitched : Agglomeration
+    agglomeration : Agglomeration
         As `connectome.stitch.agglomerate` returns.
-    pieces : ndarray of int32, shape (Z, Y, X)
-        What it was given.
+    supervoxels : ndarray of int32, shape (Z, Y, X)
+        The supervoxels that were agglomerated.
     voxel_size : tuple of float
         (z, y, x) in nm.
 
@@ -58,17 +64,17 @@ def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, floa
     -------
     DataFrame
         Columns `MERGE_COLUMNS`, as DATASHEET.md describes them. First the joins, by ``step``; then
-        pairs of neurites left apart, by falling doubt.
+        rejected joins, by falling doubt.
     """
-    size = np.bincount(pieces.ravel(), minlength=stitched.neurite_of.size)
-    volume = size * np.prod(voxel_size)
-    sections = _sections(pieces, stitched.neurite_of.size)
-    joins = _joins(stitched, volume, sections, voxel_size)
-    apart = _apart(stitched, volume, sections)
-    apart = apart[apart["doubt"] >= MIN_DOUBT].sort_values(
+    n = agglomeration.neurite_of.size
+    volume = np.bincount(supervoxels.ravel(), minlength=n) * np.prod(voxel_size)
+    sections = _section_bits(supervoxels, n)
+    joins = _describe_joins(agglomeration, volume, sections, voxel_size)
+    rejected = _describe_rejected(agglomeration, volume, sections)
+    rejected = rejected[rejected["doubt"] >= MIN_DOUBT].sort_values(
         ["doubt", "neurite", "other"], ascending=[False, True, True]
     )
-    table = pd.concat([joins, apart], ignore_index=True)
+    table = pd.concat([joins, rejected], ignore_index=True)
     table["volume_um3"] = table["volume_um3"].round(9)
     for name in ("strength", "score", "probability", "overlap", "doubt"):
         table[name] = table[name].round(4)
@@ -78,91 +84,108 @@ def merge_log(stitched, pieces: np.ndarray, voxel_size: tuple[float, float, floa
 def segment_table(
     labels: np.ndarray,
     voxel_size: tuple[float, float, float],
-    stitched=None,
+    agglomeration: Agglomeration | None = None,
     log: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Describe every neurite, those to be looked at first on top.
+    """Describe every neurite, most doubtful first.
 
-    Doubt is the chance that a neurite is wrong, because it holds parts of another or is itself a
-    part of one, weighed by how much there would be to put right. O(V + Z N) time for V voxels in
-    Z sections and N neurites.
+    The doubt of a neurite is the probability that it is wrong, because it contains parts of others
+    or is itself a part of one, times its relative extent. It is a rank: how much there may be to
+    correct. O(V + Z N) time for V voxels in Z sections and N neurites.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Neurite ids from 1, without gaps; 0 outside the tissue.
+        Neurite ids; 0 outside the tissue.
     voxel_size : tuple of float
         (z, y, x) in nm.
-    stitched : Agglomeration, optional
-        How the neurites came about. Where that is not known, as on the road of the watershed,
-        nobody has rated their boundaries: ``boundary`` and all about doubt stay empty.
+    agglomeration : Agglomeration, optional
+        How the neurites were agglomerated. Without it, as for the watershed baseline, ``boundary``
+        and all columns about doubt are empty.
     log : DataFrame, optional
-        As `merge_log` returns it for ``stitched``.
+        As `merge_log` returns for ``agglomeration``; required with it.
 
     Returns
     -------
     DataFrame
         Columns `SEGMENT_COLUMNS`, as DATASHEET.md describes them, by falling doubt.
     """
-    table = _measured(labels, voxel_size)
-    if stitched is None:
+    table = measure_segments(labels, voxel_size)
+    if agglomeration is None:
         unknown = dict.fromkeys(("boundary", "doubt", "doubt_z", "doubt_y", "doubt_x"), np.nan)
         return table.assign(**unknown, reason="")[SEGMENT_COLUMNS]
-    table["boundary"] = _boundary(stitched)[table["id"]]
-    table = table.join(_doubted(log, table.set_index("id")["volume_um3"]), on="id")
+    if log is None:
+        raise ValueError("an agglomeration needs its merge log")
+    table["boundary"] = _boundary_probability(agglomeration)[table["id"]]
+    table = table.join(_estimate_doubt(log, table.set_index("id")["volume_um3"]), on="id")
     table = table.sort_values(["doubt", "id"], ascending=[False, True], ignore_index=True)
     return table.round({"boundary": 4, "doubt": 4})[SEGMENT_COLUMNS]
 
 
-# --- joins, and what was nearly joined ----------------------------------------------------------
+# --- joins and rejected joins -------------------------------------------------------------------
 
 
-def _joins(stitched, volume, sections, voxel_size) -> pd.DataFrame:
+def _describe_joins(
+    agglomeration: Agglomeration,
+    volume: np.ndarray,
+    sections: list[int],
+    voxel_size: tuple[float, float, float],
+) -> pd.DataFrame:
     """Describe every join by the contacts that it brought together."""
-    together = np.flatnonzero(stitched.join_step >= 0)
-    table = _summed(stitched, together, stitched.join_step[together], favour=1)
-    smaller, shared = _sides(table["piece_a"], table["piece_b"], volume, sections)
-    within = stitched.join_weight <= 0
-    dark = ~np.isnan(stitched.host_fraction)
-    # The width of what was joined, in widths of the contact as it is in each shared section.
+    joined = np.flatnonzero(agglomeration.join_step >= 0)
+    table = _sum_contacts(agglomeration, joined, agglomeration.join_step[joined], attractive=True)
+    smaller, shared = _replay_joins(table["piece_a"], table["piece_b"], volume, sections)
+    is_enclosure = agglomeration.join_weight <= 0
+    host_fraction = agglomeration.host_fraction
+    is_mitochondrion = ~np.isnan(host_fraction)
+    # Width of the smaller side, in widths of the contact as it is in each shared section.
     pixel = np.sqrt(voxel_size[1] * voxel_size[2])
-    contact = np.where(within, np.inf, stitched.join_weight) * pixel / (1 + shared)
-    doubt = _share(np.cbrt(smaller) / contact / EVEN_WIDTH)
+    weight = np.where(is_enclosure, np.inf, agglomeration.join_weight)
+    contact = weight * pixel / (1 + shared)
+    doubt = _odds_to_probability(np.cbrt(smaller) / contact / EVEN_WIDTH)
+    special = [is_mitochondrion, is_enclosure]
     return table.assign(
         step=pd.array(np.arange(len(table)), "Int64"),
         joined=True,
-        neurite=stitched.neurite_of[table["piece_a"]],
+        neurite=agglomeration.neurite_of[table["piece_a"]],
         other=pd.array([pd.NA] * len(table), "Int64"),
-        reason=np.select([dark, within], ["organelle", "enclosure"], table["reason"]),
-        strength=stitched.join_weight,
-        score=np.where(dark, stitched.host_fraction, table["score"]),
+        reason=np.select(special, ["organelle", "enclosure"], table["reason"]),
+        strength=agglomeration.join_weight,
+        score=np.where(is_mitochondrion, host_fraction, table["score"]),
         shared_sections=shared,
         volume_um3=smaller / NM3_PER_UM3,
-        doubt=np.select(
-            [dark, within], [(1 - stitched.host_fraction) ** 2, ENCLOSURE_DOUBT], doubt
-        ),
+        doubt=np.select(special, [(1 - host_fraction) ** 2, ENCLOSURE_DOUBT], doubt),
     )
 
 
-def _apart(stitched, volume, sections) -> pd.DataFrame:
-    """Describe all pairs of neurites that touch, by the contacts between them that tell."""
-    contacts, neurite = stitched.contacts, stitched.neurite_of
-    first, second = neurite[contacts.first], neurite[contacts.second]
-    telling = (
-        ~stitched.is_mitochondrion[contacts.first] & ~stitched.is_mitochondrion[contacts.second]
-    )
-    between = np.flatnonzero((first != second) & telling)
-    n = int(neurite.max(initial=0)) + 1
+def _describe_rejected(
+    agglomeration: Agglomeration, volume: np.ndarray, sections: list[int]
+) -> pd.DataFrame:
+    """Describe all pairs of neurites that touch, by the contacts between them.
+
+    Contacts of mitochondria carry no information on whether two neurites belong together.
+    """
+    contacts, neurite_of = agglomeration.contacts, agglomeration.neurite_of
+    first, second = neurite_of[contacts.first], neurite_of[contacts.second]
+    of_mitochondrion = agglomeration.is_mitochondrion[contacts.first]
+    of_mitochondrion = of_mitochondrion | agglomeration.is_mitochondrion[contacts.second]
+    between = np.flatnonzero((first != second) & ~of_mitochondrion)
+    n = int(neurite_of.max(initial=0)) + 1
     keys, pair = np.unique(pair_keys(first[between], second[between], n), return_inverse=True)
     one, other = np.divmod(keys, n)
-    whole = np.bincount(neurite, volume, minlength=n)
-    present = [0] * n
-    for number, where in zip(neurite.tolist(), sections, strict=True):
-        present[number] |= where
-    shared = [(present[a] & present[b]).bit_count() for a, b in zip(one, other, strict=True)]
-    shared = np.array(shared, int)
-    table = _summed(stitched, between, pair, favour=-1)
-    smaller = np.minimum(whole[one], whole[other])
+    neurite_volume = np.bincount(neurite_of, volume, minlength=n)
+    neurite_sections = [0] * n
+    for neurite, bits in zip(neurite_of.tolist(), sections, strict=True):
+        neurite_sections[neurite] |= bits
+    shared = np.array(
+        [
+            (neurite_sections[a] & neurite_sections[b]).bit_count()
+            for a, b in zip(one, other, strict=True)
+        ],
+        int,
+    )
+    table = _sum_contacts(agglomeration, between, pair, attractive=False)
+    smaller = np.minimum(neurite_volume[one], neurite_volume[other])
     width = np.cbrt(smaller) / (1 + shared)
     odds = np.exp(table["score"] / SCORE_UNIT) * np.sqrt(width / EVEN_NM)
     return table.assign(
@@ -172,155 +195,126 @@ def _apart(stitched, volume, sections) -> pd.DataFrame:
         other=pd.array(other, "Int64"),
         shared_sections=shared,
         volume_um3=smaller / NM3_PER_UM3,
-        doubt=_share(odds),
+        doubt=_odds_to_probability(odds),
     )
 
 
-def _summed(stitched, which: np.ndarray, group: np.ndarray, favour: int) -> pd.DataFrame:
-    """Sum up groups of contacts, numbered without gaps; favour +1 for joins, -1 for pairs apart."""
-    contacts, n = stitched.contacts, int(group.max(initial=-1)) + 1
-    size, pull = contacts.size[which], stitched.edge_weight[which]
-    overlap = stitched.is_overlap[which]
+def _sum_contacts(
+    agglomeration: Agglomeration, selected: np.ndarray, group: np.ndarray, *, attractive: bool
+) -> pd.DataFrame:
+    """Sum groups of contacts, numbered without gaps.
+
+    The reason of a group is whichever evidence, overlap or boundary, contributes more to its weight
+    if that is ``attractive``, or less if not.
+    """
+    contacts: Contacts = agglomeration.contacts
+    n = int(group.max(initial=-1)) + 1
+    size, weight = contacts.size[selected], agglomeration.edge_weight[selected]
+    is_overlap = agglomeration.is_overlap[selected]
 
     def total(values):
         return np.bincount(group, values, minlength=n)
 
     voxels = total(size)
-    by_overlap = total(pull * overlap)
-    strength = total(pull)
-    more_overlap = favour * (2 * by_overlap - strength) > 0
-    # Boundaries pull in proportion to their size, overlaps to its root.
-    score = strength / total(np.where(overlap, np.sqrt(size), size))
-    order = np.lexsort((-pull, group))
-    strongest = which[order[np.searchsorted(group[order], np.arange(n))]]
-    place = np.column_stack([total(size * axis) for axis in contacts.position[which].T])
-    table = pd.DataFrame((place / voxels[:, None]).round(1), columns=POSITION_COLUMNS)
+    overlap_weight = total(weight * is_overlap)
+    strength = total(weight)
+    sign = 1 if attractive else -1
+    mainly_overlap = sign * (2 * overlap_weight - strength) > 0
+    # The weight of a boundary is proportional to its size, that of an overlap to its square root.
+    score = strength / total(np.where(is_overlap, np.sqrt(size), size))
+    order = np.lexsort((-weight, group))
+    strongest = selected[order[np.searchsorted(group[order], np.arange(n))]]
+    position = np.column_stack([total(size * axis) for axis in contacts.position[selected].T])
+    table = pd.DataFrame((position / voxels[:, None]).round(1), columns=POSITION_COLUMNS)
     return table.assign(
         piece_a=contacts.first[strongest],
         piece_b=contacts.second[strongest],
-        reason=np.where(more_overlap, "overlap", "boundary"),
+        reason=np.where(mainly_overlap, "overlap", "boundary"),
         strength=strength,
         score=score,
         contact_voxels=voxels.astype(int),
-        probability=total(size * contacts.probability[which]) / voxels,
-        overlap=total(size * overlap) / voxels,
+        probability=total(size * contacts.probability[selected]) / voxels,
+        overlap=total(size * is_overlap) / voxels,
     )
 
 
-def _sections(pieces: np.ndarray, n: int) -> list[int]:
-    """Tell in which sections each of n pieces lies: bit z is set for section z."""
-    present = [0] * n
-    # A piece is connected, so there is no section missing in between.
-    for piece, box in enumerate(ndimage.find_objects(pieces), start=1):
+def _section_bits(supervoxels: np.ndarray, n: int) -> list[int]:
+    """Return the sections of each of n supervoxels as bits: bit z is set for section z."""
+    bits = [0] * n
+    # Supervoxels are connected, so that no section is missing in between.
+    for supervoxel, box in enumerate(ndimage.find_objects(supervoxels), start=1):
         if box:
-            present[piece] = (1 << box[0].stop) - (1 << box[0].start)
-    return present
+            bits[supervoxel] = (1 << box[0].stop) - (1 << box[0].start)
+    return bits
 
 
-def _sides(piece_a, piece_b, volume, sections) -> tuple[np.ndarray, np.ndarray]:
-    """Go through the joins again: the smaller side's volume, and the sections both sides share."""
-    volume, sections = volume.tolist(), list(sections)
-    groups = DisjointSet(range(len(volume)))
+def _replay_joins(
+    piece_a: pd.Series, piece_b: pd.Series, volume: np.ndarray, sections: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the volume of the smaller side of every join, and the sections both sides share."""
+    volumes, bits = volume.tolist(), list(sections)
+    groups = DisjointSet(range(len(volumes)))
     smaller, shared = [], []
     for a, b in zip(piece_a.tolist(), piece_b.tolist(), strict=True):
         a, b = groups[a], groups[b]
-        smaller.append(min(volume[a], volume[b]))
-        shared.append((sections[a] & sections[b]).bit_count())
+        smaller.append(min(volumes[a], volumes[b]))
+        shared.append((bits[a] & bits[b]).bit_count())
         groups.merge(a, b)
         joined = groups[a]
-        volume[joined] = volume[a] + volume[b]
-        sections[joined] = sections[a] | sections[b]
+        volumes[joined] = volumes[a] + volumes[b]
+        bits[joined] = bits[a] | bits[b]
     return np.array(smaller, float), np.array(shared, int)
 
 
-def _share(odds: np.ndarray) -> np.ndarray:
+def _odds_to_probability(odds: np.ndarray) -> np.ndarray:
     return odds / (1 + odds)
 
 
 # --- neurites -----------------------------------------------------------------------------------
 
 
-def _measured(labels: np.ndarray, voxel_size) -> pd.DataFrame:
-    """Measure size, place and extent of every neurite."""
-    n = int(labels.max(initial=0)) + 1
-    voxels, n_sections, sums = np.zeros(n, int), np.zeros(n, int), np.zeros((3, n))
-    rows, columns = (axis.ravel().astype(float) for axis in np.indices(labels.shape[1:]))
-    for z, section in enumerate(labels):
-        ids = section.ravel()
-        count = np.bincount(ids, minlength=n)
-        voxels += count
-        n_sections += count > 0
-        # A section at a time: its coordinates stay in the processor's cache.
-        sums += z * count, np.bincount(ids, rows, n), np.bincount(ids, columns, n)
-    boxes = [[(s.start, s.stop - 1) for s in box] for box in ndimage.find_objects(labels)]
-    boxes = np.array(boxes, int).reshape(-1, 6)
-    table = pd.DataFrame((sums / np.maximum(voxels, 1)).T.round(1), columns=POSITION_COLUMNS)
-    table = table.assign(
-        id=np.arange(n),
-        voxels=voxels,
-        volume_um3=(voxels * np.prod(voxel_size) / NM3_PER_UM3).round(9),
-        n_sections=n_sections,
-        touches_border=_at_border(labels, n),
-    ).iloc[1:]
-    extent = ["first_section", "last_section", "y_min", "y_max", "x_min", "x_max"]
-    table[extent] = boxes
-    return table.reset_index(drop=True)
-
-
-def _at_border(labels: np.ndarray, n: int) -> np.ndarray:
-    """Tell which ids reach the faces of the stack, or of the tissue."""
-    touches = np.zeros(n, bool)
-    for axis in range(labels.ndim):
-        for face in (0, -1):
-            touches[labels.take(face, axis)] = True
-        low, high = neighbour_slices(axis)
-        for here, there in ((low, high), (high, low)):
-            touches[labels[here][labels[there] == 0]] = True
-    return touches
-
-
-def _boundary(stitched) -> np.ndarray:
-    """Mean neurite probability on every neurite's boundaries with others; shape (N + 1,)."""
-    contacts, neurite = stitched.contacts, stitched.neurite_of
-    one, other = neurite[contacts.first], neurite[contacts.second]
-    outer = (one != other) & ~stitched.is_overlap
+def _boundary_probability(agglomeration: Agglomeration) -> np.ndarray:
+    """Return the mean neurite probability on the boundaries of every neurite; shape (N + 1,)."""
+    contacts, neurite_of = agglomeration.contacts, agglomeration.neurite_of
+    one, other = neurite_of[contacts.first], neurite_of[contacts.second]
+    outer = (one != other) & ~agglomeration.is_overlap
     ids = np.concatenate([one[outer], other[outer]])
     size = np.tile(contacts.size[outer], 2)
-    n = int(neurite.max(initial=0)) + 1
-    bright = np.bincount(ids, size * np.tile(contacts.probability[outer], 2), minlength=n)
-    with np.errstate(invalid="ignore"):  # a neurite without neighbours has no boundary
-        return bright / np.bincount(ids, size, minlength=n)
+    n = int(neurite_of.max(initial=0)) + 1
+    total = np.bincount(ids, size * np.tile(contacts.probability[outer], 2), minlength=n)
+    with np.errstate(invalid="ignore"):  # NaN for a neurite without neighbours
+        return total / np.bincount(ids, size, minlength=n)
 
 
-def _doubted(log: pd.DataFrame, volume: pd.Series) -> pd.DataFrame:
-    """Tell for every id how doubtful it is, why, and where; without reason where it is not."""
+def _estimate_doubt(log: pd.DataFrame, volume: pd.Series) -> pd.DataFrame:
+    """Return doubt, main reason and its position by id; the reason is empty without doubt."""
     joined = log["joined"]
-    foreign, why_foreign = _foreign(log[joined], volume)
-    missed, why_missed = _missed(log[~joined], volume)
-    wrong = 1 - (1 - foreign) * (1 - missed)
-    # What there is to put right shows on the surface: that is what is looked at and painted.
+    merged, merge_reason = _merge_error(log[joined], volume)
+    split, split_reason = _split_error(log[~joined], volume)
+    wrong = 1 - (1 - merged) * (1 - split)
+    # Corrections are made along surfaces, hence the exponent of 2/3.
     extent = (volume / volume.max()) ** (2 / 3)
-    why = why_foreign.where(foreign >= missed, why_missed)
-    why = why.rename(columns={axis: f"doubt_{axis}" for axis in POSITION_COLUMNS})
-    return why.assign(doubt=wrong * extent, reason=why["reason"].fillna(""))
+    reason = merge_reason.where(merged >= split, split_reason)
+    reason = reason.rename(columns={axis: f"doubt_{axis}" for axis in POSITION_COLUMNS})
+    return reason.assign(doubt=wrong * extent, reason=reason["reason"].fillna(""))
 
 
-def _foreign(joins: pd.DataFrame, volume: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
-    """Which share of every neurite may belong to another, and by which join most of it came."""
-    stake = (joins["doubt"] * joins["volume_um3"]).groupby(joins["neurite"])
-    share = stake.sum().reindex(volume.index, fill_value=0.0) / volume
-    worst = joins.loc[stake.idxmax()].set_index("neurite")
-    why = worst[POSITION_COLUMNS].assign(reason="may hold two neurites")
-    return share.clip(upper=1), why.reindex(volume.index)
+def _merge_error(joins: pd.DataFrame, volume: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the expected fraction of every neurite that belongs to others, and its main join."""
+    at_stake = (joins["doubt"] * joins["volume_um3"]).groupby(joins["neurite"])
+    fraction = at_stake.sum().reindex(volume.index, fill_value=0.0) / volume
+    worst = joins.loc[at_stake.idxmax()].set_index("neurite")
+    reason = worst[POSITION_COLUMNS].assign(reason="may contain two neurites")
+    return fraction.clip(upper=1), reason.reindex(volume.index)
 
 
-def _missed(apart: pd.DataFrame, volume: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
-    """How likely every neurite is a part of a larger one, and of which."""
-    one, other = apart["neurite"], apart["other"].astype(int)
+def _split_error(rejected: pd.DataFrame, volume: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the probability that every neurite is part of a larger one, and of which."""
+    one, other = rejected["neurite"], rejected["other"].astype(int)
     smaller = one.where(one.map(volume) <= other.map(volume), other)
     larger = (one + other - smaller).astype(str)
-    why = apart[[*POSITION_COLUMNS, "doubt"]].assign(
-        id=smaller, reason="may be a part of " + larger
+    reason = rejected[[*POSITION_COLUMNS, "doubt"]].assign(
+        id=smaller, reason="may be part of neurite " + larger
     )
-    likeliest = why.drop_duplicates("id").set_index("id").reindex(volume.index)
+    likeliest = reason.drop_duplicates("id").set_index("id").reindex(volume.index)
     return likeliest["doubt"].fillna(0.0), likeliest[[*POSITION_COLUMNS, "reason"]]

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from connectome import graph, synapses
+from connectome import graph, synapses, triage
 from connectome.cli.reporter import Reporter
 from connectome.core.params import GraphParams, SynapseParams
 from connectome.core.volume import Volume
@@ -19,7 +19,6 @@ from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.synapses import verdicts
 from connectome.synapses.scoring import SynapseClassifier
-from connectome.triage import uncertainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +97,7 @@ def detect_and_connect(
     reporter : Reporter
         Receives the stages "synapses" and "graph".
     segments : DataFrame, optional
-        Table of the neurites, as `connectome.triage.uncertainty.segment_table` returns it;
+        Table of the neurites, as `connectome.triage.segment_table` returns it;
         measured here if it is not given.
     synapse_params : SynapseParams, optional
         Parameters of detection.
@@ -138,7 +137,7 @@ def detect_and_connect(
         contacts = graph.contact_table(closed, aligned.voxel_size)
         connections = graph.build_graph(candidates, graph_params, contacts)
         if segments is None:
-            segments = _measure_neurites(labels, aligned.voxel_size)
+            segments = triage.measure_segments(labels, aligned.voxel_size)
         nodes = graph.node_table(connections, segments, contacts)
         edges = graph.edge_table(candidates, graph_params, contacts)
         stage.counts.update(nodes=len(nodes), edges=len(edges), contacts=len(contacts))
@@ -147,14 +146,6 @@ def detect_and_connect(
         f" {len(contacts):,} pairs of neurites in contact"
     )
     return Connectivity(candidates, connections, nodes, edges, contacts)
-
-
-def _measure_neurites(labels: np.ndarray, voxel_size: tuple[float, float, float]) -> pd.DataFrame:
-    """Return the table of the neurites, whose ids may have gaps of any size."""
-    ids = np.union1d(0, pd.unique(labels.ravel()))
-    compact = labels if ids[-1] < len(ids) else np.searchsorted(ids, labels).astype(np.int32)
-    table = uncertainty.segment_table(compact, voxel_size)
-    return table.assign(id=ids[table["id"]])
 
 
 def reviewed_synapses(draft: RunFolder, labels: np.ndarray) -> pd.DataFrame | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectome.core.errors import ConnectomeError
 from connectome.proofread.session.session import Session
-from connectome.triage.focused_proofreading import Location, current_ids
+from connectome.triage.focused_proofreading import Location, current_ids, name_synapse
 from connectome.triage.queue import ProofreadingQueue
 
 
@@ -87,11 +87,12 @@ class QueueNavigator:
         session = self._session
         is_synapse = location.synapse_row is not None
         return current_ids(
-            location,
+            location.ids,
+            location.position,
             # Tables of the run have the ids of the draft; synapses were translated when opened.
-            session.initial_labels if is_synapse else session.folder.baseline_labels,
-            session.editor.labels,
-            session.folder.aligned.voxel_size,
+            before=session.initial_labels if is_synapse else session.folder.baseline_labels,
+            after=session.editor.labels,
+            voxel_size=session.folder.aligned.voxel_size,
         )
 
     def describe_location(self) -> str:
@@ -106,7 +107,8 @@ class QueueNavigator:
         if location is None:
             raise ValueError("there is no current location")
         if location.synapse_row is not None:  # its direction may have been swapped
-            return f"{self.describe_synapse(location.synapse_row)} {location.reason}"
+            name = self.describe_synapse(location.synapse_row)
+            return f"{name.capitalize()}: {location.reason}."
         now = self.current_ids(location)
         return location.describe(
             tuple(i or original for i, original in zip(now, location.ids, strict=True))
@@ -115,15 +117,11 @@ class QueueNavigator:
     def describe_synapse(self, row: int) -> str:
         """Return a synapse as "synapse 3 → 5", with the current ids of its partners."""
         synapse = self._session.editor.synapses.iloc[row]
-        location = Location(
-            z=int(synapse.z),
-            y=int(synapse.y),
-            x=int(synapse.x),
-            kind="synapse",
-            ids=(int(synapse.pre_id), int(synapse.post_id)),
-            reason="",
-            expected_error_um3=0.0,
-            synapse_row=row,
+        ids = current_ids(
+            (int(synapse.pre_id), int(synapse.post_id)),
+            (int(synapse.z), int(synapse.y), int(synapse.x)),
+            before=self._session.initial_labels,
+            after=self._session.editor.labels,
+            voxel_size=self._session.folder.aligned.voxel_size,
         )
-        pre, post = self.current_ids(location)
-        return f"synapse {pre} → {post}"
+        return name_synapse(ids)
