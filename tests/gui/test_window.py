@@ -87,7 +87,7 @@ def window(kept_window):
     window._watch_plane()
     window.navigator.index, window._synapse_row, window._split_in_3d = -1, None, True
     window.select_ids([])
-    window.layers.doubt.visible = False
+    window.layers.uncertainty.visible = False
     window.layers.show_section(0)
     window.layers.redraw(tuple(slice(0, n) for n in SHAPE))
     window.viewer.reset_view()
@@ -178,12 +178,20 @@ def logged(window):
 def test_the_viewer_has_all_layers_at_the_true_scale(window):
     layers = window.viewer.layers
     assert [layer.name for layer in layers] == [
-        *("EM", "neurites", "doubt", "seeds", "direction (heuristic)", "synapses", "location"),
+        *(
+            "EM",
+            "neurites",
+            "uncertainty",
+            "seeds",
+            "direction (heuristic)",
+            "synapses",
+            "location",
+        ),
     ]
     assert all(tuple(layer.scale) == VOXEL for layer in layers)
     assert {str(unit) for layer in layers for unit in layer.units} == {"nanometer"}
     assert window.viewer.canvas.overlays.scale_bar.visible
-    assert not layers["doubt"].visible
+    assert not layers["uncertainty"].visible
     assert layers["neurites"].opacity == 0.45
     assert layers["neurites"].data is window.session.editor.labels
 
@@ -214,10 +222,10 @@ def test_n_and_b_go_to_doubtful_places_and_select_their_neurites(window):
     press(window, "N")
     assert window.layers.current_section == 2
     assert "Place 1 of 4" in window.panel.line_text("location")
-    assert "2 may hold two neurites" in window.panel.line_text("location")
+    assert "Neurite 2 may contain two neurites" in window.panel.line_text("location")
     press(window, "N")
     assert window.layers.current_section == 4
-    assert "1 and 2 may be one neurite" in window.panel.line_text("location")
+    assert "Neurites 1 and 2 may be one neurite" in window.panel.line_text("location")
     assert "1" in window.panel.line_text("selection")
     press(window, "B")
     assert window.layers.current_section == 2
@@ -415,10 +423,10 @@ def test_sections_are_marked_and_the_next_one_is_shown(window):
 
 def test_the_doubt_map_and_outlines_are_toggled(window):
     press(window, "D")
-    assert window.layers.doubt.visible
+    assert window.layers.uncertainty.visible
     assert window.layers.labels.contour
     press(window, "D")
-    assert not window.layers.doubt.visible
+    assert not window.layers.uncertainty.visible
     assert not window.layers.labels.contour
     press(window, "O")
     assert window.layers.labels.contour

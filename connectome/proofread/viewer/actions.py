@@ -95,7 +95,9 @@ ACTIONS = (
     Action(SYNAPSES, "Withdraw", "U", "Withdraw the verdict", "withdraw"),
     Action(SECTIONS, "Proofread", "K", "Mark this section as proofread, or not", "mark"),
     Action(SECTIONS, "Next one", "J", "Go to the next section to proofread", "next_section"),
-    Action(SECTIONS, "Doubt map", "D", "Show or hide the doubt map", "toggle_doubt"),
+    Action(
+        SECTIONS, "Uncertainty map", "D", "Show or hide the uncertainty map", "toggle_uncertainty"
+    ),
     Action(SECTIONS, "Outlines", "O", "Show neurites as outlines or areas", "toggle_outlines"),
     Action(SESSION, "Undo", "Control-Z", "Undo the last edit", "undo"),
     Action(SESSION, "Redo", "Control-Shift-Z", "Redo the edit undone last", "redo"),

@@ -16,7 +16,7 @@ from connectome.proofread.session import Session
 
 VIEW_WIDTH_NM = 1500.0  # shown around a location, across the shorter side of the canvas
 BRUSH_DIAMETER_NM = 60.0
-BRIGHTEST_DOUBT = 0.4  # doubt drawn at full brightness
+BRIGHTEST_UNCERTAINTY = 0.4  # drawn at full brightness
 RING_DIAMETER_NM = 300.0
 SYNAPSE_DIAMETER_NM = 60.0
 ARROW_LENGTH_NM = 280.0
@@ -41,17 +41,17 @@ class StackLayers:
         Empty viewer that the layers are added to.
     session : Session
         EM, synapses and labels to show; napari's brush edits the labels in place.
-    doubt : ndarray, shape (Z, Y, X)
-        Doubt of each voxel, 0 to 1; hidden at first.
+    uncertainty : ndarray, shape (Z, Y, X)
+        Uncertainty of each voxel, 0 to 1; hidden at first.
 
     Attributes
     ----------
-    em, labels, doubt, seeds, arrows, synapses, ring
-        The layers: EM, neurites, doubt map, seeds of a split, direction of synapses, synapses,
+    em, labels, uncertainty, seeds, arrows, synapses, ring
+        The layers: EM, neurites, uncertainty map, seeds of a split, direction of synapses, synapses,
         and a ring around the current location.
     """
 
-    def __init__(self, viewer: napari.Viewer, session: Session, doubt: np.ndarray):
+    def __init__(self, viewer: napari.Viewer, session: Session, uncertainty: np.ndarray):
         self.viewer = viewer
         self._initial_labels = session.initial_labels
         self._seed_number = 1
@@ -61,7 +61,7 @@ class StackLayers:
         self.em = viewer.add_image(
             em.data, name="EM", contrast_limits=(0, 1), interpolation2d="linear", **self._frame
         )
-        self._add_neurites(session.editor.labels, doubt)
+        self._add_neurites(session.editor.labels, uncertainty)
         self._add_synapses()
         for layer in (self.labels, self.seeds):
             # In 2D only: in 3D a brush would also change voxels that are not on the screen.
@@ -75,14 +75,14 @@ class StackLayers:
         viewer.dims.axis_labels = ("z", "y", "x")
         viewer.dims.events.ndisplay.connect(self._lock_in_3d)
 
-    def _add_neurites(self, labels: np.ndarray, doubt: np.ndarray) -> None:
+    def _add_neurites(self, labels: np.ndarray, uncertainty: np.ndarray) -> None:
         pixel_nm = self._voxel_size[2]
         self.labels = self.viewer.add_labels(labels, name="neurites", opacity=0.45, **self._frame)
         self.labels.brush_size = max(1, round(BRUSH_DIAMETER_NM / pixel_nm))
-        self.doubt = self.viewer.add_image(
-            doubt,
-            name="doubt",
-            contrast_limits=(0, BRIGHTEST_DOUBT),
+        self.uncertainty = self.viewer.add_image(
+            uncertainty,
+            name="uncertainty",
+            contrast_limits=(0, BRIGHTEST_UNCERTAINTY),
             colormap="inferno",
             opacity=0.7,
             blending="additive",
@@ -131,7 +131,7 @@ class StackLayers:
     @property
     def all_layers(self) -> tuple[Any, ...]:
         """All layers, from the lowest."""
-        lower = (self.em, self.labels, self.doubt, self.seeds)
+        lower = (self.em, self.labels, self.uncertainty, self.seeds)
         return (*lower, self.arrows, self.synapses, self.ring)
 
     @property
@@ -235,11 +235,11 @@ class StackLayers:
         self.seeds.data[find_marked_voxels(self.seeds.data)] = 0
         _refresh(self.seeds)
 
-    def toggle_doubt(self) -> bool:
-        """Show or hide the doubt map, with the neurites as outlines or areas; True if shown."""
-        self.doubt.visible = not self.doubt.visible
-        self.labels.contour = OUTLINE_PX if self.doubt.visible else 0
-        return self.doubt.visible
+    def toggle_uncertainty(self) -> bool:
+        """Show or hide the uncertainty map, with the neurites as outlines or areas; True if shown."""
+        self.uncertainty.visible = not self.uncertainty.visible
+        self.labels.contour = OUTLINE_PX if self.uncertainty.visible else 0
+        return self.uncertainty.visible
 
     def toggle_outlines(self) -> bool:
         """Draw neurites as outlines or as areas; return True for outlines."""

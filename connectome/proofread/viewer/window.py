@@ -311,10 +311,10 @@ class Window:
         self.layers.show_section(section)
         return f"section {section}: correct it from edge to edge, then press K"
 
-    def toggle_doubt(self) -> str:
-        """Show the doubt map with outlines of the neurites, or the neurites alone."""
-        shown = self.layers.toggle_doubt()
-        return "doubt map shown: the brighter, the more doubtful" if shown else "doubt map hidden"
+    def toggle_uncertainty(self) -> str:
+        """Show the uncertainty map with outlines of the neurites, or the neurites alone."""
+        shown = self.layers.toggle_uncertainty()
+        return "uncertainty map: brighter is less certain" if shown else "uncertainty map hidden"
 
     def toggle_outlines(self) -> str:
         """Show neurites as outlines or as areas."""

@@ -16,7 +16,7 @@ NO_SYNAPSES = pd.DataFrame()
 
 @pytest.fixture
 def draft(tmp_path):
-    """A draft of one neurite that nobody has rated."""
+    """Return a run of one neurite without estimates of doubt."""
     for name, data in {
         paths.ALIGNED["float16"]: np.ones(SHAPE, np.float16),
         paths.LABELS: np.ones(SHAPE, np.int32),
@@ -26,29 +26,29 @@ def draft(tmp_path):
     return RunFolder(tmp_path)
 
 
-def rate(draft):
-    row = {"id": 1, "doubt": 0.5, "volume_um3": 1.0, "reason": "may hold two neurites"}
-    place = {"doubt_z": 5.0, "doubt_y": 3.0, "doubt_x": 4.0}
+def write_doubt(draft):
+    row = {"id": 1, "doubt": 0.5, "volume_um3": 1.0, "reason": "may contain two neurites"}
+    position = {"doubt_z": 5.0, "doubt_y": 3.0, "doubt_x": 4.0}
     path = draft.outdir / paths.SEGMENTS
     path.parent.mkdir(exist_ok=True)
-    pd.DataFrame([row | place]).to_csv(path, index=False)
+    pd.DataFrame([row | position]).to_csv(path, index=False)
 
 
-def test_places_come_from_the_tables_of_the_run(draft):
-    rate(draft)
-    (place,) = build_queue(draft, NO_SYNAPSES).locations
-    assert (place.z, place.y, place.x) == (5, 3, 4)
-    assert place.describe() == "1 may hold two neurites"
+def test_locations_come_from_the_tables_of_the_run(draft):
+    write_doubt(draft)
+    (location,) = build_queue(draft, NO_SYNAPSES).locations
+    assert (location.z, location.y, location.x) == (5, 3, 4)
+    assert location.describe() == "Neurite 1 may contain two neurites (doubt 0.50)."
 
 
-def test_a_draft_without_tables_has_sections_but_no_places(draft):
-    guide = build_queue(draft, NO_SYNAPSES)
-    assert guide.locations == []
-    assert len(guide.sections) == 4
-    assert 2 not in guide.sections  # damaged
+def test_a_run_without_tables_has_sections_but_no_locations(draft):
+    queue = build_queue(draft, NO_SYNAPSES)
+    assert queue.locations == []
+    assert len(queue.sections) == 4
+    assert 2 not in queue.sections  # damaged
 
 
-def test_as_many_sections_as_asked_or_those_that_were_chosen(draft):
+def test_sections_are_chosen_by_number_or_by_the_user(draft):
     assert len(build_queue(draft, NO_SYNAPSES, n_sections=2).sections) == 2
     assert build_queue(draft, NO_SYNAPSES, [7, 2, 7]).sections == (2, 7)
 
@@ -58,16 +58,16 @@ def test_a_section_beyond_the_stack_is_refused(draft):
         build_queue(draft, NO_SYNAPSES, [3, 8])
 
 
-def test_a_neurite_without_doubt_needs_no_place_of_doubt(draft):
-    rate(draft)
+def test_a_neurite_without_doubt_needs_no_position_of_it(draft):
+    write_doubt(draft)
     path = draft.outdir / paths.SEGMENTS
     table = pd.read_csv(path).assign(doubt=0.0, doubt_z=float("nan"))
     table.to_csv(path, index=False)
     assert build_queue(draft, NO_SYNAPSES).locations == []
 
 
-def test_neurites_that_the_draft_does_not_have_are_passed_over(draft):
-    rate(draft)
+def test_neurites_without_labels_are_ignored(draft):
+    write_doubt(draft)
     path = draft.outdir / paths.SEGMENTS
     pd.read_csv(path).assign(id=-4).to_csv(path, index=False)
     assert build_queue(draft, NO_SYNAPSES).locations == []
@@ -92,7 +92,7 @@ CONTACT = "joined,neurite,other,z,y,x,reason,probability,volume_um3,doubt\n"
         (paths.MERGE_LOG, CONTACT.encode() + b",1,1,1,1,1,,0.5,1,0.5\n", "cannot be read"),
     ],
 )
-def test_a_damaged_table_is_refused_with_a_way_out(draft, name, content, problem):
+def test_a_damaged_table_is_refused_with_a_remedy(draft, name, content, problem):
     path = draft.outdir / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
