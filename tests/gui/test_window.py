@@ -230,7 +230,7 @@ def test_n_and_b_go_to_doubtful_places_and_select_their_neurites(window):
     press(window, "B")
     assert window.layers.current_section == 2
     press(window, "B")
-    assert window.panel.message == "there is no doubtful place before this one"
+    assert window.panel.message == "There is no doubtful place before this one"
 
 
 def test_m_merges_the_neurites_of_a_place_and_settles_it(window):
@@ -238,7 +238,7 @@ def test_m_merges_the_neurites_of_a_place_and_settles_it(window):
     press(window, "N")
     press(window, "M")
     assert ids(window) == {LEFT, RIGHT}
-    assert window.panel.message == "merged neurite 2 into 1"
+    assert window.panel.message == "Merged neurite 2 into 1"
     assert "✓" in window.panel.line_text("location")
     assert logged(window) == ["merge"]
     press(window, "B")
@@ -249,13 +249,13 @@ def test_m_merges_the_neurites_of_a_place_and_settles_it(window):
 def test_neurites_are_selected_by_key_by_shift_click_and_by_button_and_click(window):
     point(window, 60, 20)
     press(window, "A")
-    assert window.panel.message == "selected neurite 1"
+    assert window.panel.message == "Selected neurite 1"
     drag(window, (60, 130), shift=True)
-    assert window.panel.message == "selected neurite 3"
+    assert window.panel.message == "Selected neurite 3"
     window.panel.buttons["Select"].click()
     assert "click in the image" in window.panel.message
     drag(window, (60, 80))
-    assert window.panel.message == "selected neurite 2"
+    assert window.panel.message == "Selected neurite 2"
     press(window, "M")
     assert ids(window) == {LEFT, RIGHT}
 
@@ -290,7 +290,7 @@ def test_erasing_is_logged_with_the_ids_before(window):
 
 def test_painting_needs_a_selected_neurite(window):
     press(window, "P")
-    assert "no neurite is selected" in window.panel.message
+    assert "No neurite is selected" in window.panel.message
     assert window.layers.labels.mode == "pan_zoom"
 
 
@@ -334,7 +334,7 @@ def test_seeds_split_a_neurite_through_all_sections_or_in_one(window, through):
     assert labels[0, 60, 100] == new
     assert (labels[3, 60, 100] == new) == through
     assert not window.layers.seeds.data.any()
-    assert window.panel.message == f"split neurite 2 into 2 and {new}"
+    assert window.panel.message == f"Split neurite 2 into 2 and {new}"
 
 
 def test_a_split_is_computed_before_it_is_requested(window, monkeypatch):
@@ -387,7 +387,7 @@ def test_the_synapse_of_a_place_is_accepted_rejected_and_swapped(window):
     assert str(window.layers.synapses.symbol[0]) == "disc"
     press(window, "Z", "ctrl")
     assert table.verdict.tolist() == ["rejected", ""]
-    assert window.panel.message == "undo: unreview synapse 2 → 1"
+    assert window.panel.message == "Undone: withdrawing the verdict on synapse 2 → 1"
     assert str(window.layers.synapses.symbol[0]) == "x"
     for _ in range(3):
         press(window, "Z", "ctrl")
@@ -405,7 +405,7 @@ def test_a_synapse_under_the_pointer_takes_precedence_over_the_current_one(windo
 
 def test_a_verdict_without_a_synapse_is_refused(window):
     window.panel.buttons["Accept"].click()
-    assert "no synapse is selected" in window.panel.message
+    assert "No synapse is selected" in window.panel.message
 
 
 def test_sections_are_marked_and_the_next_one_is_shown(window):
@@ -416,7 +416,7 @@ def test_sections_are_marked_and_the_next_one_is_shown(window):
     assert window.layers.current_section == 3
     press(window, "K")
     press(window, "J")
-    assert "all proposed sections are proofread" in window.panel.message
+    assert "All proposed sections are proofread" in window.panel.message
     press(window, "K")
     assert window.session.editor.sections == {0}
 
@@ -445,7 +445,7 @@ def test_in_3d_nothing_can_be_painted(window):
     window.viewer.dims.ndisplay = 3
     settle()
     press(window, "E")
-    assert "painting works in 2D only" in window.panel.message
+    assert "Painting works in 2D only" in window.panel.message
     window.viewer.dims.ndisplay = 2
     settle()
     press(window, "E")
@@ -616,7 +616,7 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     assert find_unsaved_edits(outdir).n_edits == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
-    assert "restored 2 edits of an earlier session" in window.panel.message
+    assert "Restored 2 edits of an earlier session" in window.panel.message
     assert "2 edits not saved" in window.panel.line_text("session")
     press(window, "Z", "ctrl")
     press(window, "Z", "ctrl")

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from connectome.proofread.session.queue_navigator import QueueNavigator
 from connectome.proofread.session.session import Session
+
+EDIT_TEXTS = {  # by the tool of the edit
+    "merge": "merging neurites {}",
+    "split": "splitting neurite {}",
+    "paint": "painting neurite {}",
+    "new": "painting neurite {}",
+    "fill": "filling with neurite {}",
+    "erase": "erasing",
+    "accept": "accepting {}",
+    "reject": "rejecting {}",
+    "unreview": "withdrawing the verdict on {}",
+    "swap": "swapping {}",
+    "mark": "marking section {} as proofread",
+    "unmark": "marking section {} as not proofread",
+}
+SYNAPSE_TOOLS = ("accept", "reject", "unreview", "swap")
 
 
 def count_edits(n: int) -> str:
@@ -22,7 +40,7 @@ def describe_location(navigator: QueueNavigator) -> str:
 
 def describe_split(in_3d: bool) -> str:
     """Return the line about the depth of a split."""
-    return f"in {'all sections (3D)' if in_3d else 'this section only (2D)'}"
+    return f"acts in {'all sections (3D)' if in_3d else 'this section only (2D)'}"
 
 
 def describe_synapse(navigator: QueueNavigator, session: Session, row: int | None) -> str:
@@ -48,3 +66,12 @@ def describe_sections(navigator: QueueNavigator, session: Session, section: int)
 def describe_unsaved(n_unsaved: int) -> str:
     """Return the line about unsaved edits."""
     return f"{count_edits(n_unsaved)} not saved yet" if n_unsaved else "all edits are saved"
+
+
+def describe_edit(navigator: QueueNavigator, tool: str, ids: Sequence[int]) -> str:
+    """Describe an edit by its tool and ids, such as "merging neurites 1 and 2"."""
+    if tool in SYNAPSE_TOOLS:
+        return EDIT_TEXTS[tool].format(navigator.describe_synapse(ids[0]))
+    if tool == "split":  # the other ids are new
+        ids = ids[:1]
+    return EDIT_TEXTS[tool].format(" and ".join(map(str, ids)))

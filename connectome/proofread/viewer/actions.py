@@ -94,9 +94,9 @@ ACTIONS = (
     Action(SYNAPSES, "Swap", "W", "Swap pre- and postsynaptic neurite", "swap"),
     Action(SYNAPSES, "Withdraw", "U", "Withdraw the verdict", "withdraw"),
     Action(SECTIONS, "Proofread", "K", "Mark this section as proofread, or not", "mark"),
-    Action(SECTIONS, "Next one", "J", "Go to the next section to proofread", "next_section"),
+    Action(SECTIONS, "Next section", "J", "Go to the next section to proofread", "next_section"),
     Action(
-        SECTIONS, "Uncertainty map", "D", "Show or hide the uncertainty map", "toggle_uncertainty"
+        SECTIONS, "Uncertainty", "D", "Show or hide the uncertainty map", "toggle_uncertainty"
     ),
     Action(SECTIONS, "Outlines", "O", "Show neurites as outlines or areas", "toggle_outlines"),
     Action(SESSION, "Undo", "Control-Z", "Undo the last edit", "undo"),

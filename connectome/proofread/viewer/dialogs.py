@@ -103,7 +103,7 @@ class CloseGuard(QObject):
             return True
         question = (
             f"Not saved yet: {count_edits(n_unsaved)}.\n"
-            "They are in the run log; the next start offers to restore them."
+            "Unsaved edits are in the run log; the next start offers to restore them."
         )
         answer = self.ask(self._window, TITLE, question, (SAVE, CLOSE_UNSAVED, CONTINUE))
         if answer == SAVE:

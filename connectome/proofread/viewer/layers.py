@@ -47,8 +47,8 @@ class StackLayers:
     Attributes
     ----------
     em, labels, uncertainty, seeds, arrows, synapses, ring
-        The layers: EM, neurites, uncertainty map, seeds of a split, direction of synapses, synapses,
-        and a ring around the current location.
+        The layers: EM, neurites, uncertainty map, seeds of a split, direction of synapses,
+        synapses, and a ring around the current location.
     """
 
     def __init__(self, viewer: napari.Viewer, session: Session, uncertainty: np.ndarray):
@@ -236,7 +236,7 @@ class StackLayers:
         _refresh(self.seeds)
 
     def toggle_uncertainty(self) -> bool:
-        """Show or hide the uncertainty map, with the neurites as outlines or areas; True if shown."""
+        """Show or hide the uncertainty map, over outlines or areas; return whether it is shown."""
         self.uncertainty.visible = not self.uncertainty.visible
         self.labels.contour = OUTLINE_PX if self.uncertainty.visible else 0
         return self.uncertainty.visible

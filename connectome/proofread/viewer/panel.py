@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
 from connectome.proofread.viewer.actions import Action
 
 MIN_WIDTH_PX = 330
-MESSAGE_HEIGHT_PX = 56
+MESSAGE_HEIGHT_PX = 56  # three lines
+LOCATION_HEIGHT_PX = 54  # three lines: the buttons below stay where they are
 KEY_WIDTH_PX = 24
 STYLE = """
 QLabel#heading { font-weight: bold; margin-top: 5px; }
@@ -71,6 +72,9 @@ class Panel(QWidget):
                 name = line_of_group[group]
                 self._lines[name] = _make_label("", name, wrap=True)
                 column.addWidget(self._lines[name])
+                if name == "location":
+                    self._lines[name].setMinimumHeight(LOCATION_HEIGHT_PX)
+                    self._lines[name].setAlignment(Qt.AlignmentFlag.AlignTop)
             column.addLayout(
                 self._make_grid([each for each in actions if each.group == group], on_press)
             )
@@ -90,7 +94,7 @@ class Panel(QWidget):
 
     def show_message(self, text: str, failed: bool = False) -> None:
         """Show the result of an action, or why it failed."""
-        self._message.setText(text)
+        self._message.setText(text[:1].upper() + text[1:])
         self._message.setProperty("failed", failed)
         self._message.style().polish(self._message)
 

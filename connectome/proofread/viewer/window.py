@@ -33,7 +33,6 @@ from connectome.proofread.viewer.stroke_watch import StrokeWatcher
 from connectome.triage.queue import ProofreadingQueue
 
 SCREEN_FRACTION = 0.94
-SYNAPSE_TOOLS = ("accept", "reject", "unreview", "swap")
 HINTS = {  # by the kind of a location
     "join": "Two neurites? S, a stroke in each, C to split. One? N goes on.",
     "apart": "One neurite? M to merge. Two? N goes on.",
@@ -90,7 +89,11 @@ class Window:
         )
         self.panel = Panel(ACTIONS, LINE_OF_GROUP, self.input.press_button)
         self.viewer.window.add_dock_widget(
-            self.panel, name="Proofreading", area="right", allowed_areas=["left", "right"]
+            self.panel,
+            name="Proofreading",
+            area="right",
+            allowed_areas=["left", "right"],
+            add_vertical_stretch=False,  # the panel has its own, above the message
         )
         self.close_guard = CloseGuard(
             self.viewer.window._qt_window,
@@ -242,7 +245,7 @@ class Window:
         """Split in all sections, or in this one only."""
         self._split_in_3d = not self._split_in_3d
         self._prepare_split()
-        return f"a split acts {status_text.describe_split(self._split_in_3d)}"
+        return f"a split {status_text.describe_split(self._split_in_3d)}"
 
     def release_tools(self) -> str:
         """Remove the seeds and put the tool away."""
@@ -355,9 +358,8 @@ class Window:
         if record.position and record.position[0] != self.layers.current_section:
             self.layers.go_to(record.position, ring=False)
         self._redraw(result.box, tool)
-        if tool in SYNAPSE_TOOLS:
-            return f"{record.tool}: {tool} {self.navigator.describe_synapse(record.ids[0])}"
-        return f"{record.tool}: {tool} {_join(record.ids)}"
+        text = status_text.describe_edit(self.navigator, tool, record.ids)
+        return f"{'undone' if record.tool == 'undo' else 'redone'}: {text}"
 
     # --- painting -------------------------------------------------------------------------------
 
@@ -401,7 +403,7 @@ class Window:
     def _redraw(self, box: Box | None, tool: str) -> None:
         """Redraw what an edit changed, and only that."""
         self.layers.redraw(box)
-        if tool in SYNAPSE_TOOLS:
+        if tool in status_text.SYNAPSE_TOOLS:
             self.layers.show_synapses(self._editor.synapses)
         self._watch_plane()
 
