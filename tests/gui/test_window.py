@@ -616,7 +616,7 @@ def test_after_a_crash_the_edits_come_back(opened, outdir):
     assert find_unsaved_edits(outdir).n_edits == 2
     window = opened(recover=True)
     assert ids(window) == {LEFT, RIGHT}
-    assert "Restored 2 edits of an earlier session" in window.panel.message
+    assert "2 edits of an earlier session restored" in window.panel.message
     assert "2 edits not saved" in window.panel.line_text("session")
     press(window, "Z", "ctrl")
     press(window, "Z", "ctrl")

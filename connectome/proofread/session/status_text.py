@@ -29,6 +29,13 @@ def count_edits(n: int) -> str:
     return f"{n} edit" if n == 1 else f"{n} edits"
 
 
+def describe_start(n_recovered: int) -> str:
+    """Return the first message of a session."""
+    if n_recovered:
+        return f"{count_edits(n_recovered)} of an earlier session restored. N goes to a place."
+    return "N goes to the most doubtful place; the arrow keys go through the sections."
+
+
 def describe_location(navigator: QueueNavigator) -> str:
     """Return the line about the current location, as rich text."""
     location, n = navigator.location, len(navigator.queue.locations)

@@ -107,7 +107,7 @@ class Window:
         self._watch_plane()
         self.select_ids([])
         self._update_panel()
-        self.panel.show_message(self._opening_message())
+        self.panel.show_message(status_text.describe_start(session.n_recovered))
 
     def _connect_events(self) -> None:
         labels, seeds, dims = self.layers.labels, self.layers.seeds, self.viewer.dims
@@ -432,13 +432,6 @@ class Window:
     def _wait_for_click(self, action: Action) -> None:
         self.release_tools()
         self.panel.show_message(f"{action.name}: click in the image")
-
-    def _opening_message(self) -> str:
-        if n := self.session.n_recovered:
-            return (
-                f"restored {status_text.count_edits(n)} of an earlier session. N goes to a place."
-            )
-        return "N goes to the most doubtful place; the arrow keys go through the sections."
 
     def _fit_screen(self) -> None:
         window = self.viewer.window._qt_window
