@@ -136,13 +136,13 @@ def agglomerate(
     if em is not None:
         brightness = measure_brightness(used, em, probability, n_supervoxels)
     dark = _find_mitochondria(brightness, constraints, voxel_size, params)
-    brightness = replace(brightness, level=np.where(dark, np.nan, brightness.level))
+    cytoplasm = replace(brightness, level=np.where(dark, np.nan, brightness.level))
 
     def build_graph(neurite_probability: np.ndarray) -> SupervoxelGraph:
         return build_supervoxel_graph(
             used,
             neurite_probability,
-            brightness=brightness,
+            brightness=cytoplasm,
             excluded_sections=excluded,
             thin_sections=thin_sections,
         )
@@ -159,19 +159,20 @@ def agglomerate(
         contact_probability = (contact_probability + second) / 2
 
     contraction = _contract(graph, edge_weight, dark, constraints)
-    contraction, host_fraction = _join_mitochondria(
+    n_contracted = len(contraction.joins)
+    contraction, fraction = _join_mitochondria(
         contraction, graph, contact_probability, dark, params
     )
     contraction = _join_enclosed(contraction, graph, used, constraints, voxel_size, params)
+    host_fraction = np.full(len(contraction.joins), np.nan)
+    host_fraction[n_contracted : n_contracted + fraction.size] = fraction
+    is_mitochondrion = np.zeros(n_supervoxels, bool)
+    is_mitochondrion[contraction.joins[~np.isnan(host_fraction), 1]] = True
+
     labels, neurite_of = _number_neurites(used, contraction.root)
-    filled = [z for z in excluded if z in damaged_sections]
-    host_fraction = np.pad(
-        host_fraction,
-        (0, len(contraction.joins) - host_fraction.size),
-        constant_values=np.nan,
-    )
+    damaged = [z for z in excluded if z in damaged_sections]
     return Agglomeration(
-        labels=fill_damaged_labels(labels, supervoxels > 0, filled),
+        labels=fill_damaged_labels(labels, supervoxels > 0, damaged),
         contacts=graph.contacts,
         is_overlap=graph.is_overlap,
         edge_weight=edge_weight,
@@ -179,7 +180,7 @@ def agglomerate(
         join_weight=contraction.join_weight,
         host_fraction=host_fraction,
         neurite_of=neurite_of,
-        is_mitochondrion=_mark(contraction.joins[~np.isnan(host_fraction), 1], n_supervoxels),
+        is_mitochondrion=is_mitochondrion,
     )
 
 
@@ -253,7 +254,7 @@ def _join_mitochondria(
     Contraction
         With these joins added.
     ndarray of float, shape (J,)
-        For each of its joins, the host's fraction of the contact weight, or NaN.
+        For each join added, the host's fraction of the contact weight.
     """
     joins, fraction = assign_mitochondria(
         dark,
@@ -263,8 +264,7 @@ def _join_mitochondria(
         weight=probability * graph.contact_width,
         min_fraction=params.min_host_fraction,
     )
-    not_applicable = np.full(len(contraction.joins), np.nan)
-    return contraction.append_joins(joins), np.append(not_applicable, fraction)
+    return contraction.append_joins(joins), fraction
 
 
 def _join_enclosed(
@@ -331,10 +331,3 @@ def _number_neurites(supervoxels: np.ndarray, root: np.ndarray) -> tuple[np.ndar
     id_of_root[root[order[np.sort(first)]]] = np.arange(1, first.size + 1)
     neurite_of = id_of_root[root]
     return neurite_of[supervoxels], neurite_of
-
-
-def _mark(numbers: np.ndarray, n: int) -> np.ndarray:
-    """Return a mask of length ``n`` that is True at some numbers."""
-    mask = np.zeros(n, bool)
-    mask[numbers] = True
-    return mask
