@@ -95,9 +95,7 @@ ACTIONS = (
     Action(SYNAPSES, "Withdraw", "U", "Withdraw the verdict", "withdraw"),
     Action(SECTIONS, "Proofread", "K", "Mark this section as proofread, or not", "mark"),
     Action(SECTIONS, "Next section", "J", "Go to the next section to proofread", "next_section"),
-    Action(
-        SECTIONS, "Uncertainty", "D", "Show or hide the uncertainty map", "toggle_uncertainty"
-    ),
+    Action(SECTIONS, "Uncertainty", "D", "Show or hide the uncertainty map", "toggle_uncertainty"),
     Action(SECTIONS, "Outlines", "O", "Show neurites as outlines or areas", "toggle_outlines"),
     Action(SESSION, "Undo", "Control-Z", "Undo the last edit", "undo"),
     Action(SESSION, "Redo", "Control-Shift-Z", "Redo the edit undone last", "redo"),
