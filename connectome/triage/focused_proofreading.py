@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -264,7 +265,7 @@ def _contact_locations(log: pd.DataFrame, doubt_by_id: dict[int, float]) -> Iter
         )
 
 
-def _explain_join(row) -> str:
+def _explain_join(row: Any) -> str:
     volume = f"{row.volume_um3:.3g} µm³"
     explanations = {
         "boundary": f"{volume} joined here across a boundary with a neurite probability of"
@@ -276,7 +277,7 @@ def _explain_join(row) -> str:
     return explanations.get(row.reason, f"{volume} joined here by {row.reason}")
 
 
-def _explain_rejection(row) -> str:
+def _explain_rejection(row: Any) -> str:
     return (
         f"they meet here at a boundary with a neurite probability of {row.probability:.2f},"
         f" and the smaller has {row.volume_um3:.3g} µm³"

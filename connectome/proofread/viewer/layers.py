@@ -168,7 +168,7 @@ class StackLayers:
             raise ConnectomeError("the pointer is not over the tissue", remedy="point at a neurite")
         return z, y, x
 
-    def go_to(self, voxel: Sequence[int], ring: bool = True) -> None:
+    def go_to(self, voxel: Sequence[float], ring: bool = True) -> None:
         """Centre the view on a voxel, (z, y, x), and draw the ring around it."""
         position_nm = np.asarray(voxel) * self._voxel_size
         camera = self.viewer.scene.camera
