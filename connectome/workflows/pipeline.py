@@ -23,7 +23,7 @@ from connectome.io import paths
 from connectome.io.files import atomic_path, list_files, staging_folder, write_json
 from connectome.io.run_folder import RunFolder
 from connectome.io.volumes import write_volume
-from connectome.report.build import write_report
+from connectome.report import write_report
 from connectome.segment import baseline
 from connectome.triage import uncertainty
 from connectome.workflows.connectivity import Connectivity, detect_and_connect

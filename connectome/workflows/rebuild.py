@@ -27,7 +27,7 @@ from connectome.graph import diff
 from connectome.io import paths
 from connectome.io.files import atomic_path, file_sha256, list_files, staging_folder, write_json
 from connectome.io.run_folder import RunFolder
-from connectome.report.build import write_report
+from connectome.report import write_report
 from connectome.synapses import scoring, verdicts
 from connectome.workflows.connectivity import (
     Connectivity,

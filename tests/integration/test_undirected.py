@@ -148,12 +148,12 @@ def test_the_scripts_flag_chooses(directed, tmp_path):
 # --- the report -----------------------------------------------------------------------------------
 
 
-def test_the_report_shows_no_arrows_and_says_so(chromium, finished):
+def test_the_report_shows_no_arrows_and_states_that_connections_are_undirected(chromium, finished):
     neurite = pd.read_csv(finished / paths.NODES)["node"].iloc[0]
     chromium.open((finished / paths.REPORT).as_uri() + f"#pick={neurite}")
     text = chromium.ask("document.body.innerText")
-    assert "without direction" in text
-    for word in ("→", "Arrows run", "arrows connections", "Outputs to", "Inputs from", "red-brown"):
+    assert "Connections are undirected" in text
+    for word in ("→", "Arrows", "arrows", "Outputs to", "Inputs from", "red-brown"):
         assert word not in text
     graph = "document.getElementById('graph')._cyreg.cy"
     heads = chromium.ask(f"{graph}.edges().map((edge) => edge.style('target-arrow-shape'))")
@@ -165,10 +165,10 @@ def test_the_report_lists_every_partner_of_a_neurite_once(chromium, finished):
     graph = nx.read_graphml(finished / paths.GRAPHML)
     neurite = max(graph, key=graph.degree)
     chromium.open((finished / paths.REPORT).as_uri() + f"#pick={neurite}")
-    partners = chromium.ask("document.querySelector('#picked p').innerText")
+    partners = chromium.ask("document.querySelector('#selection p').innerText")
     assert partners.startswith("Partners: ")
     assert sorted(re.findall(r"(\d+)\s×", partners)) == sorted(graph[neurite])  # noqa: RUF001
-    lines = "document.getElementById('graph')._cyreg.cy.$('edge.into').length"
+    lines = "document.getElementById('graph')._cyreg.cy.$('edge.input').length"
     assert chromium.ask(lines) == graph.degree(neurite)
 
 

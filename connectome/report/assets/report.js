@@ -1,4 +1,4 @@
-// The page's program: a slice viewer, the graph and the tables, all of one chosen neurite.
+// The report's viewer: sections, graph and tables, linked by the selected neurite.
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
@@ -7,34 +7,35 @@
     element.append(...children);
     return element;
   };
-  const read = (element) => JSON.parse(element.textContent);
+  const readJson = (element) => JSON.parse(element.textContent);
 
-  const data = read($("data"));
+  const data = readJson($("data"));
+  const { directed } = data.graph;
   const [depth, rows, columns] = data.shape;
-  const placeOf = new Map(data.ids.map((id, i) => [id, i])); // of an id in data.ids
+  const indexOf = new Map(data.ids.map((id, i) => [id, i])); // position of an id in data.ids
   // Okabe & Ito (2008), as in the figures.
   const palette = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"];
   const rgb = palette.map((colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)));
-  const colourOf = (id) => (placeOf.has(id) ? palette[data.colours[placeOf.get(id)]] : "#8a939c");
+  const colourOf = (id) => (indexOf.has(id) ? palette[data.colours[indexOf.get(id)]] : "#8a939c");
 
-  const state = { z: depth >> 1, pick: 0, em: true, labels: true, synapses: true };
-  let index = null; // which of data.ids every voxel is
+  const state = { z: depth >> 1, selected: 0, em: true, labels: true, synapses: true };
+  let labelIndex = null; // per voxel, the position of its id in data.ids
 
-  // --- the slice ------------------------------------------------------------------------------
+  // --- sections -------------------------------------------------------------------------------
 
   const canvas = $("slice");
-  const fold = Math.max(1, Math.ceil(900 / columns)); // pixels of the canvas per pixel of the EM
-  canvas.width = columns * fold;
-  canvas.height = rows * fold;
-  const wide = (columns * data.voxel[2]) / (rows * data.voxel[1]);
-  canvas.style.aspectRatio = String(wide);
-  canvas.style.maxWidth = `max(${(80 * wide).toFixed(2)}vh, 240px)`; // a tall section is seen whole
-  const ink = canvas.getContext("2d");
+  const scale = Math.max(1, Math.ceil(900 / columns)); // canvas pixels per pixel of the EM
+  canvas.width = columns * scale;
+  canvas.height = rows * scale;
+  const aspectRatio = (columns * data.voxel[2]) / (rows * data.voxel[1]);
+  canvas.style.aspectRatio = String(aspectRatio);
+  canvas.style.maxWidth = `max(${(80 * aspectRatio).toFixed(2)}vh, 240px)`; // tall sections fit the window
+  const context = canvas.getContext("2d");
   const overlay = make("canvas", { width: columns, height: rows });
-  const tint = overlay.getContext("2d");
+  const overlayContext = overlay.getContext("2d");
   const images = new Map();
 
-  function section(z) {
+  function sectionImage(z) {
     if (!images.has(z)) {
       const image = new Image();
       image.onload = () => z === state.z && draw();
@@ -44,168 +45,175 @@
     return images.get(z);
   }
 
-  function paintNeurites() {
-    const picture = tint.createImageData(columns, rows);
-    const chosen = placeOf.get(state.pick) ?? -1;
-    const partner = new Set(state.pick ? partnersOf(state.pick).map((id) => placeOf.get(id)) : []);
+  // Opacity (0 to 255) of a pixel in the overlay of neurites.
+  function opacity(isEdge, isSelected, isFaded) {
+    if (isSelected) return isEdge ? 255 : 150;
+    if (isFaded) return isEdge ? 70 : 20;
+    return isEdge ? 200 : 90;
+  }
+
+  function drawNeurites() {
+    const image = overlayContext.createImageData(columns, rows);
+    const selected = indexOf.get(state.selected) ?? -1;
+    const partners = new Set(state.selected ? partnersOf(state.selected).map((id) => indexOf.get(id)) : []);
     const start = state.z * rows * columns;
     for (let y = 0, i = 0; y < rows; y++) {
       for (let x = 0; x < columns; x++, i++) {
-        const here = index[start + i];
-        const isChosen = here > 0 && here === chosen;
-        if (here === 0 || !(state.labels || isChosen)) continue;
-        const right = x + 1 < columns ? index[start + i + 1] : here;
-        const below = y + 1 < rows ? index[start + i + columns] : here;
-        const edge = here !== right || here !== below;
-        const colour = rgb[data.colours[here]];
-        picture.data.set(colour, 4 * i);
-        const clear = chosen < 0 || partner.has(here);
-        picture.data[4 * i + 3] = isChosen ? (edge ? 255 : 150) : clear ? (edge ? 200 : 90) : edge ? 70 : 20;
+        const here = labelIndex[start + i];
+        const isSelected = here > 0 && here === selected;
+        if (here === 0 || !(state.labels || isSelected)) continue;
+        const right = x + 1 < columns ? labelIndex[start + i + 1] : here;
+        const below = y + 1 < rows ? labelIndex[start + i + columns] : here;
+        const isEdge = here !== right || here !== below;
+        image.data.set(rgb[data.colours[here]], 4 * i);
+        const isFaded = selected >= 0 && !partners.has(here);
+        image.data[4 * i + 3] = opacity(isEdge, isSelected, isFaded);
       }
     }
-    tint.putImageData(picture, 0, 0);
+    overlayContext.putImageData(image, 0, 0);
   }
 
-  const onSection = (synapse) => Math.abs(Math.round(synapse[0]) - state.z) <= 1;
-  const toCanvas = (place) => (place / data.step + 0.5) * fold;
+  const isInSection = (synapse) => Math.abs(Math.round(synapse[0]) - state.z) <= 1;
+  const toCanvas = (coordinate) => (coordinate / data.step + 0.5) * scale;
+  const canvasPerScreen = () => canvas.width / (canvas.clientWidth || canvas.width);
 
-  function paintSynapses() {
-    const stretch = canvas.width / (canvas.clientWidth || canvas.width);
-    for (const synapse of data.synapses.filter(onSection)) {
-      const [z, y, x, pre, posts] = synapse;
-      ink.globalAlpha = Math.round(z) === state.z ? 1 : 0.45;
-      ink.beginPath();
-      ink.arc(toCanvas(x), toCanvas(y), 9 * stretch, 0, 2 * Math.PI);
+  function drawSynapses() {
+    const unit = canvasPerScreen();
+    for (const [z, y, x] of data.synapses.filter(isInSection)) {
+      context.globalAlpha = Math.round(z) === state.z ? 1 : 0.45;
+      context.beginPath();
+      context.arc(toCanvas(x), toCanvas(y), 9 * unit, 0, 2 * Math.PI);
       for (const [colour, width] of [["#fff", 5], ["#D55E00", 2.5]]) {
-        ink.strokeStyle = colour;
-        ink.lineWidth = width * stretch;
-        ink.stroke();
+        context.strokeStyle = colour;
+        context.lineWidth = width * unit;
+        context.stroke();
       }
     }
-    ink.globalAlpha = 1;
+    context.globalAlpha = 1;
   }
 
   // The longest of …, 0.1, 0.2, 0.5, 1, … µm within a quarter of the section.
-  const quarter = (columns * data.step * data.voxel[2]) / 4000;
-  const power = 10 ** Math.floor(Math.log10(quarter));
-  const bar = power * [5, 2, 1].find((step) => step * power <= quarter * (1 + 1e-9));
+  const maxBar = (columns * data.step * data.voxel[2]) / 4000;
+  const power = 10 ** Math.floor(Math.log10(maxBar));
+  const barLength = power * [5, 2, 1].find((step) => step * power <= maxBar * (1 + 1e-9));
 
-  function paintScaleBar() {
-    const stretch = canvas.width / (canvas.clientWidth || canvas.width);
-    const long = (bar * 1000 * fold) / (data.voxel[2] * data.step);
-    const [left, bottom] = [12 * stretch, canvas.height - 14 * stretch];
-    ink.fillStyle = "rgba(255, 255, 255, 0.85)";
-    ink.fillRect(left - 6 * stretch, bottom - 22 * stretch, Math.max(long, 60 * stretch) + 12 * stretch, 30 * stretch);
-    ink.fillStyle = "#1a1a1a";
-    ink.fillRect(left, bottom, long, 3 * stretch);
-    ink.font = `${13 * stretch}px system-ui, sans-serif`;
-    ink.fillText(`${Number(bar.toPrecision(1))} µm`, left, bottom - 6 * stretch);
+  function drawScaleBar() {
+    const unit = canvasPerScreen();
+    const width = (barLength * 1000 * scale) / (data.voxel[2] * data.step);
+    const [left, bottom] = [12 * unit, canvas.height - 14 * unit];
+    context.fillStyle = "rgba(255, 255, 255, 0.85)";
+    context.fillRect(left - 6 * unit, bottom - 22 * unit, Math.max(width, 60 * unit) + 12 * unit, 30 * unit);
+    context.fillStyle = "#1a1a1a";
+    context.fillRect(left, bottom, width, 3 * unit);
+    context.font = `${13 * unit}px system-ui, sans-serif`;
+    context.fillText(`${Number(barLength.toPrecision(1))} µm`, left, bottom - 6 * unit);
   }
 
   function draw() {
-    ink.fillStyle = "#fff";
-    ink.fillRect(0, 0, canvas.width, canvas.height);
-    const image = section(state.z);
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    const image = sectionImage(state.z);
     if (state.em && image.complete) {
-      ink.imageSmoothingEnabled = true;
-      ink.drawImage(image, 0, 0, canvas.width, canvas.height);
+      context.imageSmoothingEnabled = true;
+      context.drawImage(image, 0, 0, canvas.width, canvas.height);
     }
-    if (index && (state.labels || state.pick)) {
-      paintNeurites();
-      ink.imageSmoothingEnabled = false;
-      ink.drawImage(overlay, 0, 0, canvas.width, canvas.height);
+    if (labelIndex && (state.labels || state.selected)) {
+      drawNeurites();
+      context.imageSmoothingEnabled = false;
+      context.drawImage(overlay, 0, 0, canvas.width, canvas.height);
     }
-    if (state.synapses) paintSynapses();
-    paintScaleBar();
+    if (state.synapses) drawSynapses();
+    drawScaleBar();
   }
 
-  function under(event) {
+  function pixelAt(event) {
     const box = canvas.getBoundingClientRect();
     const x = Math.floor(((event.clientX - box.left) / box.width) * columns);
     const y = Math.floor(((event.clientY - box.top) / box.height) * rows);
-    if (!index || x < 0 || y < 0 || x >= columns || y >= rows) return null;
-    return { x, y, id: data.ids[index[(state.z * rows + y) * columns + x]] };
+    if (!labelIndex || x < 0 || y < 0 || x >= columns || y >= rows) return null;
+    return { x, y, id: data.ids[labelIndex[(state.z * rows + y) * columns + x]] };
   }
 
-  const { directed } = data.graph;
-  const partners = (synapse) => `${synapse[3]} ${directed ? "→" : "–"} ${synapse[4].join(", ")}`;
+  const HOVER_NM = 60;
+  const formatPartners = (synapse) => `${synapse[3]} ${directed ? "→" : "–"} ${synapse[4].join(", ")}`;
 
   canvas.addEventListener("mousemove", (event) => {
-    const spot = under(event);
-    if (!spot) return;
-    const near = state.synapses && data.synapses.filter(onSection).find(
-      (s) => Math.hypot((s[2] / data.step - spot.x) * data.voxel[2],
-        (s[1] / data.step - spot.y) * data.voxel[1]) * data.step < 60,
+    const pixel = pixelAt(event);
+    if (!pixel) return;
+    const near = state.synapses && data.synapses.filter(isInSection).find(
+      (s) => Math.hypot((s[2] / data.step - pixel.x) * data.voxel[2],
+        (s[1] / data.step - pixel.y) * data.voxel[1]) * data.step < HOVER_NM,
     );
-    const [x, y] = [spot.x, spot.y].map((place) => place * data.step);
-    $("hover").textContent = (spot.id ? `Neurite ${spot.id}` : "No neurite") +
+    const [x, y] = [pixel.x, pixel.y].map((coordinate) => coordinate * data.step);
+    $("hover").textContent = (pixel.id ? `Neurite ${pixel.id}` : "No neurite") +
       ` · x ${x}, y ${y}, z ${state.z}` +
-      (near ? ` · synapse candidate ${partners(near)}, score ${near[5].toFixed(2)}` : "");
+      (near ? ` · synapse candidate ${formatPartners(near)}, score ${near[5].toFixed(2)}` : "");
   });
   canvas.addEventListener("mouseleave", () => ($("hover").textContent = "\u00a0"));
   canvas.addEventListener("click", (event) => {
-    const spot = under(event);
-    if (spot) pick(spot.id, false);
+    const pixel = pixelAt(event);
+    if (pixel) select(pixel.id, false);
   });
   canvas.addEventListener("wheel", (event) => {
     const next = state.z + Math.sign(event.deltaY);
-    if (!event.deltaY || event.ctrlKey || next < 0 || next >= depth) return; // the page's
+    if (!event.deltaY || event.ctrlKey || next < 0 || next >= depth) return; // scrolls the page
     event.preventDefault();
-    go(next);
+    goTo(next);
   }, { passive: false });
 
-  function go(z) {
+  function goTo(z) {
     state.z = Math.min(Math.max(z, 0), depth - 1);
     $("z").value = state.z;
-    $("zsaid").textContent = `${state.z} / ${depth - 1}`;
-    canvas.setAttribute("aria-label", `Section ${state.z} of ${depth}, from 0`);
+    $("z-value").textContent = `${state.z} / ${depth - 1}`;
+    canvas.setAttribute("aria-label", `Section ${state.z} of ${depth}, counted from 0`);
     draw();
-    remember();
+    saveAddress();
   }
 
-  const steps = {
+  const sectionSteps = {
     ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1,
     PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity,
   };
-  const switches = { e: "em", n: "labels", s: "synapses" };
+  const layerKeys = { e: "em", n: "labels", s: "synapses" };
+  const layers = Object.values(layerKeys);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape") return pick(0);
-    if (event.target instanceof HTMLInputElement) return; // the slider has its own arrows
-    const pressed = switches[event.key.toLowerCase()];
-    if (pressed) return flip(pressed);
-    if (event.key in steps && event.target === canvas) {
+    if (event.key === "Escape") return select(0);
+    if (event.target instanceof HTMLInputElement) return; // the slider handles its own keys
+    const layer = layerKeys[event.key.toLowerCase()];
+    if (layer) return toggleLayer(layer);
+    if (event.key in sectionSteps && event.target === canvas) {
       event.preventDefault();
-      go(state.z + steps[event.key]);
+      goTo(state.z + sectionSteps[event.key]);
     }
   });
 
-  function flip(name, on = !state[name]) {
-    state[name] = on;
-    $(name).setAttribute("aria-pressed", on);
+  function toggleLayer(name) {
+    state[name] = !state[name];
+    $(name).setAttribute("aria-pressed", state[name]);
     draw();
-    remember();
+    saveAddress();
   }
-  for (const name of Object.values(switches)) $(name).addEventListener("click", () => flip(name));
+  for (const name of layers) $(name).addEventListener("click", () => toggleLayer(name));
   $("z").max = depth - 1;
-  $("z").addEventListener("input", () => go(Number($("z").value)));
+  $("z").addEventListener("input", () => goTo(Number($("z").value)));
 
-  // --- the graph ------------------------------------------------------------------------------
+  // --- graph ----------------------------------------------------------------------------------
 
-  const strongest = Math.max(...data.graph.nodes.map((node) => node[3]), 1e-9);
-  const heaviest = Math.max(...data.graph.edges.map((edge) => edge[3]), 1e-9);
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const maxStrength = Math.max(...data.graph.nodes.map((node) => node[3]), 1e-9);
+  const maxWeight = Math.max(...data.graph.edges.map((edge) => edge[3]), 1e-9);
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const graph = cytoscape({
     container: $("graph"),
     elements: [
       ...data.graph.nodes.map(([id, x, y, strength]) => ({
-        data: { id: String(id), size: 14 + 26 * Math.sqrt(strength / strongest), colour: colourOf(id) },
+        data: { id: String(id), size: 14 + 26 * Math.sqrt(strength / maxStrength), colour: colourOf(id) },
         position: { x, y },
       })),
       ...data.graph.edges.map(([pre, post, count, weight]) => ({
         data: {
           id: `${pre}-${post}`, source: String(pre), target: String(post),
-          width: 1 + 4 * Math.sqrt(weight / heaviest), count,
+          width: 1 + 4 * Math.sqrt(weight / maxWeight), count,
         },
       })),
     ],
@@ -223,240 +231,248 @@
         "target-arrow-shape": directed ? "triangle" : "none", "curve-style": "bezier",
         "arrow-scale": 0.9 } },
       { selector: ".faded", style: { opacity: 0.18 } },
-      { selector: "node.chosen", style: { "border-width": 4, "border-color": "#D55E00" } },
-      { selector: "edge.out", style: { "line-color": "#D55E00", "target-arrow-color": "#D55E00" } },
-      { selector: "edge.into", style: { "line-color": "#0072B2", "target-arrow-color": "#0072B2" } },
+      { selector: "node.selected", style: { "border-width": 4, "border-color": "#D55E00" } },
+      { selector: "edge.output", style: { "line-color": "#D55E00", "target-arrow-color": "#D55E00" } },
+      { selector: "edge.input", style: { "line-color": "#0072B2", "target-arrow-color": "#0072B2" } },
     ],
   });
-  graph.on("tap", "node", (event) => pick(Number(event.target.id()), true));
-  graph.on("tap", (event) => event.target === graph && pick(0));
-  const shown = data.graph.nodes.length;
-  $("graphsaid").textContent = shown === 0 ? "The graph is empty: no neurite has a connection."
-    : (shown < data.graph.whole ? `The ${shown} strongest of ${data.graph.whole} neurites. ` : "") +
-      "Dots are neurites, larger ones with stronger connections, in the colours of the slice. " +
-      (directed ? "Of a chosen one, outputs are red-brown and inputs blue."
-        : "Lines are connections without direction, those of a chosen one blue.");
+  graph.on("tap", "node", (event) => select(Number(event.target.id()), true));
+  graph.on("tap", (event) => event.target === graph && select(0));
 
-  function look(part) {
-    if (still) graph.fit(part, 40);
+  function describeGraph() {
+    const shown = data.graph.nodes.length;
+    if (shown === 0) return "The graph is empty: there are no connections.";
+    const part = shown < data.graph.n_neurites ? `The ${shown} strongest of ${data.graph.n_neurites} neurites. ` : "";
+    return part + "Dots are neurites, coloured as in the section; their size increases with connection weight. " +
+      (directed ? "For the selected neurite, outputs are red-brown and inputs blue."
+        : "Lines are undirected connections; those of the selected neurite are blue.");
+  }
+  $("graph-note").textContent = describeGraph();
+
+  function fitView(part) {
+    if (reducedMotion) graph.fit(part, 40);
     else graph.stop().animate({ fit: { eles: part, padding: 40 } }, { duration: 250 });
   }
 
   function showInGraph(id) {
-    graph.elements().removeClass("faded chosen out into");
+    graph.elements().removeClass("faded selected output input");
     const node = graph.getElementById(String(id));
-    if (node.empty()) return look(graph.elements());
+    if (node.empty()) return fitView(graph.elements());
     graph.elements().not(node.closedNeighborhood()).addClass("faded");
-    node.addClass("chosen");
-    const out = node.outgoers("edge");
-    if (directed) out.addClass("out");
-    (directed ? node.incomers("edge").not(out) : node.connectedEdges()).addClass("into");
-    look(node.closedNeighborhood());
+    node.addClass("selected");
+    const outputs = node.outgoers("edge");
+    if (directed) outputs.addClass("output");
+    (directed ? node.incomers("edge").not(outputs) : node.connectedEdges()).addClass("input");
+    fitView(node.closedNeighborhood());
   }
 
-  // --- the chosen neurite ---------------------------------------------------------------------
+  // --- selected neurite -----------------------------------------------------------------------
 
-  const button = (id, text = id) => {
-    const made = make("button", { type: "button", className: "id", textContent: text });
-    made.dataset.id = id;
-    return made;
+  const idButton = (id, text = id) => {
+    const button = make("button", { type: "button", className: "id", textContent: text });
+    button.dataset.id = id;
+    return button;
   };
   document.addEventListener("click", (event) => {
-    const pressed = event.target.closest?.("button.id");
-    if (!pressed) return;
-    const { id, z } = pressed.dataset;
-    pick(Number(id), z === undefined);
-    if (z !== undefined) go(Math.round(Number(z)));
-    if (!pressed.closest("#explore")) $("explore").scrollIntoView();
+    const button = event.target.closest?.("button.id");
+    if (!button) return;
+    const { id, z } = button.dataset;
+    select(Number(id), z === undefined);
+    if (z !== undefined) goTo(Math.round(Number(z)));
+    if (!button.closest("#explore")) $("explore").scrollIntoView();
   });
 
   function partnersOf(id) {
     return connections.flatMap(([pre, post]) => (pre === id ? [post] : post === id ? [pre] : []));
   }
 
-  function listed(title, found) {
-    const line = make("p", {}, `${title}: `);
-    if (found.length === 0) line.append("none");
-    for (const [id, said] of found) line.append(button(id), `\u00a0${said}  `);
-    return line;
+  // A paragraph that lists neurites as buttons, each with a note.
+  function neuriteList(title, entries) {
+    const paragraph = make("p", {}, `${title}: `);
+    if (entries.length === 0) paragraph.append("none");
+    for (const [id, note] of entries) paragraph.append(idButton(id), `\u00a0${note}  `);
+    return paragraph;
   }
 
   function describe(id) {
-    const box = $("picked");
-    if (!id) return box.replaceChildren(make("p", { className: "hint", textContent: "No neurite is chosen." }));
+    const box = $("selection");
+    if (!id) return box.replaceChildren(make("p", { className: "hint", textContent: "No neurite is selected." }));
     const swatch = make("span", { className: "swatch" });
     swatch.style.background = colourOf(id);
-    const size = (edge, other) => [edge[other], `×${edge[2]}`];
-    const touching = contacts.filter((row) => row.a === id || row.b === id)
+    const entry = (connection, other) => [connection[other], `×${connection[2]}`];
+    const outputs = connections.filter((c) => c[0] === id).map((c) => entry(c, 1));
+    const inputs = connections.filter((c) => c[1] === id).map((c) => entry(c, 0));
+    const largest = contacts.filter((row) => row.a === id || row.b === id)
       .sort((p, q) => q.area - p.area).slice(0, 6)
       .map((row) => [row.a === id ? row.b : row.a, `${Number(row.area.toPrecision(2))}\u00a0µm²`]);
-    const outputs = connections.filter((e) => e[0] === id).map((e) => size(e, 1));
-    const inputs = connections.filter((e) => e[1] === id).map((e) => size(e, 0));
     const parts = [
       make("h3", {}, swatch, `Neurite ${id}`),
-      ...(directed ? [listed("Outputs to", outputs), listed("Inputs from", inputs)]
-        : [listed("Partners", [...outputs, ...inputs])]),
+      ...(directed ? [neuriteList("Outputs to", outputs), neuriteList("Inputs from", inputs)]
+        : [neuriteList("Partners", [...outputs, ...inputs])]),
     ];
-    if (contacts.length) parts.push(listed("Touches most", touching));
+    if (contacts.length) parts.push(neuriteList("Largest contacts", largest));
     if (graph.getElementById(String(id)).empty()) {
-      parts.push(make("p", { className: "hint", textContent: "It is not in the graph shown." }));
+      parts.push(make("p", { className: "hint", textContent: "This neurite is not in the graph shown." }));
     }
     box.replaceChildren(...parts);
   }
 
-  function pick(id, jump = false) {
-    state.pick = placeOf.has(id) ? id : 0;
-    const [z] = data.places[placeOf.get(state.pick)] ?? [-1];
-    describe(state.pick);
-    showInGraph(state.pick);
-    if (jump && state.pick && z >= 0) go(z);
+  function select(id, jump = false) {
+    state.selected = indexOf.has(id) ? id : 0;
+    const [z] = data.locations[indexOf.get(state.selected)] ?? [-1];
+    describe(state.selected);
+    showInGraph(state.selected);
+    if (jump && state.selected && z >= 0) goTo(z);
     else draw();
-    remember();
+    saveAddress();
   }
 
   $("find").addEventListener("submit", (event) => {
     event.preventDefault();
-    const id = Number($("wanted").value);
-    if (placeOf.has(id) && id) pick(id, true);
-    else $("picked").replaceChildren(make("p", { textContent: `There is no neurite ${$("wanted").value}.` }));
+    const id = Number($("neurite-id").value);
+    if (indexOf.has(id) && id) select(id, true);
+    else $("selection").replaceChildren(make("p", { textContent: `There is no neurite ${$("neurite-id").value}.` }));
   });
 
   // --- tables ---------------------------------------------------------------------------------
 
   // Fields may be quoted, as in RFC 4180.
-  function parsed(text) {
-    const found = [[]];
+  function parseCsv(text) {
+    const parsed = [[]];
     for (const [, separator, quoted, plain] of text.trimEnd().matchAll(/(,|\r?\n|^)(?:"((?:[^"]|"")*)"|([^,\r\n]*))/g)) {
-      if (separator.endsWith("\n")) found.push([]);
-      found.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
+      if (separator.endsWith("\n")) parsed.push([]);
+      parsed.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
     }
-    return found;
+    return parsed;
   }
 
-  const SHOWN = 200;
+  const PAGE_ROWS = 200;
   const idColumns = new Set(["id", "node", "pre_id", "post_id", "id_a", "id_b"]);
   const tables = {};
-  for (const place of document.querySelectorAll("section.table")) {
+
+  function buildTable(place) {
     const file = place.dataset.file;
-    const text = read(place.querySelector("script"));
-    const [names, ...body] = parsed(text);
+    const text = readJson(place.querySelector("script"));
+    const [names, ...body] = parseCsv(text);
     tables[file] = { names, body };
     const numeric = names.map((_, i) => body.every((row) => row[i] === "" || !isNaN(row[i])));
-    const list = make("tbody");
-    const count = make("span", { className: "hint" });
-    let most = SHOWN;
-    let matching = body;
-
-    // The source is the same in every row, and in the page's title.
+    // The source is the same in every row, and stands in the page's title.
     const columnsShown = names.map((_, i) => i).filter((i) => names[i] !== "source");
     const [z, pre] = ["z", "pre_id"].map((name) => names.indexOf(name));
+    const list = make("tbody");
+    const count = make("span", { className: "hint" });
+    let limit = PAGE_ROWS;
+    let matching = body;
 
-    function shownCell(row, i) {
+    function cellContent(row, i) {
       if (row[i] === "") return "";
-      if (idColumns.has(names[i])) return button(row[i]);
+      if (idColumns.has(names[i])) return idButton(row[i]);
       if (i !== z || pre < 0) return row[i];
-      const place = button(row[pre], row[z]); // leads to the synapse, not only to its neurite
-      place.dataset.z = row[z];
-      return place;
+      const button = idButton(row[pre], row[z]); // shows the synapse, not only its neurite
+      button.dataset.z = row[z];
+      return button;
     }
-    const fill = () => {
-      list.replaceChildren(...matching.slice(0, most).map((row) => make("tr", {},
-        ...columnsShown.map((i) => make("td", { className: numeric[i] ? "n" : "" }, shownCell(row, i))))));
-      count.textContent = `${Math.min(most, matching.length)} of ${matching.length} rows`;
-      more.hidden = matching.length <= most;
-    };
+    function fill() {
+      list.replaceChildren(...matching.slice(0, limit).map((row) => make("tr", {},
+        ...columnsShown.map((i) => make("td", { className: numeric[i] ? "n" : "" }, cellContent(row, i))))));
+      count.textContent = `${Math.min(limit, matching.length)} of ${matching.length} rows`;
+      more.hidden = matching.length <= limit;
+    }
     const more = make("button", { type: "button", textContent: "Show more" });
-    more.addEventListener("click", () => { most += 5 * SHOWN; fill(); });
+    more.addEventListener("click", () => { limit += 5 * PAGE_ROWS; fill(); });
 
-    const heads = columnsShown.map((i) => {
-      const name = names[i];
-      const head = make("th", { scope: "col", className: numeric[i] ? "n" : "" }, make("button", { type: "button", textContent: name }));
-      head.firstChild.addEventListener("click", () => {
-        const falling = head.getAttribute("aria-sort") === "descending" || !numeric[i] && head.getAttribute("aria-sort") !== "ascending";
-        heads.forEach((other) => other.removeAttribute("aria-sort"));
-        head.setAttribute("aria-sort", falling ? "ascending" : "descending");
-        const sign = falling ? 1 : -1;
-        const value = (row) => (row[i] === "" ? null : numeric[i] ? Number(row[i]) : row[i]);
-        body.sort((p, q) => {
-          const [a, b] = [value(p), value(q)];
-          if (a === null || b === null) return (a === null) - (b === null); // gaps go last
-          return sign * (numeric[i] ? a - b : a.localeCompare(b));
-        });
-        filter();
+    function sortBy(i, head) {
+      const order = head.getAttribute("aria-sort");
+      const ascending = order === "descending" || (!numeric[i] && order !== "ascending");
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+      const sign = ascending ? 1 : -1;
+      const value = (row) => (row[i] === "" ? null : numeric[i] ? Number(row[i]) : row[i]);
+      body.sort((p, q) => {
+        const [a, b] = [value(p), value(q)];
+        if (a === null || b === null) return (a === null) - (b === null); // empty cells last
+        return sign * (numeric[i] ? a - b : a.localeCompare(b));
       });
+      applyFilter();
+    }
+    const heads = columnsShown.map((i) => {
+      const button = make("button", { type: "button", textContent: names[i] });
+      const head = make("th", { scope: "col", className: numeric[i] ? "n" : "" }, button);
+      button.addEventListener("click", () => sortBy(i, head));
       return head;
     });
 
-    const wanted = make("input", { type: "search", size: 14 });
-    const filter = () => {
-      const word = wanted.value.trim().toLowerCase();
-      matching = word ? body.filter((row) => row.some((cell) => cell.toLowerCase().includes(word))) : body;
+    const filter = make("input", { type: "search", size: 14 });
+    function applyFilter() {
+      const part = filter.value.trim().toLowerCase();
+      matching = part ? body.filter((row) => row.some((cell) => cell.toLowerCase().includes(part))) : body;
       fill();
-    };
-    wanted.addEventListener("input", filter);
-    const save = make("button", { type: "button", textContent: "Download CSV" });
-    save.addEventListener("click", () => {
+    }
+    filter.addEventListener("input", applyFilter);
+    const download = make("button", { type: "button", textContent: "Download CSV" });
+    download.addEventListener("click", () => {
       const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
       make("a", { href: url, download: file }).click();
       setTimeout(() => URL.revokeObjectURL(url), 1000);
     });
-    const tools = make("div", { className: "tools" }, make("label", {}, "Filter ", wanted), save, more, count);
+    const tools = make("div", { className: "tools" }, make("label", {}, "Filter ", filter), download, more, count);
     const title = place.querySelector("h3").textContent;
     const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: title },
       make("table", {}, make("thead", {}, make("tr", {}, ...heads)), list));
     place.append(tools, scroll);
     fill();
   }
+  document.querySelectorAll("section.table").forEach(buildTable);
 
   function column(file, name) {
     const table = tables[file];
     const i = table ? table.names.indexOf(name) : -1;
     return i < 0 ? [] : table.body.map((row) => Number(row[i]));
   }
-  const [touchA, touchB, area] = ["id_a", "id_b", "area_um2"].map((name) => column("contact_graph.csv", name));
-  const contacts = area.map((um2, i) => ({ a: touchA[i], b: touchB[i], area: um2 }));
-  const [pres, posts, counts, weights] = ["pre_id", "post_id", "n_synapses", "weight"].map((name) => column("graph_edges.csv", name));
-  const connections = pres.map((pre, i) => [pre, posts[i], counts[i], weights[i]]);
+  const [contactA, contactB, areas] = ["id_a", "id_b", "area_um2"].map((name) => column("contact_graph.csv", name));
+  const contacts = areas.map((area, i) => ({ a: contactA[i], b: contactB[i], area }));
+  const [pres, posts, counts] = ["pre_id", "post_id", "n_synapses"].map((name) => column("graph_edges.csv", name));
+  const connections = pres.map((pre, i) => [pre, posts[i], counts[i]]);
 
-  // --- the address: a place that can be passed on -----------------------------------------------
+  // --- address: a link to the present view ----------------------------------------------------
 
-  let remembering = 0;
-  function remember() {
-    clearTimeout(remembering); // browsers refuse an address that changes a hundred times a second
-    remembering = setTimeout(() => {
-      const on = Object.values(switches).filter((name) => state[name]).join("+");
-      history.replaceState(null, "", `#z=${state.z}&pick=${state.pick}&show=${on}`);
+  let saveTimer = 0;
+  function saveAddress() {
+    clearTimeout(saveTimer); // browsers reject addresses that change a hundred times a second
+    saveTimer = setTimeout(() => {
+      const shown = layers.filter((name) => state[name]).join("+");
+      history.replaceState(null, "", `#z=${state.z}&pick=${state.selected}&show=${shown}`);
     }, 250);
   }
 
-  function recall() {
-    const wanted = new URLSearchParams(location.hash.slice(1));
-    if (!wanted.has("z") && !wanted.has("pick")) return;
-    if (wanted.has("show")) {
-      const on = wanted.get("show").split(/[+ ]/);
-      for (const name of Object.values(switches)) {
-        state[name] = on.includes(name);
+  function restoreAddress() {
+    const address = new URLSearchParams(location.hash.slice(1));
+    if (!address.has("z") && !address.has("pick")) return;
+    if (address.has("show")) {
+      const shown = address.get("show").split(/[+ ]/);
+      for (const name of layers) {
+        state[name] = shown.includes(name);
         $(name).setAttribute("aria-pressed", state[name]);
       }
     }
-    const z = wanted.has("z") ? Number(wanted.get("z")) : NaN;
-    pick(Number(wanted.get("pick")), isNaN(z));
-    if (!isNaN(z)) go(z);
+    const z = address.has("z") ? Number(address.get("z")) : NaN;
+    select(Number(address.get("pick")), isNaN(z));
+    if (!isNaN(z)) goTo(z);
   }
 
-  async function unpack() {
+  async function decodeLabels() {
     const packed = Uint8Array.from(atob(data.labels), (letter) => letter.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
     const bytes = await new Response(stream).arrayBuffer();
-    index = data.bytes === 2 ? new Uint16Array(bytes) : new Uint32Array(bytes);
+    labelIndex = data.bytes === 2 ? new Uint16Array(bytes) : new Uint32Array(bytes);
     draw();
     document.body.dataset.ready = "true";
   }
 
   $("z").value = state.z;
-  $("zsaid").textContent = `${state.z} / ${depth - 1}`;
-  recall();
-  addEventListener("hashchange", recall);
+  $("z-value").textContent = `${state.z} / ${depth - 1}`;
+  restoreAddress();
+  addEventListener("hashchange", restoreAddress);
   draw();
-  unpack().then(() => $("needs").remove());
+  decodeLabels().then(() => $("requirements").remove());
 })();

@@ -13,7 +13,7 @@ from connectome.figures import FIGURES, FigureSpec
 from connectome.io import paths
 from connectome.io.files import staging_folder
 from connectome.io.run_folder import RunFolder
-from connectome.report.build import write_report
+from connectome.report import write_report
 from connectome.workflows.drawing.figure_workers import FigureWorkers
 
 REPORT = "report"

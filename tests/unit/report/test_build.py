@@ -1,4 +1,4 @@
-"""The report: the same data as in the files, in one page that asks for nothing, and works."""
+"""The report: the same data as in the files, on one page that works offline."""
 
 import base64
 import io
@@ -22,8 +22,8 @@ from connectome.figures import FIGURES
 from connectome.io import paths
 from connectome.io.run_folder import RunFolder
 from connectome.io.volumes import write_volume
-from connectome.report import tiles
-from connectome.report.build import MAX_EDGES, MAX_NODES, write_report
+from connectome.report import encoding, write_report
+from connectome.report.viewer import MAX_EDGES, MAX_NODES
 from connectome.workflows import pipeline
 
 CONFIG = RunConfig(Source("phantom://neuropil", (160, 160, 24), seed=7), fall_back_to_phantom=False)
@@ -130,7 +130,7 @@ def test_synapses_and_graph_in_the_page_are_those_of_the_tables(outdir, page):
     assert {node for node, *_ in data["graph"]["nodes"]} == set(nodes)
 
 
-def test_every_figure_is_in_the_page_with_words_for_who_cannot_see_it(outdir, page):
+def test_every_figure_is_in_the_page_with_its_caption_as_alternative_text(outdir, page):
     images = [tag for name, tag in page.tags if name == "img"]
     assert len(images) == len(FIGURES)
     for tag, figure in zip(images, FIGURES.values(), strict=True):
@@ -140,18 +140,18 @@ def test_every_figure_is_in_the_page_with_words_for_who_cannot_see_it(outdir, pa
         assert tag["alt"] == figure.caption
 
 
-def test_the_page_says_what_was_run_how_good_it_is_and_what_is_doubtful(outdir, page):
+def test_the_page_states_run_details_scores_and_limitations(outdir, page):
     scores = json.loads((outdir / paths.EVALUATION).read_text())
-    for said in (
+    for text in (
         *("Synthetic tissue", "160 × 160 × 24 voxels", "30 nm", "1.28 × 1.28 × 0.72 µm"),  # noqa: RUF001
         *(f"{scores['segmentation']['are']:.3f}", f"F1 {scores['synapses']['200']['f1']:.2f}"),
         *(f"numpy {np.__version__}", "graph 0."),
-        *("heuristic", "leave the field of view", "Most doubtful neurites"),
+        *("heuristic", "leave the field of view", "Most uncertain neurites"),
     ):
-        assert said in page.text, said
+        assert text in page.text, text
 
 
-def test_the_page_names_no_address_to_load_anything_from(page):
+def test_the_page_contains_no_address_to_load_anything_from(page):
     loading = [
         value
         for _, tag in page.tags
@@ -165,9 +165,9 @@ def test_the_page_names_no_address_to_load_anything_from(page):
     assert "default-src 'none'" in policy and "http" not in policy
 
 
-def test_without_truth_the_page_says_that_nothing_was_scored(tmp_path):
+def test_without_ground_truth_the_page_states_that_nothing_was_evaluated(tmp_path):
     page = report(write_small(tmp_path, np.ones((3, 8, 8))))
-    assert "Not scored" in page.text and "Synthetic" not in page.text
+    assert "Not evaluated" in page.text and "Synthetic" not in page.text
 
 
 def test_names_cannot_break_out_of_the_page(tmp_path):
@@ -187,28 +187,28 @@ def test_a_table_cannot_break_out_of_the_page_either(tmp_path):
 # --- what a stack becomes -------------------------------------------------------------------------
 
 
-def test_ids_of_any_size_are_numbered_without_gaps():
+def test_ids_of_any_size_are_numbered_consecutively():
     labels = np.array([[[0, 5, 2**31 - 1], [5, 5, 7]]], np.int32)
-    ids, index = tiles.renumber_ids(labels)
+    ids, index = encoding.renumber_ids(labels)
     assert ids.tolist() == [0, 5, 7, 2**31 - 1]
     np.testing.assert_array_equal(ids[index], labels)
 
 
-def test_a_neurite_is_found_where_it_is_largest_and_inside_it():
+def test_a_neurite_is_located_inside_its_largest_profile():
     labels = np.zeros((4, 9, 9), np.int32)
     labels[1, 4, 4], labels[2, 2:7, 2], labels[2, 2, 2:7] = 3, 3, 3
-    ids, index = tiles.renumber_ids(labels)
-    z, y, x = tiles.locate_neurites(index, len(ids))[1]
+    ids, index = encoding.renumber_ids(labels)
+    z, y, x = encoding.locate_neurites(index, len(ids))[1]
     assert z == 2 and labels[z, y, x] == 3
 
 
 def test_large_stacks_are_shown_at_a_fraction_of_their_resolution():
-    assert tiles.choose_step((48, 192, 192)) == 1
-    step = tiles.choose_step((100, 1024, 1024))
-    assert 100 * 1024 * 1024 / step**2 <= tiles.MAX_VOXELS
+    assert encoding.choose_step((48, 192, 192)) == 1
+    step = encoding.choose_step((100, 1024, 1024))
+    assert 100 * 1024 * 1024 / step**2 <= encoding.MAX_VOXELS
     stack, labels = np.random.default_rng(0).random((2, 1, 33, 50))
-    _, index = tiles.renumber_ids((labels * 9).astype(int), 4)
-    image = Image.open(io.BytesIO(base64.b64decode(tiles.encode_sections(stack, 4)[0])))
+    _, index = encoding.renumber_ids((labels * 9).astype(int), 4)
+    image = Image.open(io.BytesIO(base64.b64decode(encoding.encode_sections(stack, 4)[0])))
     assert image.size == index.shape[:0:-1] == (13, 9)
 
 
@@ -239,7 +239,7 @@ def test_fifty_thousand_neurites_fit_into_a_page(tmp_path):
 
 
 @pytest.mark.parametrize("name", [paths.SYNAPSES, paths.EDGES, paths.NODES, paths.LABELS])
-def test_a_report_that_cannot_be_made_leaves_the_former(tmp_path, name):
+def test_a_report_that_cannot_be_written_leaves_the_previous_one(tmp_path, name):
     folder = write_small(tmp_path, np.ones((3, 8, 8)))
     report(folder)
     before = (folder / paths.REPORT).read_bytes()
@@ -287,7 +287,7 @@ def text_of(browser, name):
     return browser.ask(f"document.getElementById('{name}').textContent")
 
 
-def test_the_page_loads_without_a_complaint_and_asks_for_nothing(browser):
+def test_the_page_loads_without_errors_and_requests_nothing(browser):
     assert browser.complaints() == []
     assert {url.split(":")[0] for url in browser.requests()} <= {"file", "data", "blob"}
     assert sum(url.startswith("file:") for url in browser.requests()) == 1
@@ -295,11 +295,11 @@ def test_the_page_loads_without_a_complaint_and_asks_for_nothing(browser):
 
 def test_keys_go_through_the_sections(browser):
     browser.ask("document.getElementById('slice').focus()")
-    told = []
+    shown = []
     for key in ("Home", "ArrowDown", "ArrowRight", "ArrowUp", "PageDown", "End", "ArrowDown"):
         browser.key(key)
-        told.append(text_of(browser, "zsaid").split(" / ")[0])
-    assert told == ["0", "1", "2", "1", "11", "23", "23"]
+        shown.append(text_of(browser, "z-value").split(" / ")[0])
+    assert shown == ["0", "1", "2", "1", "11", "23", "23"]
 
 
 def test_tab_reaches_slider_switches_slice_and_search_in_order(browser):
@@ -309,10 +309,10 @@ def test_tab_reaches_slider_switches_slice_and_search_in_order(browser):
     for _ in range(6):
         browser.key("Tab")
         reached.append(browser.ask("document.activeElement.id"))
-    assert reached == ["z", "em", "labels", "synapses", "slice", "wanted"]
+    assert reached == ["z", "em", "labels", "synapses", "slice", "neurite-id"]
 
 
-def test_hovering_tells_the_neurite(browser, outdir):
+def test_hovering_shows_the_neurite(browser, outdir):
     labels = np.load(outdir / paths.LABELS)
     z, y, x = a_voxel_of(labels, labels[12, 80, 80])
     browser.mouse("mouseMoved", *place_on_screen(browser, z, y, x, labels.shape))
@@ -326,17 +326,17 @@ def test_a_click_on_a_neurite_shows_its_partners_and_finds_it_in_the_graph(
     pre, post = int(strongest["pre_id"]), int(strongest["post_id"])
     before = browser.ask("document.getElementById('slice').toDataURL()")
     browser.click(*place_on_screen(browser, *a_voxel_of(labels, pre), labels.shape))
-    picked = text_of(browser, "picked")
-    assert f"Neurite {pre}" in picked
-    outputs = picked.split("Inputs from")[0].split("Outputs to: ")[1]
+    selection = text_of(browser, "selection")
+    assert f"Neurite {pre}" in selection
+    outputs = selection.split("Inputs from")[0].split("Outputs to: ")[1]
     assert str(post) in re.findall(r"\d+", outputs)
-    chosen = "document.getElementById('graph')._cyreg.cy.$('.chosen').map((node) => node.id())"
-    assert browser.ask(chosen) == [str(pre)]
+    selected = "document.getElementById('graph')._cyreg.cy.$('.selected').map((node) => node.id())"
+    assert browser.ask(selected) == [str(pre)]
     assert browser.ask("document.getElementById('slice').toDataURL()") != before
     browser.wait(f"location.hash.includes('pick={pre}')")
     browser.key("Escape")
-    assert "No neurite is chosen" in text_of(browser, "picked")
-    assert browser.ask(chosen) == []
+    assert "No neurite is selected" in text_of(browser, "selection")
+    assert browser.ask(selected) == []
 
 
 def test_a_click_in_the_graph_leads_to_the_neurite(browser, outdir, strongest):
@@ -349,9 +349,9 @@ def test_a_click_in_the_graph_leads_to_the_neurite(browser, outdir, strongest):
         "return [box.left + spot.x, box.top + spot.y]; })()"
     )
     browser.click(x, y)
-    browser.wait(f"document.getElementById('picked').textContent.includes('Neurite {pre}')")
+    browser.wait(f"document.getElementById('selection').textContent.includes('Neurite {pre}')")
     labels = np.load(outdir / paths.LABELS)
-    z = int(text_of(browser, "zsaid").split(" / ")[0])
+    z = int(text_of(browser, "z-value").split(" / ")[0])
     sizes = (labels == pre).sum(axis=(1, 2))
     assert sizes[z] == sizes.max()
 
@@ -372,19 +372,20 @@ def test_switches_and_their_keys_change_the_picture(browser):
     assert len(seen) == 3
 
 
-def test_search_finds_a_neurite_or_says_there_is_none(browser, strongest):
-    for wanted, said in ((int(strongest["post_id"]), "Neurite"), (999999, "There is no neurite")):
-        browser.ask(f"document.getElementById('wanted').value = '{wanted}'")
-        browser.ask("document.getElementById('wanted').focus()")
+def test_search_finds_a_neurite_or_states_that_there_is_none(browser, strongest):
+    existing = int(strongest["post_id"])
+    for neurite, text in ((existing, "Neurite"), (999999, "There is no neurite")):
+        browser.ask(f"document.getElementById('neurite-id').value = '{neurite}'")
+        browser.ask("document.getElementById('neurite-id').focus()")
         browser.key("Enter")
-        assert f"{said} {wanted}" in text_of(browser, "picked")
+        assert f"{text} {neurite}" in text_of(browser, "selection")
 
 
 def test_an_address_leads_to_a_place(chromium, outdir, strongest):
     pre = int(strongest["pre_id"])
     chromium.open((outdir / paths.REPORT).as_uri() + f"#z=3&pick={pre}&show=em")
-    assert text_of(chromium, "zsaid").startswith("3 ")
-    assert f"Neurite {pre}" in text_of(chromium, "picked")
+    assert text_of(chromium, "z-value").startswith("3 ")
+    assert f"Neurite {pre}" in text_of(chromium, "selection")
     pressed = "document.getElementById('labels').getAttribute('aria-pressed')"
     assert chromium.ask(pressed) == "false"
 
@@ -405,16 +406,16 @@ def test_a_table_sorts_by_numbers_and_filters(browser, outdir):
     assert browser.ask(shown) == []
 
 
-def test_the_z_of_a_synapse_leads_to_it(browser, outdir):
+def test_the_z_of_a_synapse_shows_it(browser, outdir):
     browser.ask(
         "document.querySelector('[data-file=\"synapse_candidates.csv\"] td button').click()"
     )
     synapse = pd.read_csv(outdir / paths.SYNAPSES).iloc[0]
-    assert text_of(browser, "zsaid").startswith(f"{synapse['z']:.0f} ")
-    assert f"Neurite {synapse['pre_id']}" in text_of(browser, "picked")
+    assert text_of(browser, "z-value").startswith(f"{synapse['z']:.0f} ")
+    assert f"Neurite {synapse['pre_id']}" in text_of(browser, "selection")
 
 
-def test_a_table_is_saved_as_it_is_in_its_file(browser, outdir, tmp_path):
+def test_a_downloaded_table_is_identical_to_its_file(browser, outdir, tmp_path):
     browser._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     browser.ask("document.querySelector('[data-file=\"graph_edges.csv\"] .tools button').click()")
     end = time.monotonic() + 20
@@ -425,22 +426,22 @@ def test_a_table_is_saved_as_it_is_in_its_file(browser, outdir, tmp_path):
 
 
 @pytest.mark.parametrize("contents", ["nothing", "one neurite", "no edges"])
-def test_little_to_show_is_shown_without_a_complaint(chromium, tmp_path, contents):
+def test_nearly_empty_results_are_shown_without_errors(chromium, tmp_path, contents):
     labels = np.full((3, 20, 30), contents != "nothing", np.int32)
     synapses = [(1, 5, 5, 1, 1, 0.5, "1")] if contents == "no edges" else []
     report(write_small(tmp_path, labels, synapses))
     chromium.open((tmp_path / paths.REPORT).as_uri())
     assert chromium.complaints() == []
-    assert "The graph is empty" in text_of(chromium, "graphsaid")
+    assert "The graph is empty" in text_of(chromium, "graph-note")
 
 
-def test_fifty_thousand_neurites_can_be_looked_at(chromium, tmp_path):
+def test_a_page_of_fifty_thousand_neurites_opens(chromium, tmp_path):
     labels, nodes, edges = many(50_000)
     report(write_small(tmp_path, labels, nodes=nodes, edges=edges.to_numpy(object).tolist()))
     chromium.open((tmp_path / paths.REPORT).as_uri() + "#pick=77")
     assert chromium.complaints() == []
-    assert "Neurite 77" in text_of(chromium, "picked")
-    assert "1500 strongest" in text_of(chromium, "graphsaid")
+    assert "Neurite 77" in text_of(chromium, "selection")
+    assert "1500 strongest" in text_of(chromium, "graph-note")
 
 
 def test_a_tall_section_is_seen_whole_and_undistorted(chromium, tmp_path):
@@ -452,7 +453,7 @@ def test_a_tall_section_is_seen_whole_and_undistorted(chromium, tmp_path):
     assert height / width == pytest.approx(2, rel=0.02)
 
 
-def test_what_is_missing_is_said(tmp_path):
+def test_missing_figures_and_tables_are_listed(tmp_path):
     page = report(write_small(tmp_path, np.ones((2, 20, 30), np.int32)))
     assert "Missing: Figure 1, Figure 2" in page.text
     assert f"Missing: {paths.SEGMENTS}, {paths.CONTACTS}." in page.text

@@ -1,4 +1,4 @@
-"""A stack made small enough to travel inside a web page: sections as JPEG, ids deflated."""
+"""Encode a stack for a web page: sections as JPEG, neurite ids compressed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-MAX_VOXELS = 16_000_000  # beyond, sections are shown at a fraction of their resolution
+MAX_VOXELS = 16_000_000  # larger stacks are shown at reduced resolution
 JPEG_QUALITY = 85
 
 
 def choose_step(shape: tuple[int, int, int]) -> int:
-    """Return every how manieth row and column is shown of a stack (Z, Y, X)."""
+    """Return the subsampling of rows and columns that keeps a stack (Z, Y, X) small enough."""
     return int(np.ceil(np.sqrt(max(1.0, np.prod(shape, dtype=float) / MAX_VOXELS))))
 
 
 def encode_sections(stack: np.ndarray, step: int = 1) -> list[str]:
-    """Return every section of a stack in [0, 1] as a base64 JPEG.
+    """Encode each section as a JPEG in base64.
 
     Parameters
     ----------
     stack : ndarray of float, shape (Z, Y, X)
-        Intensities.
+        Intensities in [0, 1].
     step : int
-        As `choose_step` returns.
+        Factor by which rows and columns are reduced (mean of ``step`` × ``step`` pixels).
+
+    Returns
+    -------
+    list of str
     """
     encoded = []
     for section in stack:
@@ -42,73 +46,73 @@ def encode_sections(stack: np.ndarray, step: int = 1) -> list[str]:
 
 
 def encode_base64(content: bytes) -> str:
-    """Return bytes as base64."""
+    """Return bytes as base64 text."""
     return base64.b64encode(content).decode("ascii")
 
 
 def renumber_ids(labels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Give the ids of a stack numbers without gaps.
+    """Replace the ids of a stack by consecutive numbers.
 
     Parameters
     ----------
     labels : ndarray of int, shape (Z, Y, X)
-        Neurite ids; 0 is none.
+        Neurite ids; 0 is background.
     step : int
-        As `choose_step` returns.
+        Every ``step``-th row and column is kept.
 
     Returns
     -------
     ids : ndarray of int64, shape (N,)
-        Rising, the first 0 whether it occurs or not.
-    index : ndarray of uint16 or uint32
-        Places in ``ids``, of every ``step``-th row and column.
+        All ids in ascending order, 0 included even if it does not occur.
+    index : ndarray of uint16 or uint32, shape (Z, Y / step, X / step)
+        Index into ``ids`` of each pixel that is kept.
     """
     ids = np.union1d(0, np.sort(pd.unique(labels.ravel())))
-    shown = labels[:, ::step, ::step]
+    kept = labels[:, ::step, ::step]
     if ids[-1] < 4 * len(ids) + 65536:
-        place = np.zeros(int(ids[-1]) + 1, np.int64)
-        place[ids] = np.arange(len(ids))
-        index = place[shown]
+        lookup = np.zeros(int(ids[-1]) + 1, np.int64)
+        lookup[ids] = np.arange(len(ids))
+        index = lookup[kept]
     else:
-        index = np.searchsorted(ids, shown)
+        index = np.searchsorted(ids, kept)
     return ids.astype(np.int64), index.astype("<u2" if len(ids) <= 0xFFFF else "<u4")
 
 
-def encode_ids(index: np.ndarray) -> str:
-    """Return an array's bytes in zlib's format, as base64: a browser unpacks it by itself.
+def encode_index(index: np.ndarray) -> str:
+    """Encode an array as zlib-compressed bytes in base64, which browsers decompress natively.
 
-    A PNG would be as small, but browsers that guard against fingerprinting alter the pixels a page
+    A PNG would be as small, but browsers that resist fingerprinting alter the pixels that a page
     reads back, and ids must be exact.
     """
     return encode_base64(zlib.compress(np.ascontiguousarray(index).tobytes(), 6))
 
 
 def locate_neurites(index: np.ndarray, count: int) -> np.ndarray:
-    """Return where every neurite is largest.
+    """Return, for each neurite, a pixel in the section where it is largest.
 
     Parameters
     ----------
     index : ndarray of int, shape (Z, Y, X)
-        As `renumber_ids` returns.
+        Consecutive numbers of neurites, from `renumber_ids`.
     count : int
-        Number of ids, none included.
+        Number of ids, background included.
 
     Returns
     -------
     ndarray of int, shape (count, 3)
-        The section in which it has most pixels, and the middle pixel (y, x) of these in reading
-        order, which is inside the profile; -1 for what is not there.
+        (z, y, x) of the middle pixel of the profile in reading order, which lies inside it; -1 for
+        ids without pixels.
     """
     depth = len(index)
     section = np.repeat(np.arange(depth), index[0].size)
     flat = index.ravel().astype(np.int64)
     area = np.bincount(flat * depth + section, minlength=count * depth).reshape(count, depth)
-    best = area.argmax(axis=1)
-    there = np.flatnonzero(best[flat] == section)
-    order = there[np.argsort(flat[there], kind="stable")]
-    counts = area[np.arange(count), best]
+    largest = area.argmax(axis=1)
+    in_largest = np.flatnonzero(largest[flat] == section)
+    by_neurite = in_largest[np.argsort(flat[in_largest], kind="stable")]
+    counts = area[np.arange(count), largest]
     middle = np.cumsum(counts) - counts + counts // 2
-    found = np.full((count, 3), -1)
-    known = counts > 0
-    found[known] = np.stack(np.unravel_index(order[middle[known]], index.shape), axis=1)
-    return found
+    location = np.full((count, 3), -1)
+    present = counts > 0
+    location[present] = np.stack(np.unravel_index(by_neurite[middle[present]], index.shape), axis=1)
+    return location
