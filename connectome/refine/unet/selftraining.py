@@ -90,12 +90,10 @@ class UnetParams:
     device: str = "cpu"
 
 
-def _ignore_message(_text: str) -> None:
-    """Ignore a message."""
+def _ignore_message(_text: str) -> None: ...
 
 
-def _save_nothing(_values: dict[str, Any], _arrays: Arrays) -> None:
-    """Save no checkpoint."""
+def _save_nothing(_values: dict[str, Any], _arrays: Arrays) -> None: ...
 
 
 @dataclass(frozen=True)
