@@ -1,3 +1,5 @@
+"""Models are read as they were written, and nothing else is read."""
+
 import io
 import pickle
 import re
@@ -33,7 +35,7 @@ def test_a_model_is_read_as_it_was_written(path):
     assert arrays["roots"].dtype == np.arange(3).dtype
 
 
-def test_a_model_without_a_file_is_a_mistake_of_typing(tmp_path):
+def test_a_missing_model_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no model"):
         read_model(tmp_path / "none.npz", "rf")
 
@@ -45,10 +47,12 @@ def test_a_model_of_another_kind_is_refused(path):
 
 
 class Trap:
-    sprung = False
+    """An object whose unpickling leaves a trace."""
+
+    executed = False
 
     def __reduce__(self):
-        return (setattr, (Trap, "sprung", True))
+        return (setattr, (Trap, "executed", True))
 
 
 def zipped(**members: bytes) -> bytes:
@@ -66,43 +70,47 @@ def array(content) -> bytes:
 
 
 TRAP = np.array([Trap()], dtype=object)
-NO_MODELS = {
+INVALID_FILES = {
     "a pickle": pickle.dumps(Trap()),
     "a pickle among arrays": zipped(**{METADATA_KEY: array(TRAP)}),
     "an array alone": array(np.arange(3)),
-    "text": b"a model, honestly",
-    "nothing": b"",
-    "an archive of something else": zipped(weights=array(np.arange(3))),
-    "a description that is none": zipped(**{METADATA_KEY: array(np.frombuffer(b"{", np.uint8))}),
-    "a description of nothing": zipped(**{METADATA_KEY: array(np.frombuffer(b"[]", np.uint8))}),
+    "text": b"not a model",
+    "empty": b"",
+    "an archive of other arrays": zipped(weights=array(np.arange(3))),
+    "a description that is not JSON": zipped(
+        **{METADATA_KEY: array(np.frombuffer(b"{", np.uint8))}
+    ),
+    "a description that is a list": zipped(**{METADATA_KEY: array(np.frombuffer(b"[]", np.uint8))}),
     "a description without a kind": zipped(**{METADATA_KEY: array(np.frombuffer(b"{}", np.uint8))}),
-    "a description that says NaN": zipped(
+    "a description with NaN": zipped(
         **{METADATA_KEY: array(np.frombuffer(b'{"kind": "rf", "trust": NaN}', np.uint8))}
     ),
-    "a description without end": zipped(
+    "a description nested too deeply": zipped(
         **{METADATA_KEY: array(np.frombuffer(b"[" * 100_000, np.uint8))}
     ),
-    "a description in no code": zipped(**{METADATA_KEY: array(np.frombuffer(b"\xff", np.uint8))}),
+    "a description that is not UTF-8": zipped(
+        **{METADATA_KEY: array(np.frombuffer(b"\xff", np.uint8))}
+    ),
 }
 
 
-@pytest.mark.parametrize("content", NO_MODELS.values(), ids=NO_MODELS)
-def test_what_is_no_model_is_refused_and_nothing_in_it_runs(tmp_path, content):
+@pytest.mark.parametrize("content", INVALID_FILES.values(), ids=INVALID_FILES)
+def test_an_invalid_file_is_refused_and_nothing_in_it_is_executed(tmp_path, content):
     path = tmp_path / "model.npz"
     path.write_bytes(content)
     with pytest.raises(DataError, match="not a model of this program") as refused:
         read_model(path, "rf")
-    assert not Trap.sprung
+    assert not Trap.executed
     assert "by another program" in str(refused.value) or "pickle or no .npz" in str(refused.value)
-    # Nobody is told how to load it all the same, nor what Python makes of it.
+    # The message neither explains how to load pickles nor quotes exceptions of Python.
     assert not re.search("allow_pickle|protocol|Error", str(refused.value))
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_model_that_is_cut_off_is_refused(path, share):
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_a_truncated_model_is_refused(path, fraction):
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+    path.write_bytes(whole[: int(fraction * len(whole))])
     with pytest.raises(DataError):
         read_model(path, "rf")
 
@@ -120,7 +128,7 @@ def check(features=("grey", "edge"), voxel_size=(30.0, 8.0, 8.0), meta=META_RF):
     check_model(meta, list(features), voxel_size, "rf_1.npz")
 
 
-def test_a_model_may_be_used_where_it_was_trained_and_on_nearly_such_stacks():
+def test_a_model_is_accepted_at_voxel_sizes_near_that_of_its_training():
     check()
     check(voxel_size=(30 * MAX_VOXEL_SIZE_RATIO, 8 / MAX_VOXEL_SIZE_RATIO, 8))
 
@@ -155,11 +163,11 @@ def test_a_model_of_other_features_is_refused_with_the_difference(features, diff
         {"voxel_size_nm": [0] * 3},
     ],
 )
-def test_a_model_that_does_not_say_what_it_is_for_is_refused(change):
+def test_a_model_with_an_invalid_description_is_refused(change):
     with pytest.raises(DataError):
         check(meta=META_RF | change)
 
 
-def test_a_model_that_says_nothing_is_refused():
+def test_a_model_without_features_and_voxel_size_is_refused():
     with pytest.raises(DataError, match="does not say"):
         check(meta={"kind": "rf"})

@@ -1,4 +1,4 @@
-"""Reading what a run left, and what other programs put beside it."""
+"""Reading the results of a run, and files that other programs added."""
 
 import io
 import json
@@ -20,7 +20,7 @@ SHAPE = (4, 10, 12)
 
 @pytest.fixture
 def outdir(tmp_path):
-    """Leave the least a run leaves."""
+    """Write the fewest files that a run leaves."""
     aligned = np.full(SHAPE, 0.5, np.float16)
     aligned[:, 0] = 0
     labels = (aligned > 0).astype(np.int32)
@@ -42,7 +42,7 @@ def read_proofread(outdir):
     return draft.proofread_sections
 
 
-def test_a_draft_knows_its_tissue_and_its_place(outdir):
+def test_aligned_stack_tissue_and_damaged_sections_are_read(outdir):
     draft = RunFolder(outdir)
     assert draft.aligned.voxel_size == (30, 8, 8)
     assert draft.aligned.data.dtype == np.float32
@@ -52,7 +52,7 @@ def test_a_draft_knows_its_tissue_and_its_place(outdir):
     assert draft.probability is None
 
 
-def test_two_files_from_any_program_are_enough(outdir):
+def test_corrections_need_two_files_of_any_program(outdir):
     correct(outdir, [3, 1, 3], np.ones(SHAPE, np.uint64))
     proofread = RunFolder(outdir).proofread_sections
     assert proofread.sections == (1, 3)
@@ -60,7 +60,7 @@ def test_two_files_from_any_program_are_enough(outdir):
 
 
 @pytest.mark.parametrize("slices", [[], None])
-def test_no_section_is_no_proofreading(outdir, slices):
+def test_without_proofread_sections_there_is_nothing_to_read(outdir, slices):
     if slices is not None:
         correct(outdir, slices)
     assert RunFolder(outdir).proofread_sections is None
@@ -69,7 +69,7 @@ def test_no_section_is_no_proofreading(outdir, slices):
 @pytest.mark.parametrize(
     ("slices", "problem"), [([4], "section 4"), (["1"], "section numbers"), ({"z": 1}, "slices")]
 )
-def test_sections_that_are_not_there_are_refused(outdir, slices, problem):
+def test_sections_outside_the_stack_are_refused(outdir, slices, problem):
     correct(outdir, slices)
     with pytest.raises(DataError, match=problem) as refused:
         read_proofread(outdir)
@@ -87,33 +87,33 @@ def test_sections_that_are_not_there_are_refused(outdir, slices, problem):
         (np.zeros(SHAPE, [("id", np.int32)]), "whole numbers"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(outdir, labels, problem):
+def test_labels_that_do_not_fit_the_stack_are_refused(outdir, labels, problem):
     correct(outdir, [1], labels)
     with pytest.raises(DataError, match=problem) as refused:
         read_proofread(outdir)
     assert refused.value.consequence and refused.value.remedy
 
 
-def test_the_labels_of_the_run_itself_are_checked_too(outdir):
+def test_the_labels_of_the_main_job_are_checked_too(outdir):
     np.save(outdir / paths.LABELS, np.full(SHAPE, -1, np.int32))
     with pytest.raises(DataError, match="from -1 to -1"):
         RunFolder(outdir).check_complete()
 
 
 @pytest.mark.parametrize("damaged", [7, [999], [-1], [1.0], [True], ["1"], "all", None, {"1": 2}])
-def test_damaged_sections_that_are_none_of_the_stack_are_refused(outdir, damaged):
+def test_damaged_sections_outside_the_stack_are_refused(outdir, damaged):
     write_json(outdir / paths.ALIGNMENT, {"damaged_sections": damaged})
     with pytest.raises(DataError, match=r"damaged_sections is .*, of 4 sections") as refused:
         RunFolder(outdir).check_complete()
     assert refused.value.remedy
 
 
-def test_where_no_section_is_said_to_be_damaged_none_is(outdir):
+def test_damaged_sections_are_optional(outdir):
     write_json(outdir / paths.ALIGNMENT, {"shifts": [[0, 0]] * 4})
     assert RunFolder(outdir).damaged_sections == ()
 
 
-def test_labels_of_another_place_are_refused(outdir):
+def test_labels_with_another_origin_are_refused(outdir):
     path = outdir / paths.CORRECTED_LABELS
     other = Volume(np.ones(SHAPE, np.int32), (30, 8, 8), (0, 0, 0), "here")
     write_volume(path, other)
@@ -121,7 +121,7 @@ def test_labels_of_another_place_are_refused(outdir):
         RunFolder(outdir).read_labels(path)
 
 
-def test_a_list_without_labels_is_refused(outdir):
+def test_proofread_sections_without_labels_are_refused(outdir):
     correct(outdir, [1])
     (outdir / paths.CORRECTED_LABELS).unlink()
     with pytest.raises(DataError, match="corrected"):
@@ -134,9 +134,9 @@ def stored(save, content, **more) -> bytes:
     return file.getvalue()
 
 
-NO_ARRAYS = {
-    "text": b"nothing",
-    "nothing": b"",
+INVALID_FILES = {
+    "text": b"text",
+    "empty": b"",
     "an archive": stored(np.savez, np.ones(SHAPE, np.int32)),
     "half an archive": stored(np.savez, np.ones(SHAPE, np.int32))[:99],
     "half an array": stored(np.save, np.ones(SHAPE, np.int32))[:99],
@@ -145,9 +145,9 @@ NO_ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("content", NO_ARRAYS.values(), ids=NO_ARRAYS)
+@pytest.mark.parametrize("content", INVALID_FILES.values(), ids=INVALID_FILES)
 @pytest.mark.parametrize("name", [paths.CORRECTED_LABELS, paths.LABELS])
-def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir, name, content):
+def test_damaged_files_are_named_and_the_error_does_not_explain_pickles(outdir, name, content):
     correct(outdir, [1])
     (outdir / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name} cannot be read") as refused:
@@ -161,7 +161,7 @@ def test_damaged_files_are_named_and_nobody_is_told_to_load_them_unsafely(outdir
     "name",
     [paths.PROOFREAD_SECTIONS, paths.sidecar_path(Path(paths.CORRECTED_LABELS)), paths.ALIGNMENT],
 )
-def test_descriptions_that_are_none_are_named_with_what_to_do(outdir, name, content):
+def test_invalid_json_files_are_named_with_a_remedy(outdir, name, content):
     correct(outdir, [1])
     (outdir / name).write_text(content)
     with pytest.raises(DataError, match=Path(name).name) as refused:
@@ -170,6 +170,60 @@ def test_descriptions_that_are_none_are_named_with_what_to_do(outdir, name, cont
 
 
 @pytest.mark.parametrize("outdir", [Path("nowhere")], indirect=False)
-def test_without_a_run_one_is_asked_for(outdir):
+def test_without_a_run_the_error_names_the_command(outdir):
     with pytest.raises(UsageError, match=r"run_pipeline\.py"):
         RunFolder(outdir).check_complete()
+
+
+def test_a_file_is_read_from_the_first_folder_that_has_it(outdir, tmp_path_factory):
+    staged = tmp_path_factory.mktemp("staged")
+    write_json(staged / paths.EVALUATION, {"segmentation": {}})
+    run = RunFolder(staged, outdir)
+    assert run.outdir == outdir
+    assert run.path(paths.EVALUATION).parent.parent == staged
+    assert run.path(paths.LABELS).parent.parent == outdir
+    assert run.path(paths.NODES).parent.parent == staged  # where a missing file would be written
+    assert run.has(paths.EVALUATION, paths.LABELS) and not run.has(paths.LABELS, paths.NODES)
+
+
+@pytest.mark.parametrize("matrices", [None, [[[1.0, 0.1], [0.0, 1.0]]] * 4])
+def test_the_transforms_of_the_sections_are_read(outdir, matrices):
+    content = {"shifts": [[0, 1], [2, 3], [4, 5], [6, 7]]}
+    write_json(outdir / paths.ALIGNMENT, content | ({"matrices": matrices} if matrices else {}))
+    transforms = RunFolder(outdir).transforms
+    np.testing.assert_array_equal(transforms.shifts, np.arange(8.0).reshape(4, 2))
+    if matrices is None:
+        assert transforms.matrices is None
+    else:
+        np.testing.assert_array_equal(transforms.matrices, matrices)
+
+
+def test_without_shifts_there_are_no_transforms(outdir):
+    write_json(outdir / paths.ALIGNMENT, {"damaged_sections": []})
+    with pytest.raises(DataError, match="no shifts"):
+        _ = RunFolder(outdir).transforms
+
+
+def test_labels_are_found_by_name_or_path(outdir):
+    run = RunFolder(outdir)
+    assert run.find_labels("baseline") == outdir / paths.LABELS
+    assert run.find_labels("my/labels.npy") == Path("my/labels.npy")
+    with pytest.raises(UsageError, match="no rf labels") as refused:
+        run.find_labels("rf")
+    assert refused.value.consequence == f"{outdir} has baseline"
+    assert refused.value.remedy == "--labels baseline"
+
+
+def test_reviewed_synapses_have_a_verdict_or_a_swapped_direction(outdir):
+    columns = "z,y,x,pre_id,post_id,verdict,swapped\n"
+    rows = "1,2,3,1,2,Accepted,False\n1,4,5,1,2,,False\n1,6,7,1,2,,True\n1,8,9,1,2,maybe,False\n"
+    (outdir / paths.REVIEWED_SYNAPSES).write_text(columns + rows)
+    reviewed = RunFolder(outdir).reviewed_synapses
+    assert reviewed["y"].tolist() == [2, 6]
+    assert reviewed["verdict"].tolist() == ["accepted", ""]
+
+
+def test_the_ids_of_reviewed_synapses_are_those_of_corrected_labels(outdir):
+    assert RunFolder(outdir).reviewed_labels.max() == 1
+    correct(outdir, [1], np.full(SHAPE, 7, np.int32))
+    assert RunFolder(outdir).reviewed_labels.max() == 7

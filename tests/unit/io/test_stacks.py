@@ -1,4 +1,4 @@
-"""Local stacks: every format gives equal voxels, and every bad file an error that helps."""
+"""Stacks in local files: all formats give the same voxels; bad files give useful errors."""
 
 import json
 import zipfile
@@ -59,10 +59,10 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2"])
-@pytest.mark.parametrize("form", WRITERS)
-def test_a_box_of_every_form_arrives_equal(tmp_path, form, dtype):
+@pytest.mark.parametrize("file_format", WRITERS)
+def test_a_box_of_every_format_is_read_as_written(tmp_path, file_format, dtype):
     stack = STACK.astype(dtype)
-    found = open_stack(str(WRITERS[form](tmp_path, stack)))
+    found = open_stack(str(WRITERS[file_format](tmp_path, stack)))
     finished = []
     got = found.read(ORIGIN, SHAPE, finished.append)
     assert found.shape == STACK.shape
@@ -71,16 +71,16 @@ def test_a_box_of_every_form_arrives_equal(tmp_path, form, dtype):
     assert sum(finished) == 6
 
 
-def test_the_uri_names_the_array_that_was_taken(tmp_path):
+def test_the_uri_names_the_array_that_is_read(tmp_path):
     assert open_stack(str(WRITERS["npz"](tmp_path, STACK))).uri.endswith("a.npz:raw")
 
 
-def test_labels_are_taken_from_the_array_of_that_name(tmp_path):
+def test_labels_are_read_from_the_array_of_that_name(tmp_path):
     path = write_npz(tmp_path / "a.npz", raw=STACK, labels=STACK.astype("i8") + 7, more=STACK)
     np.testing.assert_array_equal(open_stack(str(path), LABELS).read(ORIGIN, SHAPE), PART + 7.0)
 
 
-def test_what_was_read_is_no_view_of_the_file(tmp_path):
+def test_the_array_is_a_copy(tmp_path):
     got = open_stack(str(WRITERS["npy"](tmp_path, STACK))).read(ORIGIN, SHAPE)
     got[:] = 0
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), STACK)
@@ -121,7 +121,7 @@ def ome(**meta):
         (ome(PhysicalSizeX=8, PhysicalSizeY=8), None),
     ],
 )
-def test_a_tiff_tells_its_voxel_size_only_when_all_of_it_is_there(tmp_path, options, size):
+def test_the_voxel_size_of_a_tiff_is_used_only_if_it_is_complete(tmp_path, options, size):
     tifffile.imwrite(tmp_path / "a.tif", STACK, **options)
     found = open_stack(str(tmp_path / "a.tif")).voxel_size
     assert found == (None if size is None else pytest.approx(size))
@@ -140,11 +140,11 @@ def test_voxel_sizes_of_npy_npz_and_hdf5(tmp_path):
     assert open_stack(f"{tmp_path}/a.h5:/raw").voxel_size == (30, 4, 8)
 
 
-# --- what cannot be read ------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("uri", ["notes.txt", "stack", "x.zarr", "a/b.mrc"])
-def test_an_unknown_form_is_a_usage_error_that_lists_the_known_ones(uri):
+def test_an_unknown_format_is_a_usage_error_that_lists_the_supported_ones(uri):
     with pytest.raises(UsageError, match=r"file|stack\.npz"):
         open_stack(uri)
 
@@ -154,7 +154,7 @@ def test_a_forgotten_scheme_is_suggested():
         open_stack("mulcahy2022/1h_L1/em")
 
 
-def test_a_missing_file_is_a_data_error_that_names_the_nearest(tmp_path):
+def test_a_missing_file_is_a_data_error_that_suggests_a_similar_name(tmp_path):
     np.save(tmp_path / "worm.npy", STACK)
     with pytest.raises(DataError, match=r"there is no (?s:.*)try: .*/worm\.npy"):
         open_stack(str(tmp_path / "wrom.npy"))
@@ -162,16 +162,16 @@ def test_a_missing_file_is_a_data_error_that_names_the_nearest(tmp_path):
         open_stack(str(tmp_path / "nowhere" / "wrom.npy"))
 
 
-def test_what_is_no_array_is_said_to_be_none_and_nobody_told_to_load_a_pickle(tmp_path):
+def test_the_error_for_a_file_without_an_array_does_not_explain_pickles(tmp_path):
     np.save(tmp_path / "pickle.npy", np.array([{}], object), allow_pickle=True)
     (tmp_path / "text.npy").write_text("x")
-    for name, why in (("pickle.npy", "Python objects"), ("text.npy", "a pickle or no array")):
-        with pytest.raises(DataError, match=rf"{why}(?s:.*)try: ") as error:
+    for name, reason in (("pickle.npy", "Python objects"), ("text.npy", "a pickle or no array")):
+        with pytest.raises(DataError, match=rf"{reason}(?s:.*)try: ") as error:
             open_stack(str(tmp_path / name))
         assert "allow_pickle" not in str(error.value)
 
 
-def test_hdf5_without_a_dataset_lists_those_there_are(tmp_path):
+def test_hdf5_without_a_dataset_lists_the_datasets(tmp_path):
     path = write_h5(tmp_path / "a.h5", volumes__raw=STACK, volumes__ids=STACK[0], flat=[1, 2])
     for uri in (path, f"{path}:/nothing"):
         with pytest.raises(UsageError, match=r"/volumes/raw \(12, 31, 47\) uint8") as error:
@@ -201,18 +201,18 @@ ODD_ARRAYS = {
 
 
 @pytest.mark.parametrize("odd", ODD_ARRAYS)
-@pytest.mark.parametrize("form", ["npy", "npz", "hdf5"])
-def test_an_array_that_is_no_em_stack_is_a_data_error(tmp_path, form, odd):
-    array, says = ODD_ARRAYS[odd]
-    uri = WRITERS[form](tmp_path, np.empty((2, 2, 2), "u1"))
-    if form == "npy":
+@pytest.mark.parametrize("file_format", ["npy", "npz", "hdf5"])
+def test_an_array_that_is_not_an_em_stack_is_a_data_error(tmp_path, file_format, odd):
+    array, message = ODD_ARRAYS[odd]
+    uri = WRITERS[file_format](tmp_path, np.empty((2, 2, 2), "u1"))
+    if file_format == "npy":
         np.save(uri, array)
-    elif form == "npz":
+    elif file_format == "npz":
         write_npz(uri, raw=array)
     else:
         write_h5(tmp_path / "a.h5", volumes__raw=array)
-    # numpy refuses to map an empty file before we see its shape.
-    with pytest.raises(DataError, match=f"{says}|empty"):
+    # numpy cannot map an empty file, and raises an error of its own.
+    with pytest.raises(DataError, match=f"{message}|empty"):
         open_stack(str(uri))
 
 
@@ -225,16 +225,16 @@ def test_pickled_arrays_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"photometric": "rgb"}, "colours"),
         ({"imagej": True, "metadata": {"axes": "CYX"}}, "channels"),
     ],
 )
-def test_a_colour_tiff_is_a_data_error(tmp_path, options, says):
+def test_a_colour_tiff_is_a_data_error(tmp_path, options, message):
     colour = np.zeros((3, 30, 40) if "imagej" in options else (30, 40, 3), "u1")
     tifffile.imwrite(tmp_path / "a.tif", colour, **options)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         open_stack(str(tmp_path / "a.tif"))
 
 
@@ -246,10 +246,10 @@ def test_a_tiff_whose_pages_differ_is_a_data_error_with_their_shapes(tmp_path):
         open_stack(str(tmp_path / "a.tif"))
 
 
-@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("file_format", WRITERS)
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
-def test_a_damaged_file_is_a_data_error_that_names_it(tmp_path, form, damage):
-    uri = str(WRITERS[form](tmp_path, STACK))
+def test_a_damaged_file_is_a_data_error_that_names_it(tmp_path, file_format, damage):
+    uri = str(WRITERS[file_format](tmp_path, STACK))
     path = next(p for p in sorted(tmp_path.rglob("*.*")) if p.is_file())
     whole = path.read_bytes()
     content = {"truncated": whole[: len(whole) // 2], "garbage": b"\x07garbage" * 99, "empty": b""}
@@ -268,7 +268,7 @@ def test_a_damaged_member_of_an_npz_is_noticed_by_its_checksum(tmp_path):
         open_stack(str(tmp_path / "a.npz")).read((0, 0, 0), STACK.shape)
 
 
-def test_foreign_members_of_an_npz_are_no_arrays(tmp_path):
+def test_other_files_in_an_npz_are_ignored(tmp_path):
     path = write_npz(tmp_path / "a.npz", raw=STACK)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("readme.txt", "hello")
@@ -285,7 +285,7 @@ def test_a_folder_without_sections_is_a_data_error(tmp_path):
 
 
 @pytest.mark.parametrize("odd", [STACK[0, :20], STACK[0].astype("u2")])
-def test_the_odd_section_of_a_folder_is_named(tmp_path, odd):
+def test_a_section_of_another_shape_or_type_is_named(tmp_path, odd):
     folder = write_sections(tmp_path / "s", STACK)
     tifffile.imwrite(folder / "s7.tif", odd)
     with pytest.raises(DataError, match=r"s7\.tif is .* but s0\.tif is"):
@@ -298,7 +298,7 @@ def test_a_folder_of_colour_sections_is_a_data_error(tmp_path, section):
         open_stack(str(write_sections(tmp_path / "s", [section] * 3, "s{}.png")))
 
 
-def test_hidden_and_other_files_in_a_folder_are_passed_over(tmp_path):
+def test_hidden_and_other_files_in_a_folder_are_ignored(tmp_path):
     folder = write_sections(tmp_path / "s", STACK)
     (folder / "._s0.tif").write_bytes(b"resource fork")
     (folder / "Thumbs.db").write_bytes(b"thumbnails")
@@ -306,11 +306,11 @@ def test_hidden_and_other_files_in_a_folder_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "about", ["[30, 8, 8]", '{"voxel_size_nm": [8, 8]}', '{"voxel_size_nm": 8}']
+    "content", ["[30, 8, 8]", '{"voxel_size_nm": [8, 8]}', '{"voxel_size_nm": 8}']
 )
-def test_a_sidecar_without_three_lengths_is_never_a_voxel_size(tmp_path, about):
+def test_a_sidecar_without_three_lengths_gives_no_voxel_size(tmp_path, content):
     np.save(tmp_path / "em.npy", np.zeros((3, 20, 20), np.uint8))
-    (tmp_path / "em.json").write_text(about)
+    (tmp_path / "em.json").write_text(content)
     try:
         assert open_stack(str(tmp_path / "em.npy")).voxel_size is None
     except DataError as error:

@@ -1,4 +1,4 @@
-"""The run log remembers every run and how it ended, beside what the proof of concept logged."""
+"""The run log records every run and how it ended, and continues a log of the published pipeline."""
 
 import hashlib
 import json
@@ -45,17 +45,17 @@ def query(outdir, statement):
 def wait_for(condition):
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "the other process did not get there"
+        assert time.monotonic() < deadline, "the other process took too long"
         time.sleep(0.02)
 
 
-def start(outdir, body, *words):
+def start(outdir, body, *arguments):
     """Run Python in another process that records a run, for tests of how processes end."""
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom connectome import runlog\n"
         f"outdir = Path(sys.argv[1])\n{body}"
     )
-    return subprocess.Popen([sys.executable, "-c", code, str(outdir), *words], cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-c", code, str(outdir), *arguments], cwd=ROOT)
 
 
 WAITING = (
@@ -65,7 +65,7 @@ WAITING = (
 )
 
 
-def test_a_finished_run_is_remembered_with_stages_metrics_and_duration(tmp_path):
+def test_a_finished_run_is_logged_with_stages_metrics_and_duration(tmp_path):
     with record(tmp_path) as run:
         with run.stage("align") as counts:
             counts["sections"] = np.int64(48)
@@ -81,14 +81,14 @@ def test_a_finished_run_is_remembered_with_stages_metrics_and_duration(tmp_path)
     assert run.stages == [stage]
 
 
-def test_peak_memory_grows_by_what_a_stage_takes(tmp_path):
+def test_peak_memory_grows_with_the_memory_of_a_stage(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom connectome import runlog\n"
         "with runlog.record_run(Path(sys.argv[1]), {}, 'file.npy', (4, 3, 2)) as run:\n"
         "    with run.stage('small'): pass\n"
         "    with run.stage('large'): bytes(b'x' * 200_000_000)\n"
     )
-    # Linux counts a parent's memory as its child's peak; the shell stands between as a small one.
+    # Linux counts the memory of the parent as peak of the child, so a small shell is the parent.
     shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", code, str(tmp_path)]
     subprocess.run(shell, cwd=ROOT, check=True)
     (past,) = runlog.read_history(tmp_path)
@@ -109,7 +109,7 @@ def test_the_published_table_of_runs_keeps_its_columns(tmp_path):
     assert json.loads(row[6])["config"] == {"seed": 7}
 
 
-def test_a_log_of_the_proof_of_concept_is_extended_without_loss(tmp_path):
+def test_a_log_of_the_published_pipeline_is_continued_without_loss(tmp_path):
     path = tmp_path / paths.RUN_LOG
     path.parent.mkdir()
     old = ("run_1", "bossdb://mulcahy2022/1h_L1/em", 256, 256, 64, "2026-01-02T03:04:05", "{}")
@@ -127,7 +127,7 @@ def test_a_log_of_the_proof_of_concept_is_extended_without_loss(tmp_path):
 
 
 def test_a_failure_is_recorded_and_raised_again(tmp_path):
-    error = ConnectomeError("the disk is on fire", "nothing was saved", "put it out")
+    error = ConnectomeError("the disk is full", "nothing was saved", "make room")
     with pytest.raises(ConnectomeError) as raised, record(tmp_path) as run, run.stage("fetch"):
         raise error
     assert raised.value is error
@@ -139,7 +139,7 @@ def test_a_failure_is_recorded_and_raised_again(tmp_path):
     assert (second.status, second.error) == ("failed", "ZeroDivisionError: division by zero")
 
 
-def test_the_error_of_the_run_survives_a_log_that_went_away(tmp_path):
+def test_the_error_of_a_run_is_raised_even_if_the_log_is_gone(tmp_path):
     with pytest.raises(ZeroDivisionError), record(tmp_path):
         (tmp_path / paths.RUN_LOG).write_bytes(b"not a database" * 100)
         _ = 1 / 0
@@ -164,7 +164,7 @@ def test_a_killed_run_is_shown_as_died(tmp_path):
     assert [run.status for run in runlog.read_history(tmp_path)] == ["died"]
 
 
-def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
+def test_the_next_run_removes_the_staging_folder_of_a_killed_run(tmp_path):
     body = (
         "from connectome.io.files import staging_folder\n"
         "with runlog.record_run(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
@@ -191,7 +191,7 @@ def test_what_a_killed_run_had_not_published_goes_with_the_next_run(tmp_path):
         living.wait(timeout=10)
 
 
-def test_a_run_on_another_machine_is_not_declared_dead(tmp_path):
+def test_a_run_on_another_machine_counts_as_running(tmp_path):
     with record(tmp_path):
         connection = sqlite3.connect(tmp_path / paths.RUN_LOG)
         connection.execute("UPDATE run_status SET host = 'elsewhere', pid = 999999999")
@@ -200,7 +200,7 @@ def test_a_run_on_another_machine_is_not_declared_dead(tmp_path):
         assert [run.status for run in runlog.read_history(tmp_path)] == ["running"]
 
 
-def test_processes_that_start_at_once_all_get_their_own_run(tmp_path):
+def test_processes_that_start_at_the_same_time_get_different_runs(tmp_path):
     body = (
         "for _ in range(10):\n"
         "    with runlog.record_run(outdir, {}, 'a.npy', (4, 3, 2)) as run, run.stage('align'):\n"
@@ -213,7 +213,7 @@ def test_processes_that_start_at_once_all_get_their_own_run(tmp_path):
     assert {(run.status, len(run.stages)) for run in runs} == {("finished", 1)}
 
 
-def test_artefacts_carry_checksum_and_size(tmp_path):
+def test_files_are_logged_with_checksum_and_size(tmp_path):
     file = tmp_path / "elsewhere.csv"
     file.write_bytes(b"z,y,x\n")
     with record(tmp_path) as run:
@@ -223,26 +223,26 @@ def test_artefacts_carry_checksum_and_size(tmp_path):
     ]
 
 
-def test_corrections_come_back_as_they_were_made(tmp_path):
+def test_edits_are_read_as_they_were_logged(tmp_path):
     time_, user = "2026-01-02T03:04:05.678+00:00", "ada"
-    made = [
+    records = [
         EditRecord("merge", (1, 2), (3, 4, 5), 678, b"", time_, user),
         EditRecord("paint", (7,), (0, 0, 0), 2, b"\x00\xff'; DROP TABLE runs", time_, user),
         EditRecord("save", (), None, 0, b'{"sha256": "ab"}', time_, user),
     ]
     with record(tmp_path, {"job": "proofreading"}) as run:
-        for each in made:
+        for each in records:
             run.log_edit(each)
     with record(tmp_path):
         pass
-    assert runlog.read_edits(tmp_path, run.run_id) == made
+    assert runlog.read_edits(tmp_path, run.run_id) == records
     first, second = runlog.read_history(tmp_path)
     assert (first.n_edits, first.config) == (3, {"job": "proofreading"})
     assert (second.n_edits, second.config) == (0, {"seed": 7})
     assert runlog.read_edits(tmp_path, second.run_id) == []
 
 
-def test_a_correction_is_on_disk_when_the_call_returns(tmp_path):
+def test_an_edit_is_on_disk_when_the_call_returns(tmp_path):
     body = (
         "from connectome.runlog.edit_record import EditRecord\n"
         "with runlog.record_run(outdir, {}, 'file.npy', (4, 3, 2)) as run:\n"
@@ -270,14 +270,14 @@ def test_the_datasheet_names_the_columns_of_every_table(tmp_path):
         assert (table, ", ".join(columns)) in described
 
 
-def test_a_source_that_turned_out_other_than_asked_is_corrected(tmp_path):
+def test_a_source_that_differs_from_the_request_is_logged(tmp_path):
     with record(tmp_path) as run:
         run.update_source("phantom://neuropil", (5, 6, np.int64(7)))
     (past,) = runlog.read_history(tmp_path)
     assert (past.source, past.cutout_xyz) == ("phantom://neuropil", (5, 6, 7))
 
 
-def test_the_configuration_holds_what_is_needed_to_do_it_again(tmp_path):
+def test_the_configuration_has_everything_needed_to_repeat_the_run(tmp_path):
     config = {"source": {"boss_token": "public"}, "cutout_xyz": CUTOUT}
     command = ["run_pipeline.py", "--seed", "7"]
     with record(tmp_path, config, command) as run:
@@ -294,7 +294,7 @@ def test_the_configuration_holds_what_is_needed_to_do_it_again(tmp_path):
 @pytest.mark.parametrize(
     "flags", [["--boss_token", "s3cret"], ["--boss-token=s3cret", "--seed", "7"]]
 )
-def test_a_private_token_is_kept_nowhere(tmp_path, flags):
+def test_a_private_token_is_not_written(tmp_path, flags):
     with record(tmp_path, {"source": {"boss_token": "s3cret"}}, ["run_pipeline.py", *flags]):
         pass
     for path in (tmp_path / "runs").iterdir():
@@ -313,7 +313,7 @@ def test_a_damaged_log_stops_the_run_with_a_clear_message(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["[1,", "7", None])
-def test_a_damaged_row_is_named_with_the_log_it_stands_in(tmp_path, damage):
+def test_the_error_for_a_damaged_row_names_the_log(tmp_path, damage):
     with record(tmp_path) as run, run.stage("fetch"):
         pass
     runlog.append_edit(tmp_path, run.run_id, EditRecord("merge", (1, 2), None, 3, b"", "", ""))
@@ -334,12 +334,12 @@ def test_a_folder_where_no_log_can_be_written_is_a_clear_error(tmp_path):
         pytest.fail("the run must not begin")
 
 
-def test_missing_folder_and_missing_log_are_told_apart(tmp_path):
+def test_a_missing_folder_and_a_missing_log_give_different_errors(tmp_path):
     with pytest.raises(UsageError, match="no folder"):
         runlog.read_history(tmp_path / "nowhere")
     with pytest.raises(ConnectomeError, match="no run log"):
         runlog.read_history(tmp_path)
-    assert not list(tmp_path.iterdir()), "asking must leave nothing behind"
+    assert not list(tmp_path.iterdir()), "reading must not create files"
 
 
 def test_the_command_prints_the_history_as_a_table(tmp_path):
@@ -348,7 +348,7 @@ def test_the_command_prints_the_history_as_a_table(tmp_path):
         run.log_metric("segmentation/voi", float("nan"))
         run.log_edit(EditRecord("mark", (1,), None, 0, b"", "", ""))
     with pytest.raises(ConnectomeError), record(tmp_path):
-        raise ConnectomeError("out of ink", "no figure was drawn")
+        raise ConnectomeError("no space left", "no figure was drawn")
     command = [sys.executable, "-m", "connectome.runlog", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     title, finished, failed, why = done.stdout.splitlines()
@@ -359,7 +359,7 @@ def test_the_command_prints_the_history_as_a_table(tmp_path):
     assert finished.split()[5:8] == ["0.215", "-", "1"]
     assert finished.index(URI) == failed.index(URI) == title.index("source")
     assert "failed" in failed
-    assert why.strip() == "out of ink"
+    assert why.strip() == "no space left"
 
 
 def test_the_command_fails_clearly_without_a_log(tmp_path, capsys):
@@ -370,7 +370,7 @@ def test_the_command_fails_clearly_without_a_log(tmp_path, capsys):
         assert str(outdir) in capsys.readouterr().err
 
 
-def test_importing_the_log_is_light():
+def test_importing_the_log_loads_no_heavy_library():
     code = "import sys, connectome.runlog; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -379,6 +379,6 @@ def test_importing_the_log_is_light():
     assert not heavy & set(done.stdout.split())
 
 
-def test_the_process_id_in_the_log_is_ours_while_running(tmp_path):
+def test_the_process_id_is_in_the_log_while_a_run_is_in_progress(tmp_path):
     with record(tmp_path):
         assert query(tmp_path, "SELECT pid FROM run_status") == [(os.getpid(),)]
