@@ -202,15 +202,17 @@ def run_ours(case: Case, outdir: Path, *flags: str) -> Measurement:
 
 def measure_process(arguments: list[str]) -> tuple[float, float]:
     """Run a Python script to its end; return its wall seconds and peak memory in MB."""
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=said)
+        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            raise ConnectomeError(f"{Path(arguments[0]).name} failed", said.read()[-2000:].strip())
+            output.seek(0)
+            raise ConnectomeError(
+                f"{Path(arguments[0]).name} failed", output.read()[-2000:].strip()
+            )
     return seconds, runlog.peak_memory_mb(usage)
 
 

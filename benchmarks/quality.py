@@ -263,11 +263,11 @@ def measure_jitter(bench: Bench, case: Case, name: str) -> list[Row]:
 
 def measure_rotation(bench: Bench, case: Case, name: str) -> Row:
     """Rotate sections by known angles, and measure what remains between neighbours."""
-    askew = in_subprocess(prepare_rotated, case, ROTATION)
+    rotated = in_subprocess(prepare_rotated, case, ROTATION)
     flags = ("--segmentation", "watershed", "--align-model", "rigid")
-    for each in (case, askew):
+    for each in (case, rotated):
         bench.ours(each, ROTATED, *flags)
-    folders = (case.folder / ROTATED, askew.folder / ROTATED, askew.folder)
+    folders = (case.folder / ROTATED, rotated.folder / ROTATED, rotated.folder)
     title = f"{name}, rotated by {ROTATION:g}°, --align-model rigid: RMS ° left between neighbours"
     return Row(title, (), (), (in_subprocess(residual_rotation, *folders),), digits=(2,))
 

@@ -209,8 +209,8 @@ def curve_of_real_stack(path: Path, case: Case) -> list[tuple[float, float, floa
 
     draft = RunFolder(case.folder / "ours")
     annotated = align_annotations(path, case, "ours")
-    pieces = path.stem.startswith("isbi")
-    true = merged_centroids(annotated, voxel_size(case)) if pieces else centroids(annotated)
+    fragmented = path.stem.startswith("isbi")
+    true = merged_centroids(annotated, voxel_size(case)) if fragmented else centroids(annotated)
     return precision_recall_curve(find_all_candidates(draft), true, voxel_size(case))
 
 
@@ -244,7 +244,7 @@ def measure_time(folder: Path, with_reference: bool) -> Row:
 LEAST_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def find_all_candidates(draft, judge=None):
+def find_all_candidates(draft, classifier=None):
     """Find all candidates, including improbable ones."""
     from connectome.core.params import SynapseParams
     from connectome.synapses.candidates import detect_synapses
@@ -255,7 +255,7 @@ def find_all_candidates(draft, judge=None):
         draft.aligned.voxel_size,
         damaged_sections=draft.damaged_sections,
         params=replace(SynapseParams(), min_score=0.0),
-        classifier=judge,
+        classifier=classifier,
     )
 
 
@@ -286,12 +286,12 @@ def score_after_verdicts(case: Case, true, marks: int = MARKS) -> float:
     for side in (-1, 1):
         learn = found[side * (found["x"] - middle) > 0].head(marks)
         rest = found[side * (found["x"] - middle) <= 0]
-        judge = scoring.default_classifier()
+        classifier = scoring.default_classifier()
         if marks:
             pairs = match(positions(learn), true[side * (true[:, 2] - middle) > 0], size)
             accepted = np.isin(np.arange(len(learn)), pairs[:, 0])
-            judge = scoring.retrain_classifier(judge, learn, accepted) or judge
-        likely = judge.score(rest) if judge.retrained else rest["score"]
+            classifier = scoring.retrain_classifier(classifier, learn, accepted) or classifier
+        likely = classifier.score(rest) if classifier.retrained else rest["score"]
         kept = rest[likely >= SynapseParams().min_score]
         scores.append(f1_score(positions(kept), true[side * (true[:, 2] - middle) <= 0], size))
     return statistics.mean(scores)
