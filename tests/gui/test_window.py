@@ -243,7 +243,7 @@ def test_m_merges_the_neurites_of_a_place_and_settles_it(window):
     assert logged(window) == ["merge"]
     press(window, "B")
     press(window, "N")
-    assert "synapse" in window.panel.line_text("location")  # the settled place is skipped
+    assert "Synapse" in window.panel.line_text("location")  # the settled place is skipped
 
 
 def test_neurites_are_selected_by_key_by_shift_click_and_by_button_and_click(window):
