@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -40,10 +41,21 @@ class SupervoxelGraph:
     brightness: Brightness
     thin_sections: bool
 
-    @property
+    @cached_property
     def contact_width(self) -> np.ndarray:
         """Size of a boundary, or the root of the area of an overlap, which is a length as well."""
         return np.where(self.is_overlap, np.sqrt(self.contacts.size), self.contacts.size)
+
+    @cached_property
+    def relative_width(self) -> np.ndarray:
+        """Size of a contact relative to the width of the smaller of its two supervoxels."""
+        smaller = np.minimum(self.size[self.contacts.first], self.size[self.contacts.second])
+        return self.contacts.size / smaller ** (2 / 3 if self.thin_sections else 1 / 2)
+
+    @cached_property
+    def brightness_difference(self) -> np.ndarray:
+        """Absolute difference in brightness between the two supervoxels of a contact."""
+        return self.brightness.difference(self.contacts.first, self.contacts.second)
 
     def edge_weights(
         self, probability: np.ndarray, params: StitchParams, threshold_offset: float = 0.0
@@ -82,20 +94,16 @@ class SupervoxelGraph:
         Large supervoxels of one neurite meet across its whole calibre. A narrow window between two
         is more often a gap in a membrane.
         """
-        contacts = self.contacts
-        smaller = np.minimum(self.size[contacts.first], self.size[contacts.second])
-        relative_width = contacts.size / smaller ** (2 / 3 if self.thin_sections else 1 / 2)
-        narrowness = np.maximum(0, 1 - relative_width / params.min_relative_width)
-        return (margin - params.narrow_contact_penalty * narrowness) * contacts.size
+        narrowness = np.maximum(0, 1 - self.relative_width / params.min_relative_width)
+        return (margin - params.narrow_contact_penalty * narrowness) * self.contacts.size
 
     def _overlap_weights(self, margin: np.ndarray, params: StitchParams) -> np.ndarray:
         """Weigh overlaps: profiles of two neurites overlap on the membrane and little elsewhere."""
         excess = params.overlap_weight * (self.overlap_fraction - params.min_overlap)
-        return (excess + margin) * np.sqrt(self.contacts.size)
+        return (excess + margin) * self.contact_width
 
     def _brightness_penalty(self, params: StitchParams) -> np.ndarray:
-        difference = self.brightness.difference(self.contacts.first, self.contacts.second)
-        excess = np.maximum(difference - params.brightness_tolerance, 0)
+        excess = np.maximum(self.brightness_difference - params.brightness_tolerance, 0)
         return params.brightness_weight * excess * self.contact_width
 
 
