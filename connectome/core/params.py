@@ -128,11 +128,11 @@ class StitchParams:
 
     Parameters
     ----------
-    min_probability : tuple of float
-        Mean neurite probability at a contact above which its edge is attractive: for thick
-        sections, and for thin ones.
+    min_probability_thick, min_probability_thin : float
+        Mean neurite probability at a contact above which its edge is attractive, in stacks of thick
+        and of thin sections (see `connectome.core.volume.has_thin_sections`).
     constraint_relaxation : float
-        Subtracted from ``min_probability`` when there are cannot-link constraints, which keep false
+        Subtracted from these when there are cannot-link constraints, which keep false
         merges from spreading.
     min_relative_width : float
         Width of a contact, relative to the width of the smaller supervoxel, below which the contact
@@ -152,13 +152,14 @@ class StitchParams:
     min_host_fraction : float
         Smallest fraction of a mitochondrion's total contact weight that one neurite must have to be
         its host.
-    min_enclosure : tuple of float
+    min_enclosure_at_end, min_enclosure_inside : float
         Fraction of its surface that a neurite shares with a larger one, plus half the mean
         probability there, from which it is merged into the larger one: for neurites that reach an
         end of the stack, and for those that reach none.
     """
 
-    min_probability: tuple[float, float] = (0.35, 0.3)
+    min_probability_thick: float = 0.35
+    min_probability_thin: float = 0.3
     constraint_relaxation: float = 0.07
     min_relative_width: float = 0.3
     narrow_contact_penalty: float = 0.15
@@ -169,7 +170,8 @@ class StitchParams:
     max_mitochondrion_brightness: float = 0.3
     min_mitochondrion_nm: float = 100.0
     min_host_fraction: float = 0.3
-    min_enclosure: tuple[float, float] = (0.7, 0.6)
+    min_enclosure_at_end: float = 0.7
+    min_enclosure_inside: float = 0.6
 
 
 @dataclass(frozen=True)

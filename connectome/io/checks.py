@@ -51,9 +51,9 @@ def require_ids(labels: NDArray[Any], path: Path) -> NDArray[np.int32]:
     Raises
     ------
     DataError
-        If it holds anything but whole numbers from 0 to `MAX_ID`.
+        If its values are anything but whole numbers from 0 to `MAX_ID`.
     """
-    found = f"{path} holds {labels.dtype}"
+    found = f"{path} has values of type {labels.dtype}"
     # Only numbers have a minimum and a maximum.
     if is_whole := labels.dtype.kind in "iub":
         found += f" from {labels.min()} to {labels.max()}"
@@ -175,7 +175,7 @@ def _check_origin(path: Path, aligned: Volume) -> None:
     sidecar = paths.sidecar_path(path)
     if not sidecar.exists():
         return
-    consequence = f"it is unknown which place {path.name} belongs to"
+    consequence = f"it is unknown where in the source {path.name} lies"
     stored = read_json(sidecar, consequence, f"save both again, or move {sidecar} away")
     expected = {"origin": list(aligned.origin), "source": aligned.source}
     for key, here in expected.items():

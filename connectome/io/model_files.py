@@ -114,7 +114,7 @@ def check_model(
     trained_size: Any = meta.get("voxel_size_nm")
     if not (_is_list_of(trained_features, str) and _is_voxel_size(trained_size)):
         raise DataError(
-            f"{name} does not say on which features and at which voxel size it was trained",
+            f"{name} does not state on which features and at which voxel size it was trained",
             "it is unknown where it applies",
             TRAIN_REMEDY,
         )

@@ -49,7 +49,7 @@ class RunFolder:
     ----------
     *folders : Path
         Where to look for a file; the first folder that has it counts. The last one is the output
-        folder, the others hold results that are not published yet.
+        folder, the others have results that are not published yet.
     """
 
     def __init__(self, *folders: Path):
@@ -122,7 +122,7 @@ class RunFolder:
         stored = [name for name in paths.ALIGNED.values() if self.has(name)]
         if not stored:
             raise UsageError(
-                f"{self.outdir} holds no aligned stack: no {paths.ALIGNED['float32']}",
+                f"{self.outdir} has no aligned stack: no {paths.ALIGNED['float32']}",
                 "there is no finished run in this folder",
                 f"run_pipeline.py --outdir {self.outdir}",
             )
@@ -276,7 +276,7 @@ class RunFolder:
         ------
         DataError
             If there is no such file, it is not an array of ids of the stack's shape, or its sidecar
-            names another place.
+            names another origin or source.
         """
         return checks.read_labels(path, self.aligned)
 

@@ -115,6 +115,6 @@ def read_array(path: Path, consequence: str, remedy: str) -> NDArray[Any]:
         raise DataError(f"{path} cannot be read: {reason}", consequence, remedy) from error
     if not isinstance(array, np.ndarray):
         array.close()
-        problem = f"{path} cannot be read: it is a .npz, which holds several arrays"
+        problem = f"{path} cannot be read: it is a .npz, which has several arrays"
         raise DataError(problem, consequence, remedy)
     return array

@@ -125,7 +125,7 @@ def current_status(status: str | None, pid: int, host: str) -> str:
 
 def _may_be_alive(pid: int, host: str) -> bool:
     """Return whether a process may still exist. A reused process id counts as alive."""
-    # Other machines cannot be asked, and on Windows os.kill would end the process.
+    # Processes on other machines are unknown, and on Windows os.kill would end the process.
     if host != platform.node() or os.name == "nt":
         return True
     try:

@@ -199,13 +199,10 @@ def _find_mitochondria(
 
 def _relax_thresholds(params: StitchParams) -> StitchParams:
     """Lower the thresholds where cannot-link constraints keep false merges from spreading."""
-    thick, thin = params.min_probability
     return replace(
         params,
-        min_probability=(
-            thick - params.constraint_relaxation,
-            thin - params.constraint_relaxation,
-        ),
+        min_probability_thick=params.min_probability_thick - params.constraint_relaxation,
+        min_probability_thin=params.min_probability_thin - params.constraint_relaxation,
     )
 
 
@@ -303,7 +300,8 @@ def _join_enclosed(
             volume=sum_by_root(graph.size),
             open_area=sum_by_root(open_area),
             ends=np.apply_along_axis(sum_by_root, 2, ends) > 0,
-            min_enclosure=params.min_enclosure,
+            min_enclosure_at_end=params.min_enclosure_at_end,
+            min_enclosure_inside=params.min_enclosure_inside,
         )
         joins = joins[~proofread[joins[:, 1]]]
         if not len(joins):

@@ -81,7 +81,10 @@ class SupervoxelGraph:
         -------
         ndarray of float, shape (E,)
         """
-        margin = probability - params.min_probability[self.thin_sections] - threshold_offset
+        threshold = (
+            params.min_probability_thin if self.thin_sections else params.min_probability_thick
+        )
+        margin = probability - threshold - threshold_offset
         return np.where(
             self.is_overlap,
             self._overlap_weights(margin, params),

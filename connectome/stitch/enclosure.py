@@ -18,7 +18,8 @@ def find_enclosed(
     volume: np.ndarray,
     open_area: np.ndarray,
     ends: np.ndarray,
-    min_enclosure: tuple[float, float],
+    min_enclosure_at_end: float,
+    min_enclosure_inside: float,
 ) -> np.ndarray:
     """Find segments that one larger segment encloses for the most part.
 
@@ -44,8 +45,8 @@ def find_enclosed(
         Surface that faces no other segment, as `measure_open_surface` returns.
     ends : ndarray of bool, shape (3, 2, N)
         Ends of the stack that each segment reaches, as `find_ends_reached` returns.
-    min_enclosure : tuple of float
-        The threshold: for segments that reach an end of the stack, and for those that reach none.
+    min_enclosure_at_end, min_enclosure_inside : float
+        The threshold for segments that reach an end of the stack, and for those that reach none.
         The open surface counts as surface that is not shared.
 
     Returns
@@ -62,8 +63,8 @@ def find_enclosed(
     inner, outer = np.divmod(keys, n)
     surface = np.bincount(inner, shared_area, minlength=n) + open_area
     score = shared_area / surface[inner] + weighted / shared_area / 2
-    at_an_end, at_no_end = min_enclosure
-    threshold = np.where(ends.any(axis=(0, 1)), at_an_end, at_no_end)[inner]
+    reaches_end = ends.any(axis=(0, 1))
+    threshold = np.where(reaches_end, min_enclosure_at_end, min_enclosure_inside)[inner]
     crosses_stack = np.logical_or.reduce(ends[:, 0] & ends[:, 1])[inner]
     enclosed = (score >= threshold) & (volume[inner] < volume[outer]) & ~crosses_stack
     inner, outer, score = inner[enclosed], outer[enclosed], score[enclosed]

@@ -33,7 +33,7 @@ def open_hdf5(path: Path, name: str, _kind: StackKind) -> Stack:
         file.visititems(collect)
         key = "/" + name.strip("/")
         if key not in headers:
-            problem = f"has no dataset {key}" if name else "does not say which dataset is meant"
+            problem = f"has no dataset {key}" if name else "needs the name of a dataset"
             raise unresolved_array(path, problem, headers)
         size = file[key].attrs.get("resolution")  # (z, y, x) in nm
 

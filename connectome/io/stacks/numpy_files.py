@@ -85,7 +85,7 @@ def _find_array(path: Path, headers: Mapping[str, Header], kind: StackKind) -> s
         name for name, (shape, dtype) in headers.items() if len(shape) == 3 and kind.accepts(dtype)
     ]
     if len(candidates) != 1:
-        problem = f"does not say which of its arrays is {kind.description}"
+        problem = f"has several arrays, or none, that may be {kind.description}"
         raise unresolved_array(path, problem, headers)
     return candidates[0]
 

@@ -36,7 +36,7 @@ def open_tiff(path: Path, _name: str, _kind: StackKind) -> Stack:
         if len(tif.series) > 1:
             shapes = ", ".join(str(series.shape) for series in tif.series)
             raise DataError(
-                f"{path} holds several images of shapes {shapes}",
+                f"{path} has several images of shapes {shapes}",
                 "it is unknown which of them are sections of one stack",
                 "save the sections as one stack, or as files in a folder",
             )

@@ -169,5 +169,5 @@ def test_a_model_with_an_invalid_description_is_refused(change):
 
 
 def test_a_model_without_features_and_voxel_size_is_refused():
-    with pytest.raises(DataError, match="does not say"):
+    with pytest.raises(DataError, match="does not state"):
         check(meta={"kind": "rf"})

@@ -27,6 +27,11 @@ THICK, THIN = (30.0, 8.0, 8.0), (10.0, 10.0, 10.0)
 BOTH = pytest.mark.parametrize("voxel_size", [THICK, THIN])
 
 
+def min_probability(params, voxel_size):
+    """Return the threshold that applies at a voxel size."""
+    return params.min_probability_thin if voxel_size == THIN else params.min_probability_thick
+
+
 def slabs(sections=4):
     """Two slabs side by side with a membrane between them, two supervoxels each per section."""
     supervoxels = np.zeros((sections, 20, 40), np.int32)
@@ -123,7 +128,7 @@ def test_a_narrow_contact_separates_and_a_wide_one_joins(voxel_size, width, n_ne
     supervoxels[:, :, 20:] = 2
     supervoxels[:, width:, 20] = 0
     params = StitchParams()
-    needed = params.min_probability[voxel_size == THIN] + params.narrow_contact_penalty / 2
+    needed = min_probability(params, voxel_size) + params.narrow_contact_penalty / 2
     probability = np.full(supervoxels.shape, needed, np.float32)
     assert agglomerate(supervoxels, probability, voxel_size=voxel_size).labels.max() == n_neurites
 
@@ -337,7 +342,7 @@ def test_constraints_relax_the_threshold_of_all_contacts(voxel_size):
     supervoxels, probability = slabs()
     params = StitchParams()
     probability[:, :, 18:22] = (
-        params.min_probability[voxel_size == THIN] - params.constraint_relaxation / 2
+        min_probability(params, voxel_size) - params.constraint_relaxation / 2
     )
     supervoxels[:, :, 36:], probability[:, :, 35:37] = supervoxels.max() + 1, 0  # far away
     constraints = np.zeros(supervoxels.max() + 1, int)
@@ -356,7 +361,8 @@ def test_constraints_relax_the_threshold_of_all_contacts(voxel_size):
 def test_join_steps_and_weights_agree_with_the_neurites(voxel_size, noise_supervoxels):
     supervoxels, probability = noise_supervoxels[voxel_size]
     contacts = agglomerate(supervoxels, probability, voxel_size=voxel_size).contacts
-    params = StitchParams(min_probability=(np.median(contacts.probability),) * 2)
+    median = float(np.median(contacts.probability))
+    params = StitchParams(min_probability_thick=median, min_probability_thin=median)
     result = agglomerate(supervoxels, probability, voxel_size=voxel_size, params=params)
     contacts, step = result.contacts, result.join_step
     together = result.neurite_of[contacts.first] == result.neurite_of[contacts.second]
@@ -395,7 +401,7 @@ def test_a_lower_threshold_joins_more(voxel_size, noise_supervoxels):
         agglomerate(
             *noise_supervoxels[voxel_size],
             voxel_size=voxel_size,
-            params=StitchParams(min_probability=(p, p)),
+            params=StitchParams(min_probability_thick=p, min_probability_thin=p),
         ).labels.max()
         for p in (0.2, 0.6)
     )

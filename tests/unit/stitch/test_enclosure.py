@@ -8,7 +8,7 @@ from connectome.stitch.enclosure import find_enclosed, find_ends_reached, measur
 FACES = np.array([64.0, 240.0, 240.0])  # of voxels of 30 x 8 x 8 nm
 
 
-def joins(labels, threshold=0.75, probability=0.0, threshold_at_no_end=None):
+def joins(labels, threshold=0.75, probability=0.0, threshold_inside=None):
     """Return (outer, inner) of all enclosed segments of a stack."""
     n = labels.max() + 1
     found = [face_contacts(labels, np.ones(labels.shape), (axis,), n) for axis in range(3)]
@@ -21,10 +21,8 @@ def joins(labels, threshold=0.75, probability=0.0, threshold_at_no_end=None):
         volume=np.bincount(labels.ravel()) * (np.arange(n) > 0),
         open_area=measure_open_surface(labels, FACES, n),
         ends=find_ends_reached(labels, n),
-        min_enclosure=(
-            threshold,
-            threshold if threshold_at_no_end is None else threshold_at_no_end,
-        ),
+        min_enclosure_at_end=threshold,
+        min_enclosure_inside=threshold if threshold_inside is None else threshold_inside,
     ).tolist()
 
 
@@ -61,9 +59,9 @@ def test_the_threshold_is_lower_for_segments_that_reach_no_end():
     labels = within(np.s_[3:6, 8:12, 8:12])
     labels[:, :, 12:] = 3  # shares a third of the surface
     assert joins(labels, threshold=0.9) == []
-    assert joins(labels, threshold=0.9, threshold_at_no_end=0.5) == [[1, 2]]
+    assert joins(labels, threshold=0.9, threshold_inside=0.5) == [[1, 2]]
     labels[:6, 8:12, 8:12] = 2  # up to the first section
-    assert joins(labels, threshold=0.9, threshold_at_no_end=0.5) == []
+    assert joins(labels, threshold=0.9, threshold_inside=0.5) == []
 
 
 def test_a_boundary_that_looks_like_cytoplasm_lowers_the_share_needed():
