@@ -96,15 +96,20 @@ def _draw_degrees(axes: Axes, nodes: pd.DataFrame, directed: bool) -> None:
         axes.plot(values, fraction, marker=marker, ms=2.2, lw=0.7, color=colour, label=label)
     axes.set(xscale="log", yscale="log", xlabel="partners, k", ylabel="fraction with ≥ k")
     axes.margins(0.08)
+    _set_log_ticks(axes)
+    max_degree = int(nodes[["n_pre", "n_post"]].to_numpy().max())
+    if max_degree < 8:  # ticks at 1, 2 and 5 alone would leave most of a short axis unlabelled
+        axes.set_xticks(range(1, max_degree + 1))
+    axes.legend(loc="lower left", borderpad=0.1, handlelength=1.2)
+
+
+def _set_log_ticks(axes: Axes) -> None:
+    """Place ticks at 1, 2, 5, 10, …, or at powers of ten on axes of two decades and more."""
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axis.set_major_formatter("{x:g}")
-    max_degree = int(nodes[["n_pre", "n_post"]].to_numpy().max())
-    if max_degree < 8:  # ticks at 1, 2 and 5 alone would leave most of a short axis unlabelled
-        axes.set_xticks(range(1, max_degree + 1))
     axes.minorticks_off()
-    axes.legend(loc="lower left", borderpad=0.1, handlelength=1.2)
 
 
 def _survival(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -237,8 +242,10 @@ def draw_comparison(graphs: Mapping[str, Topology]) -> Figure:
         _draw_triads(triads, topology, row, colour, marker)
     degrees.set(xlabel="partners, k (solid: in, dashed: out)", ylabel="fraction with ≥ k")
     synapses.set(xlabel="synapses, n", ylabel="fraction with ≥ n")
+    _set_log_ticks(degrees)
+    _set_log_ticks(synapses)
     club.axhline(1, color=page.MUTED, lw=0.5)
-    club.set(xlabel="partners, more than", ylabel="normalised coefficient")
+    club.set(xlabel="degree threshold, k", ylabel="normalised coefficient")
     _format_fractions(fractions)
     _format_triads(figure, triads, any(graph.directed for graph in graphs.values()))
     text = (
@@ -269,8 +276,6 @@ def _draw_survival(axes: Axes, values: np.ndarray, **style: Any) -> None:
     """Draw a complementary cumulative distribution on logarithmic axes."""
     axes.plot(*_survival(np.asarray(values)), marker="o", lw=0.7, **style)
     axes.set(xscale="log", yscale="log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
     hide_spines(axes)
 
 

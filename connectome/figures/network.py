@@ -33,7 +33,7 @@ SEPARATED_DOTS = 300  # the largest dots, which could hide others, are pushed ap
 DOT_GAP_MM = 2.0  # between the rims of two dots, so that arrow heads stay visible
 ARROW_CURVATURE = 0.16  # in arrow lengths; separates reciprocal arrows
 BLUNT_HEAD_MM = 0.01  # head length of an undirected connection
-DOT_LABEL = "neurite (dot area: summed weight)"
+DOT_LABEL = "neurite (area: summed weight)"
 WEIGHT_COLOURS = LinearSegmentedColormap.from_list("edges", ["#bcc5ce", "#14202b"])
 
 

@@ -142,7 +142,7 @@ FIGURES = {
             function="synapses.draw_synapse_gallery",
             needs=("aligned", "labels", "synapses", "directed"),
             caption="Synapse candidates with the highest and the lowest scores, without and with"
-            " the outlines of their partners.",
+            " the outlines of their partners. Below each: partners, score and section.",
         ),
         FigureSpec(
             name="Figure8",

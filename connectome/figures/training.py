@@ -81,7 +81,9 @@ def _draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
         if members:
             axes.barh(members, lengths, 0.72, color=colour, label=title)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="importance (%)", xlim=(0, None))
-    axes.set_yticks(range(len(names)), names)
+    # Models store the untrained probability under its former name.
+    labels = [name.replace("evidence", "probability") for name in names]
+    axes.set_yticks(range(len(names)), labels)
     axes.tick_params(axis="y", length=0)
     hide_spines(axes)
     axes.legend(loc="lower right", handlelength=1.0, handleheight=0.8)
@@ -242,5 +244,8 @@ def _describe_unet_training(metrics: Mapping[str, Any]) -> str:
             return "batch normalisation adapted to this stack; no training"
         return "model trained on another cutout"
     sections = metrics["learned_sections"]
-    trained_on = f"proofread {_format_sections(sections)}" if sections else "no proofread section"
-    return f"{trained_on} · held out {_format_sections(metrics['held_out_sections'])}"
+    trained_on = "draft labels, no proofread sections"
+    if sections:
+        trained_on = f"proofread {_format_sections(sections)}"
+    held_out = _format_sections(metrics["held_out_sections"])
+    return f"trained on {trained_on} · held out: {held_out}"

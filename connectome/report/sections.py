@@ -77,14 +77,12 @@ def list_scores(evaluation: Mapping[str, Any], directed: bool) -> Iterator[Score
         yield Score("VOI", f"{segmentation['voi']:.2f} bits", f"{meaning}; 0 is perfect")
     for limit, scores in evaluation.get("synapses", {}).items():
         if isinstance(scores, dict):
-            meaning = (
-                f"{scores['precision']:.0%} of the candidates are synapses (precision), and "
-                f"{scores['recall']:.0%} of the synapses were detected (recall)"
-            )
+            meaning = f"precision {scores['precision']:.0%}, recall {scores['recall']:.0%}"
             if "partners" in scores:
-                meaning += f"; of these, {scores['partners']:.0%} have the correct partners"
+                partners = f"{scores['partners']:.0%} of the detected synapses"
+                meaning += f"; {partners} have the correct partners"
             if "partners" in scores and directed:
-                meaning += f" and {scores['direction']:.0%} the correct direction"
+                meaning += f", {scores['direction']:.0%} the correct direction"
             yield Score(f"Synapses within {limit} nm", f"F1 {scores['f1']:.2f}", meaning)
     if alignment := evaluation.get("alignment"):
         meaning = f"root mean square distance of the sections from {alignment['reference']}"
@@ -270,7 +268,7 @@ def run_details(run: RunFolder, log_folder: Path) -> dict[str, str]:
     started = past.created_at[:19].replace("T", " ")
     details |= {
         "Run": f"{past.run_id}, started {started} UTC",
-        "Stages": ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in past.stages),
+        "Stages": ", ".join(f"{stage.name} {stage.seconds:.1f}\N{NO-BREAK SPACE}s" for stage in past.stages),
     }
     return details | _software_details(log_folder, past) | _parameter_details(past.config)
 

@@ -191,15 +191,10 @@ def add_note(figure: Figure, baseline: float, text: str) -> None:
 def add_footer(figure: Figure, text: str, source: str) -> None:
     """Write the data source and a summary of the data at the bottom of a page."""
     width, height = figure.get_size_inches() * MM_PER_INCH
-    room = int((width - 4) / (SMALL_PT * 0.215)) - len(text)
-    write_text(
-        figure,
-        2.0,
-        height - 2.0,
-        " · ".join(filter(None, (shorten(source, room), text))),
-        size=SMALL_PT,
-        color=MUTED,
-    )
+    lengths = range(len(source), 2, -1)
+    lines = (" · ".join(filter(None, (shorten(source, n), text))) for n in lengths)
+    fitting = (line for line in lines if measure_text_mm(line, SMALL_PT) <= width - 4.0)
+    write_text(figure, 2.0, height - 2.0, next(fitting, text), size=SMALL_PT, color=MUTED)
 
 
 def shorten(text: str, length: int) -> str:
