@@ -268,7 +268,9 @@ def run_details(run: RunFolder, log_folder: Path) -> dict[str, str]:
     started = past.created_at[:19].replace("T", " ")
     details |= {
         "Run": f"{past.run_id}, started {started} UTC",
-        "Stages": ", ".join(f"{stage.name} {stage.seconds:.1f}\N{NO-BREAK SPACE}s" for stage in past.stages),
+        "Stages": ", ".join(
+            f"{stage.name} {stage.seconds:.1f}\N{NO-BREAK SPACE}s" for stage in past.stages
+        ),
     }
     return details | _software_details(log_folder, past) | _parameter_details(past.config)
 
