@@ -176,7 +176,7 @@ def test_the_report_lists_every_partner_of_a_neurite_once(chromium, finished):
 
 
 def test_a_run_without_direction_is_compared_with_one_that_has_it(finished, directed, tmp_path):
-    table = compare((finished, directed), tmp_path / "c", QUIET, 3).set_index("measure")
+    table = compare(finished, directed, tmp_path / "c", QUIET, n_random=3).set_index("measure")
     edges = len(pd.read_csv(finished / paths.EDGES))
     assert table.loc["connections", "a"] == edges
     assert pd.isna(table.loc["030T", "a"]) and table.loc["030T", "b"] >= 0
